@@ -1,0 +1,77 @@
+//! The 160-bit keyspace of node ids and locations, and its XOR metric. Source: Maymounkov and Mazières, Kademlia (2002).
+
+use crate::limits::ID_LEN;
+
+/// A node's id or a value's location: a point of the keyspace.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id(pub [u8; ID_LEN]);
+
+/// A value's location. The same space as node ids.
+pub type Location = Id;
+
+/// The XOR of two points, ordered as a big-endian number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Distance([u8; ID_LEN]);
+
+impl Id {
+    /// Distance to another point; zero only to itself, the same both ways.
+    #[must_use]
+    pub fn distance(&self, other: &Self) -> Distance {
+        let mut xor = self.0;
+        for (mine, theirs) in xor.iter_mut().zip(other.0) {
+            *mine ^= theirs;
+        }
+        Distance(xor)
+    }
+
+    /// Bits in which two points agree before the first difference: 0 to 160.
+    #[must_use]
+    pub fn common_prefix_len(&self, other: &Self) -> u32 {
+        let mut bits = 0;
+        for byte in self.distance(other).0 {
+            bits += byte.leading_zeros();
+            if byte != 0 {
+                break;
+            }
+        }
+        bits
+    }
+}
+
+impl core::fmt::Debug for Id {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(first: u8, last: u8) -> Id {
+        let mut bytes = [0; ID_LEN];
+        bytes[0] = first;
+        bytes[ID_LEN - 1] = last;
+        Id(bytes)
+    }
+
+    #[test]
+    fn distance_is_a_symmetric_metric_with_zero_only_to_itself() {
+        let (a, b) = (id(0x80, 1), id(0x81, 3));
+        assert_eq!(a.distance(&b), b.distance(&a));
+        assert_eq!(a.distance(&a), Distance([0; ID_LEN]));
+        assert!(a.distance(&b) > a.distance(&id(0x80, 9)));
+    }
+
+    #[test]
+    fn common_prefix_counts_bits_up_to_the_first_difference() {
+        for (a, b, bits) in [
+            (id(0, 0), id(0, 0), 160),
+            (id(0x80, 0), id(0, 0), 0),
+            (id(0x81, 0), id(0x80, 0), 7),
+            (id(0, 1), id(0, 3), 158),
+        ] {
+            assert_eq!(a.common_prefix_len(&b), bits);
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Bauta: an overlay for anonymous lookup.
+pub mod crypto;
+pub mod keyspace;
+pub mod limits;
+pub mod time;
+pub mod wire;

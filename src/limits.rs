@@ -1,0 +1,257 @@
+//! Every cap of the system, by name, with its unit and its source; related by compile-time asserts. Knows nothing else.
+//!
+//! The same table, with the reasons, stands in `spec/limits.md`; a test holds the two together.
+
+use crate::time::Duration;
+
+// ---- cells and frames (spec/cells.md) ----
+
+/// Bytes of a cell, header included.
+pub const CELL_LEN: usize = 2_048;
+/// Bytes of a cell's header: circuit u32, command u8, suite u8, onion-key hint u8, zero u8.
+pub const CELL_HEADER_LEN: usize = 8;
+/// Bytes of a cell's body (the B of the spec).
+pub const BODY_LEN: usize = CELL_LEN - CELL_HEADER_LEN;
+/// Bytes of an authentication tag (Poly1305).
+pub const TAG_LEN: usize = 16;
+/// Bytes of an X25519 or Ed25519 public key.
+pub const KEY_LEN: usize = 32;
+/// Bytes of everything that crosses a socket: one sealed cell, or one padded handshake message.
+pub const FRAME_LEN: usize = CELL_LEN + TAG_LEN;
+/// Frames handed to the socket in one write.
+pub const FRAMES_PER_WRITE_MAX: usize = 32;
+
+// ---- onion (spec/onion.md) ----
+
+/// Hops a relay accepts in a path.
+pub const HOPS_MAX: usize = 5;
+/// Hops below which a client refuses to build.
+pub const HOPS_CLIENT_MIN: usize = 3;
+/// Bytes of a routing block in a build packet.
+pub const ROUTING_LEN: usize = 32;
+/// Bytes that one hop adds to a build packet: ephemeral key, tag, routing block.
+pub const BUILD_OVERHEAD_LEN: usize = KEY_LEN + TAG_LEN + ROUTING_LEN;
+/// Bytes that one hop adds to reply 0: ephemeral key, tag.
+pub const REPLY0_OVERHEAD_LEN: usize = KEY_LEN + TAG_LEN;
+/// Bytes of a length prefix before data on a circuit.
+pub const DATA_PREFIX_LEN: usize = 2;
+/// Bytes of a request inside a build packet, whatever the length of the path.
+pub const REQUEST_LEN_MAX: usize = BODY_LEN - HOPS_MAX * BUILD_OVERHEAD_LEN - DATA_PREFIX_LEN;
+/// Bytes of data in reply 0.
+pub const REPLY0_DATA_LEN_MAX: usize = BODY_LEN - HOPS_MAX * REPLY0_OVERHEAD_LEN - DATA_PREFIX_LEN;
+/// Bytes of data in a later circuit cell, either way.
+pub const CIRCUIT_DATA_LEN_MAX: usize = BODY_LEN - HOPS_MAX * TAG_LEN - DATA_PREFIX_LEN;
+/// Bytes of an answer to a lookup or a record put: exactly two cells.
+pub const ANSWER_LEN: usize = REPLY0_DATA_LEN_MAX + CIRCUIT_DATA_LEN_MAX;
+/// Seconds of one replay bucket; routing blocks carry times rounded down to it.
+pub const REPLAY_BUCKET_S: u64 = 600;
+/// Buckets either side of the present one in which a build packet is taken.
+pub const REPLAY_BUCKET_TOLERANCE: u64 = 1;
+/// Build packets remembered per relay; when full, new builds are refused, nothing is evicted.
+pub const REPLAY_ENTRIES_MAX: usize = 1 << 20;
+/// Seconds between two onion keys of a relay.
+pub const ONION_KEY_LIFE_S: u64 = 24 * 3_600;
+/// Seconds for which the previous onion key still opens build packets.
+pub const ONION_KEY_OVERLAP_S: u64 = 3_600;
+/// Circuits a relay carries at once.
+pub const CIRCUITS_MAX: usize = 16_384;
+/// Circuits that one link may have open at once.
+pub const CIRCUITS_PER_LINK_MAX: usize = 4_096;
+/// Build packets that one link may send in a burst.
+pub const BUILDS_PER_LINK_BURST: u32 = 512;
+/// Build packets per second that one link may send for long.
+pub const BUILDS_PER_LINK_PER_S: u32 = 256;
+/// A circuit on which nothing happened for this long is destroyed.
+pub const CIRCUIT_IDLE_MAX: Duration = Duration::from_secs(60);
+/// A circuit older than this is destroyed.
+pub const CIRCUIT_AGE_MAX: Duration = Duration::from_secs(600);
+
+// ---- flow control and links (spec/link.md) ----
+
+/// Cells that may be under way on a fresh circuit, per direction and hop.
+pub const CREDIT_START: u32 = 64;
+/// Cells a receiver may ever have granted ahead on one circuit.
+pub const CREDIT_MAX: u32 = 512;
+/// A receiver grants again after so many cells were passed on.
+pub const CREDIT_STEP: u32 = 32;
+/// Bytes of cells that one node holds back for want of credits, all circuits together.
+pub const QUEUED_BYTES_MAX: usize = 64 << 20;
+/// Cells between a node's owner and one link's task.
+pub const LINK_QUEUE_CELLS_MAX: usize = 4_096;
+/// Events between all link tasks and the owner of a node.
+pub const INBOX_EVENTS_MAX: usize = 1_024;
+/// Links per process: the lesser of this and half of the descriptor limit.
+pub const LINKS_MAX: usize = 2_048;
+/// Inbound handshakes of one node not yet finished.
+pub const HANDSHAKES_PENDING_MAX: usize = 256;
+/// Handshakes in a burst from one IPv4 /24 or IPv6 /48.
+pub const HANDSHAKES_PER_PREFIX_BURST: u32 = 64;
+/// Handshakes per second from one IPv4 /24 or IPv6 /48 for long.
+pub const HANDSHAKES_PER_PREFIX_PER_S: u32 = 16;
+/// Handshakes per second that a node answers in all.
+pub const HANDSHAKES_PER_S: u32 = 512;
+/// Prefixes whose handshakes are counted at once.
+pub const HANDSHAKE_PREFIXES_MAX: usize = 4_096;
+/// A handshake ends within this time or the link is closed.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connecting a socket ends within this time.
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Messages under one link key before it is replaced (Noise rekey).
+pub const REKEY_MESSAGES: u64 = 1 << 20;
+/// A link older than this gets no new circuits; a new handshake replaces it.
+pub const LINK_AGE_MAX: Duration = Duration::from_secs(3_600);
+/// An unpinned link leaves after this long without work.
+pub const LINK_IDLE_MAX: Duration = Duration::from_secs(120);
+/// A link that sent nothing for this long sends one padding cell.
+pub const LINK_PADDING_AFTER: Duration = Duration::from_secs(30);
+/// A link that heard nothing for this long is dead.
+pub const LINK_SILENCE_MAX: Duration = Duration::from_secs(95);
+/// A socket that takes nothing of a pending write for this long is dead.
+pub const LINK_WRITE_STALL_MAX: Duration = Duration::from_secs(20);
+/// A node that could not be dialled is not dialled again for this long.
+pub const DIAL_BACKOFF: Duration = Duration::from_secs(5);
+
+// ---- messages between relays (spec/messages.md) ----
+
+/// Cells of one message.
+pub const MESSAGE_CELLS_MAX: usize = 64;
+/// Bytes of one message.
+pub const MESSAGE_LEN_MAX: usize = MESSAGE_CELLS_MAX * BODY_LEN - 4;
+/// Questions one link may have open at once, per direction.
+pub const ASKS_PER_LINK_MAX: usize = 1_024;
+/// A question between relays is answered within this time or counts as failed.
+pub const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Descriptors in one page of a membership answer.
+pub const MEMBERS_PAGE_MAX: usize = 256;
+
+// ---- keyspace and lookups (spec/dht.md) ----
+
+/// Bytes of an identifier or a location.
+pub const ID_LEN: usize = 20;
+/// Contacts of a bucket, and of a find-answer (Kademlia's k).
+pub const BUCKET_SIZE: usize = 20;
+/// Questions of one lookup under way at once (Kademlia's alpha).
+pub const ALPHA: usize = 3;
+/// Nodes of one IPv4 /24 or IPv6 /48 in a bucket, and among the closest set and the signers.
+pub const PREFIX_PER_BUCKET_MAX: usize = 2;
+/// Nodes of one IPv4 /24 or IPv6 /48 in the whole table.
+pub const PREFIX_PER_TABLE_MAX: usize = 10;
+/// Questions that one lookup may ask in all.
+pub const LOOKUP_ASKS_MAX: usize = 64;
+/// Contacts that one lookup keeps.
+pub const LOOKUP_CONTACTS_MAX: usize = 256;
+/// Lookups and stores that one exit works on at once.
+pub const EXIT_OPERATIONS_MAX: usize = 1_024;
+/// An exit answers within this time, with whatever it has.
+pub const EXIT_TIMEOUT: Duration = Duration::from_secs(8);
+/// Holders per location of records and manifests.
+pub const HOLDERS: usize = 5;
+/// Locations of a signed value.
+pub const LOCATIONS: usize = 3;
+/// Locations at which a chunk is stored (until parity comes).
+pub const CHUNK_LOCATIONS: usize = 2;
+/// A storer refuses a value when it knows this many members closer to the location.
+pub const CLOSER_MEMBERS_MAX: usize = 20;
+
+// ---- evidence (spec/evidence.md) ----
+
+/// Closest nodes of which each signs what it has.
+pub const SIGNERS: usize = 8;
+/// Percent of the closest members known to the client that must have signed.
+pub const SIGNERS_PERCENT_MIN: usize = 70;
+/// Of the first [`SIGNERS`] closest members so many must be left, or a miss is unreachable.
+pub const SIGNERS_LEFT_MIN: usize = 4;
+/// Descriptors of newest signers in an answer.
+pub const ANSWER_DESCRIPTORS_MAX: usize = 5;
+/// Bytes of the nonce of a find or store.
+pub const NONCE_LEN: usize = 16;
+
+// ---- values (spec/values.md) ----
+
+/// Bytes of a signed value's payload.
+pub const PAYLOAD_LEN_MAX: usize = 1_024;
+/// Bytes of an encoded signed value.
+pub const RECORD_LEN: usize = 1_173;
+/// Bytes of a label.
+pub const LABEL_LEN_MAX: usize = 64;
+/// Seconds of one expiry step.
+pub const EXPIRY_STEP_S: u64 = 6 * 3_600;
+/// Seconds from now beyond which no expiry is taken.
+pub const EXPIRY_MAX_S: u64 = 30 * 24 * 3_600;
+/// Bytes of file content in a chunk.
+pub const CHUNK_LEN: usize = 64 << 10;
+/// Bytes of a sealed chunk.
+pub const SEALED_CHUNK_LEN: usize = CHUNK_LEN + TAG_LEN;
+/// Bytes of a file, in this version.
+pub const FILE_LEN_MAX: u64 = 64 << 20;
+/// Bytes of a published file name.
+pub const FILE_NAME_LEN_MAX: usize = 255;
+/// Chunks that one circuit moves: always so many slots, filled or not.
+pub const BATCH_CHUNKS: usize = 4;
+/// Cells of one chunk slot on a circuit.
+pub const SLOT_CELLS: usize = 34;
+/// Bytes of one chunk slot.
+pub const SLOT_LEN: usize = SLOT_CELLS * CIRCUIT_DATA_LEN_MAX;
+/// Content circuits of one transfer at once.
+pub const TRANSFER_CIRCUITS_MAX: usize = 4;
+/// Values in a node's memory store.
+pub const STORE_VALUES_MAX: usize = 1 << 20;
+/// Bytes in a node's memory store.
+pub const STORE_BYTES_MAX: usize = 512 << 20;
+
+// ---- membership, paths, guards (spec/membership.md) ----
+
+/// Members a relay or client knows.
+pub const MEMBERS_MAX: usize = 100_000;
+/// Seconds after which a descriptor that was not renewed is dropped.
+pub const DESCRIPTOR_LIFE_S: u64 = 24 * 3_600;
+/// Seconds after which a relay issues its descriptor anew.
+pub const DESCRIPTOR_RENEW_S: u64 = 6 * 3_600;
+/// Seconds by which a descriptor may lie in the future (clocks: minutes).
+pub const CLOCK_SKEW_S: u64 = 600;
+/// Guards in a client's ordered sample.
+pub const GUARDS: usize = 3;
+/// Days within which a client samples no fourth guard.
+pub const GUARD_SAMPLE_LIFE_S: u64 = 30 * 24 * 3_600;
+/// Days for which one guard is kept, at most.
+pub const GUARD_LIFE_S: u64 = 120 * 24 * 3_600;
+/// Relays from which hop two is drawn (vanguards-lite).
+pub const SECOND_HOPS: usize = 4;
+/// Shortest life of a second hop, seconds.
+pub const SECOND_HOP_LIFE_MIN_S: u64 = 24 * 3_600;
+/// Longest life of a second hop, seconds.
+pub const SECOND_HOP_LIFE_MAX_S: u64 = 12 * 24 * 3_600;
+/// A second hop through which so many circuits in a row failed is replaced.
+pub const SECOND_HOP_FAILURES_MAX: u32 = 3;
+/// Pull of the membership from another relay, mean interval.
+pub const MEMBERS_PULL_EVERY: Duration = Duration::from_secs(30);
+/// Bootstrap nodes in a configuration.
+pub const BOOTSTRAPS_MAX: usize = 64;
+
+// ---- operations (spec/request.md) ----
+
+/// An operation ends within this time unless its caller says otherwise.
+pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
+/// Circuits that one operation may build in all.
+pub const OPERATION_CIRCUITS_MAX: usize = 24;
+/// Circuits of one operation are staggered by up to so much.
+pub const STAGGER_MAX: Duration = Duration::from_millis(50);
+/// A failed circuit is followed by another after up to so much.
+pub const RETRY_DELAY_MAX: Duration = Duration::from_millis(200);
+/// One circuit's answer to a lookup or put is waited for so long.
+pub const CIRCUIT_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Operations of one client at once.
+pub const OPERATIONS_MAX: usize = 256;
+/// Jobs of a node under way in the work pool.
+pub const WORK_JOBS_MAX: usize = 16_384;
+
+const _: () = assert!(REQUEST_LEN_MAX == 1_638);
+const _: () = assert!(REPLY0_DATA_LEN_MAX == 1_798);
+const _: () = assert!(CIRCUIT_DATA_LEN_MAX == 1_958);
+const _: () = assert!(RECORD_LEN < REQUEST_LEN_MAX);
+const _: () = assert!(SEALED_CHUNK_LEN + 64 < SLOT_LEN && SLOT_LEN - SEALED_CHUNK_LEN < CIRCUIT_DATA_LEN_MAX);
+const _: () = assert!(SEALED_CHUNK_LEN + 4_096 < MESSAGE_LEN_MAX);
+const _: () = assert!(MESSAGE_CELLS_MAX == 64 && CREDIT_START == 64);
+const _: () = assert!(CREDIT_START <= CREDIT_MAX && CREDIT_STEP < CREDIT_START);
+const _: () = assert!(HOPS_CLIENT_MIN <= HOPS_MAX);
+const _: () = assert!(SIGNERS_LEFT_MIN <= SIGNERS && HOLDERS <= SIGNERS && SIGNERS <= BUCKET_SIZE);

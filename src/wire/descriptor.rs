@@ -1,0 +1,286 @@
+//! A relay's signed description of itself, 234 bytes. Source: spec/membership.md §1.
+
+use super::address::Address;
+use super::codec::{Malformed, Reader};
+use super::network::Network;
+use crate::crypto::keys::{DhKey, IdentitySecret, NodeKey, Signature};
+use crate::crypto::puzzle::Solution;
+use crate::keyspace::Id;
+use crate::limits::{CLOCK_SKEW_S, DESCRIPTOR_LIFE_S};
+use crate::time::UnixTime;
+
+/// Bytes of an encoded descriptor, signature included.
+pub const DESCRIPTOR_LEN: usize = 234;
+const SIGNED_LEN: usize = DESCRIPTOR_LEN - 64;
+
+/// What a relay says of itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Descriptor {
+    /// Ed25519 identity.
+    pub key: NodeKey,
+    /// Puzzle that buys the place in the keyspace.
+    pub solution: Solution,
+    /// X25519 key of link handshakes.
+    pub link_key: DhKey,
+    /// Issue time of the onion key, seconds; its low byte is the hint in build packets.
+    pub onion_epoch: u32,
+    /// X25519 key of onion layers.
+    pub onion_key: DhKey,
+    /// Where it listens.
+    pub address: Address,
+    /// Relays with an equal, non-zero family never share a path.
+    pub family: [u8; 8],
+    /// Lowest and highest protocol version.
+    pub versions: (u8, u8),
+    /// Number of the descriptor: its issue time in seconds, strictly increasing.
+    pub issued: u32,
+    /// Effort asked of anonymous writes, a step of the ladder 0 to 3.
+    pub effort: u8,
+}
+
+/// A decoded descriptor that nobody has checked: it has no getters but [`Self::verify`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SignedDescriptor {
+    descriptor: Descriptor,
+    bytes: [u8; DESCRIPTOR_LEN],
+}
+
+/// A descriptor whose signature, puzzle and times were checked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VerifiedDescriptor {
+    descriptor: Descriptor,
+    id: Id,
+    bytes: [u8; DESCRIPTOR_LEN],
+}
+
+/// Why a descriptor is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DescriptorRefused {
+    /// The signature does not fit.
+    #[error("descriptor: bad signature")]
+    Signature,
+    /// The puzzle is not solved, or not by this key.
+    #[error("descriptor: identity puzzle not solved")]
+    Puzzle,
+    /// Older than its life.
+    #[error("descriptor: expired")]
+    Expired,
+    /// Issued in the future, beyond what clocks may differ.
+    #[error("descriptor: issued in the future")]
+    Future,
+}
+
+fn signed_message(network: &Network, body: &[u8]) -> Vec<u8> {
+    [&b"bauta/1 descriptor"[..], &network.id, body].concat()
+}
+
+impl Descriptor {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(DESCRIPTOR_LEN);
+        out.extend_from_slice(&self.key.0);
+        out.extend_from_slice(&self.solution.counter.to_be_bytes());
+        out.extend_from_slice(&self.solution.y);
+        out.extend_from_slice(&self.link_key.0);
+        out.extend_from_slice(&self.onion_epoch.to_be_bytes());
+        out.extend_from_slice(&self.onion_key.0);
+        self.address.encode(&mut out);
+        out.extend_from_slice(&self.family);
+        out.extend_from_slice(&[self.versions.0, self.versions.1]);
+        out.extend_from_slice(&self.issued.to_be_bytes());
+        out.push(self.effort);
+        out
+    }
+
+    /// Signs it with the identity whose key it names.
+    #[must_use]
+    pub fn sign(self, network: &Network, secret: &IdentitySecret) -> VerifiedDescriptor {
+        let body = self.encode();
+        let signature = secret.sign(&signed_message(network, &body));
+        let mut bytes = [0; DESCRIPTOR_LEN];
+        bytes.iter_mut().zip(body.iter().chain(&signature.0)).for_each(|(to, from)| *to = *from);
+        VerifiedDescriptor { id: self.solution.id(&self.key), descriptor: self, bytes }
+    }
+
+    /// The onion-key hint that stands in build packets for this relay.
+    #[must_use]
+    pub fn onion_hint(&self) -> u8 {
+        self.onion_epoch.to_be_bytes()[3]
+    }
+
+    /// Whether both are of one declared family.
+    #[must_use]
+    pub fn is_family_of(&self, other: &Self) -> bool {
+        self.family != [0; 8] && self.family == other.family
+    }
+}
+
+impl SignedDescriptor {
+    /// Reads 234 bytes.
+    ///
+    /// # Errors
+    /// [`Malformed`] for bad addresses, an empty version range or an effort off the ladder.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let bytes = reader.array::<DESCRIPTOR_LEN>()?;
+        let mut body = Reader::new(&bytes);
+        let descriptor = Descriptor {
+            key: NodeKey(body.array()?),
+            solution: Solution { counter: body.u32()?, y: body.array()? },
+            link_key: DhKey(body.array()?),
+            onion_epoch: body.u32()?,
+            onion_key: DhKey(body.array()?),
+            address: Address::decode(&mut body)?,
+            family: body.array()?,
+            versions: (body.u8()?, body.u8()?),
+            issued: body.u32()?,
+            effort: body.u8()?,
+        };
+        let (low, high) = descriptor.versions;
+        if low == 0 || low > high || descriptor.effort > 3 {
+            Err(Malformed::Value)
+        } else {
+            Ok(Self { descriptor, bytes })
+        }
+    }
+
+    /// Checks times, zero bits, signature and puzzle, cheapest first. Costs 4 MiB and some milliseconds.
+    ///
+    /// # Errors
+    /// [`DescriptorRefused`] names the first check that failed.
+    pub fn verify(self, network: &Network, now: UnixTime) -> Result<VerifiedDescriptor, DescriptorRefused> {
+        self.verify_with(network, now, Solution::verify)
+    }
+
+    /// As [`Self::verify`], with the puzzle's check given: a shell may remember what it has checked before.
+    ///
+    /// # Errors
+    /// [`DescriptorRefused`] names the first check that failed.
+    pub fn verify_with(
+        self,
+        network: &Network,
+        now: UnixTime,
+        puzzle: impl FnOnce(&Solution, &[u8; 32], &NodeKey, u8) -> bool,
+    ) -> Result<VerifiedDescriptor, DescriptorRefused> {
+        let descriptor = self.descriptor;
+        let issued = u64::from(descriptor.issued);
+        if issued > now.0.saturating_add(CLOCK_SKEW_S) {
+            return Err(DescriptorRefused::Future);
+        }
+        if now.0 > issued.saturating_add(DESCRIPTOR_LIFE_S) {
+            return Err(DescriptorRefused::Expired);
+        }
+        if !descriptor.solution.looks_solved(network.difficulty) {
+            return Err(DescriptorRefused::Puzzle);
+        }
+        let (body, signature) = self.bytes.split_last_chunk::<64>().ok_or(DescriptorRefused::Signature)?;
+        debug_assert_eq!(body.len(), SIGNED_LEN);
+        let message = signed_message(network, body);
+        descriptor.key.verify(&message, &Signature(*signature)).map_err(|_| DescriptorRefused::Signature)?;
+        if !puzzle(&descriptor.solution, &network.id, &descriptor.key, network.difficulty) {
+            return Err(DescriptorRefused::Puzzle);
+        }
+        Ok(VerifiedDescriptor { id: descriptor.solution.id(&descriptor.key), descriptor, bytes: self.bytes })
+    }
+}
+
+impl VerifiedDescriptor {
+    /// The node's id.
+    #[must_use]
+    pub fn id(&self) -> Id {
+        self.id
+    }
+
+    /// The signed bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; DESCRIPTOR_LEN] {
+        &self.bytes
+    }
+
+    /// The same bytes as somebody else gets them: unchecked.
+    #[must_use]
+    pub fn to_signed(&self) -> SignedDescriptor {
+        SignedDescriptor { descriptor: self.descriptor, bytes: self.bytes }
+    }
+}
+
+impl core::ops::Deref for VerifiedDescriptor {
+    type Target = Descriptor;
+
+    fn deref(&self) -> &Descriptor {
+        &self.descriptor
+    }
+}
+
+impl SignedDescriptor {
+    /// The signed bytes, to be passed on.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; DESCRIPTOR_LEN] {
+        &self.bytes
+    }
+
+    /// Whose descriptor it claims to be, and its number: to skip what is known already, never to believe it.
+    #[must_use]
+    pub fn claim(&self) -> (NodeKey, u32) {
+        (self.descriptor.key, self.descriptor.issued)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::ChaCha20Rng;
+
+    use super::*;
+    use crate::crypto::keys::DhSecret;
+    use crate::crypto::puzzle::solve;
+
+    fn sample(network: &Network) -> (Descriptor, IdentitySecret) {
+        let mut rng = ChaCha20Rng::seed_from_u64(4);
+        let secret = IdentitySecret::generate(&mut rng);
+        let descriptor = Descriptor {
+            key: secret.public(),
+            solution: solve(&network.id, &secret.public(), network.difficulty, 0, 1_000).unwrap(),
+            link_key: DhSecret::generate(&mut rng).public(),
+            onion_epoch: 77,
+            onion_key: DhSecret::generate(&mut rng).public(),
+            address: Address("127.1.0.1:9".parse().unwrap()),
+            family: [0; 8],
+            versions: (1, 1),
+            issued: 1_000_000,
+            effort: 0,
+        };
+        (descriptor, secret)
+    }
+
+    #[test]
+    fn a_signed_descriptor_survives_the_wire_and_each_flipped_byte_is_refused() {
+        let network = Network::named("test", 1);
+        let (descriptor, secret) = sample(&network);
+        let signed = descriptor.sign(&network, &secret);
+        let decode = |bytes: &[u8]| SignedDescriptor::decode(&mut Reader::new(bytes));
+        let verified = decode(signed.as_bytes()).unwrap().verify(&network, UnixTime(1_000_000)).unwrap();
+        assert_eq!(verified, signed);
+        for at in 0..DESCRIPTOR_LEN {
+            let mut bytes = *signed.as_bytes();
+            bytes[at] ^= 1;
+            let refused = decode(&bytes).map(|other| other.verify(&network, UnixTime(1_000_000)).is_err());
+            assert_ne!(refused, Ok(false), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn another_network_a_late_and_an_early_clock_and_an_unsolved_puzzle_are_refused_by_name() {
+        let network = Network::named("test", 0);
+        let (descriptor, secret) = sample(&network);
+        let check = |descriptor: Descriptor, network: &Network, now| {
+            descriptor.sign(&Network::named("test", 0), &secret).to_signed().verify(network, UnixTime(now)).map(|_| ())
+        };
+        let other = Network::named("other", 0);
+        assert_eq!(check(descriptor, &network, 1_000_000), Ok(()));
+        assert_eq!(check(descriptor, &other, 1_000_000), Err(DescriptorRefused::Signature));
+        assert_eq!(check(descriptor, &network, 1_000_001 + DESCRIPTOR_LIFE_S), Err(DescriptorRefused::Expired));
+        assert_eq!(check(descriptor, &network, 999_999 - CLOCK_SKEW_S), Err(DescriptorRefused::Future));
+        let mut forged = descriptor;
+        forged.solution.y[0] ^= 1;
+        assert_eq!(check(forged, &network, 1_000_000), Err(DescriptorRefused::Puzzle));
+    }
+}

@@ -1,0 +1,297 @@
+//! Questions and answers between the two ends of a link, in one to 64 cells. Source: spec/messages.md.
+//!
+//! First cell: length u32, then bytes; later cells: bytes; the last is padded with zeros.
+
+use super::cell::{Cell, CircuitId, Command};
+use super::codec::{Malformed, Reader, put_list};
+use super::contact::Contact;
+use super::descriptor::SignedDescriptor;
+use super::record::{Value, ValueKind};
+use super::statement::{Nonce, Statement};
+use crate::crypto::keys::NodeKey;
+use crate::keyspace::{Id, Location};
+use crate::limits::{BODY_LEN, BUCKET_SIZE, MEMBERS_PAGE_MAX, MESSAGE_LEN_MAX};
+
+/// A question.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ask {
+    /// What have you at this location, and whom do you know closer? Relays only.
+    Find {
+        /// Kind of the value.
+        kind: ValueKind,
+        /// Where.
+        location: Location,
+        /// For the statement.
+        nonce: Nonce,
+        /// Whether the value itself is wanted too.
+        want_value: bool,
+    },
+    /// Keep this value. Relays only.
+    Store {
+        /// For the receipt.
+        nonce: Nonce,
+        /// Compare-and-swap: the sequence number that must be held, 0 for none.
+        expected: Option<u64>,
+        /// The value.
+        value: Value,
+    },
+    /// Which relays do you know, in the order of keys after this one? Anybody.
+    Members {
+        /// The last key of the page before.
+        after: Option<NodeKey>,
+    },
+}
+
+/// An answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// To [`Ask::Find`].
+    Found {
+        /// The storer's word.
+        statement: Statement,
+        /// Closest contacts it knows, at most 20.
+        contacts: Vec<Contact>,
+        /// The value, where it was wanted and is there.
+        value: Option<Value>,
+    },
+    /// To [`Ask::Store`].
+    Stored {
+        /// The storer's receipt, or why not.
+        statement: Statement,
+    },
+    /// To [`Ask::Members`].
+    Members {
+        /// One page.
+        descriptors: Vec<SignedDescriptor>,
+        /// Whether more follow.
+        more: bool,
+    },
+    /// The asker may not ask this, or the node is too busy.
+    Refused,
+}
+
+fn put_option<T>(out: &mut Vec<u8>, option: Option<&T>, put: impl FnOnce(&mut Vec<u8>, &T)) {
+    out.push(u8::from(option.is_some()));
+    if let Some(value) = option {
+        put(out, value);
+    }
+}
+
+fn option<'a, T>(
+    reader: &mut Reader<'a>,
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, Malformed>,
+) -> Result<Option<T>, Malformed> {
+    if reader.flag()? { read(reader).map(Some) } else { Ok(None) }
+}
+
+impl Ask {
+    /// Encodes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        match self {
+            Self::Find { kind, location, nonce, want_value } => {
+                out.extend_from_slice(&[1, kind.encode()]);
+                out.extend_from_slice(&location.0);
+                out.extend_from_slice(&nonce.0);
+                out.push(u8::from(*want_value));
+            }
+            Self::Store { nonce, expected, value } => {
+                out.push(2);
+                out.extend_from_slice(&nonce.0);
+                put_option(&mut out, expected.as_ref(), |out, seq| out.extend_from_slice(&seq.to_be_bytes()));
+                value.encode(&mut out);
+            }
+            Self::Members { after } => {
+                out.push(3);
+                put_option(&mut out, after.as_ref(), |out, key| out.extend_from_slice(&key.0));
+            }
+        }
+        out
+    }
+
+    /// Decodes all of `bytes`.
+    ///
+    /// # Errors
+    /// [`Malformed`] for an unknown kind, a field out of bounds, or bytes left over.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes);
+        let ask = match reader.u8()? {
+            1 => Self::Find {
+                kind: ValueKind::decode(&mut reader)?,
+                location: Id(reader.array()?),
+                nonce: Nonce(reader.array()?),
+                want_value: reader.flag()?,
+            },
+            2 => Self::Store {
+                nonce: Nonce(reader.array()?),
+                expected: option(&mut reader, Reader::u64)?,
+                value: Value::decode(&mut reader)?,
+            },
+            3 => Self::Members { after: option(&mut reader, |reader| reader.array().map(NodeKey))? },
+            _ => return Err(Malformed::Value),
+        };
+        reader.finish()?;
+        Ok(ask)
+    }
+}
+
+impl Answer {
+    /// Encodes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        match self {
+            Self::Refused => out.push(0),
+            Self::Found { statement, contacts, value } => {
+                out.push(1);
+                statement.encode(&mut out);
+                put_list(&mut out, contacts, |out, contact| contact.encode(out));
+                put_option(&mut out, value.as_ref(), |out, value| value.encode(out));
+            }
+            Self::Stored { statement } => {
+                out.push(2);
+                statement.encode(&mut out);
+            }
+            Self::Members { descriptors, more } => {
+                out.push(3);
+                put_list(&mut out, descriptors, |out, descriptor| out.extend_from_slice(descriptor.as_bytes()));
+                out.push(u8::from(*more));
+            }
+        }
+        out
+    }
+
+    /// Decodes all of `bytes`.
+    ///
+    /// # Errors
+    /// [`Malformed`] for an unknown kind, a field out of bounds, or bytes left over.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes);
+        let answer = match reader.u8()? {
+            0 => Self::Refused,
+            1 => Self::Found {
+                statement: Statement::decode(&mut reader)?,
+                contacts: reader.list(BUCKET_SIZE, Contact::decode)?,
+                value: option(&mut reader, Value::decode)?,
+            },
+            2 => Self::Stored { statement: Statement::decode(&mut reader)? },
+            3 => Self::Members {
+                descriptors: reader.list(MEMBERS_PAGE_MAX, SignedDescriptor::decode)?,
+                more: reader.flag()?,
+            },
+            _ => return Err(Malformed::Value),
+        };
+        reader.finish()?;
+        Ok(answer)
+    }
+}
+
+/// Cuts an encoded message into cells; `None` when it is longer than a message may be.
+#[must_use]
+pub fn cells_of(circuit: CircuitId, command: Command, message: &[u8]) -> Option<Vec<Cell>> {
+    if message.len() > MESSAGE_LEN_MAX {
+        return None;
+    }
+    let framed = [&u32::try_from(message.len()).ok()?.to_be_bytes(), message].concat();
+    let cells = framed.chunks(BODY_LEN).map(|part| {
+        let mut cell = Cell::new(circuit, command);
+        cell.body_mut().iter_mut().zip(part).for_each(|(to, from)| *to = *from);
+        cell
+    });
+    Some(cells.collect())
+}
+
+/// Joins the cells of one message. Memory grows with what has come, never with what was announced.
+#[derive(Default, Debug)]
+pub struct Assembler {
+    len: Option<usize>,
+    bytes: Vec<u8>,
+}
+
+impl Assembler {
+    /// Takes the next body; `Some` once the message is complete. After that the assembler is empty again.
+    ///
+    /// # Errors
+    /// [`Malformed`] when the length is over its cap or the padding is not zeros.
+    pub fn push(&mut self, body: &[u8; BODY_LEN]) -> Result<Option<Vec<u8>>, Malformed> {
+        let mut reader = Reader::new(body);
+        let len = match self.len {
+            Some(len) => len,
+            None => {
+                let len = usize::try_from(reader.u32()?).map_err(|_| Malformed::Value)?;
+                if len > MESSAGE_LEN_MAX {
+                    return Err(Malformed::Value);
+                }
+                *self.len.insert(len)
+            }
+        };
+        let room = if self.bytes.is_empty() { BODY_LEN - 4 } else { BODY_LEN };
+        let missing = len.saturating_sub(self.bytes.len());
+        self.bytes.extend_from_slice(reader.bytes(missing.min(room))?);
+        if missing > room {
+            return Ok(None);
+        }
+        reader.finish_padded()?;
+        self.len = None;
+        Ok(Some(core::mem::take(&mut self.bytes)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::record::{ChunkBytes, Expiry};
+
+    proptest! {
+        #[test]
+        fn a_message_of_any_length_is_joined_as_it_was_cut(len in 0..=MESSAGE_LEN_MAX) {
+            let message: Vec<u8> = (0..len).map(|i| u8::try_from(i % 251).unwrap()).collect();
+            let cells = cells_of(CircuitId(1), Command::Ask, &message).unwrap();
+            prop_assert_eq!(cells.len(), (len + 4).div_ceil(BODY_LEN));
+            let mut assembler = Assembler::default();
+            let (last, first) = cells.split_last().unwrap();
+            for cell in first {
+                prop_assert_eq!(assembler.push(cell.body()), Ok(None));
+            }
+            prop_assert_eq!(assembler.push(last.body()), Ok(Some(message)));
+        }
+
+        #[test]
+        fn what_decodes_encodes_to_the_same_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            if let Ok(ask) = Ask::decode(&bytes) {
+                prop_assert_eq!(ask.encode(), bytes.clone());
+            }
+            if let Ok(answer) = Answer::decode(&bytes) {
+                prop_assert_eq!(answer.encode(), bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn questions_survive_the_wire() {
+        let chunk = ChunkBytes { hash: [1; 32], index: 1, expiry: Expiry::from_wire([0, 1, 2]), bytes: vec![5; 100] };
+        let nonce = Nonce([1; 16]);
+        for ask in [
+            Ask::Find { kind: ValueKind::Hashed, location: Id([2; 20]), nonce, want_value: true },
+            Ask::Store { nonce, expected: Some(9), value: Value::Hashed(chunk) },
+            Ask::Members { after: Some(NodeKey([3; 32])) },
+            Ask::Members { after: None },
+        ] {
+            assert_eq!(Ask::decode(&ask.encode()), Ok(ask));
+        }
+    }
+
+    #[test]
+    fn an_announced_length_over_the_cap_and_dirty_padding_are_refused() {
+        let mut body = [0; BODY_LEN];
+        body[..4].copy_from_slice(&u32::MAX.to_be_bytes());
+        assert_eq!(Assembler::default().push(&body), Err(Malformed::Value));
+        body[..4].copy_from_slice(&1_u32.to_be_bytes());
+        body[9] = 1;
+        assert_eq!(Assembler::default().push(&body), Err(Malformed::Trailing));
+        assert!(cells_of(CircuitId(1), Command::Ask, &vec![0; MESSAGE_LEN_MAX + 1]).is_none());
+    }
+}

@@ -1,0 +1,310 @@
+//! What stands inside the onion: the routing block, the client's request to the exit, the exit's answer.
+//! Source: spec/onion.md §3 and spec/requests.md.
+
+use super::codec::{Malformed, Reader, padded, put_list};
+use super::descriptor::SignedDescriptor;
+use super::record::{ChunkName, Expiry, RecordBytes, ValueKind};
+use super::statement::{Nonce, Statement};
+use crate::keyspace::{Id, Location};
+use crate::limits::{
+    ANSWER_DESCRIPTORS_MAX, BATCH_CHUNKS, RECORD_LEN, REQUEST_LEN_MAX, ROUTING_LEN, SEALED_CHUNK_LEN, SIGNERS,
+};
+use crate::time::UnixTime;
+
+/// What a relay learns from its layer of a build packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Routing {
+    /// Pass the rest on.
+    Forward {
+        /// To the relay of this id; if it is not known, the circuit ends.
+        next: Id,
+        /// Suite byte of the next cell.
+        suite: u8,
+        /// Onion-key hint byte of the next cell.
+        hint: u8,
+        /// When the packet was made, rounded to ten minutes.
+        time: UnixTime,
+    },
+    /// The rest is a request to this relay.
+    Exit {
+        /// When the packet was made, rounded to ten minutes.
+        time: UnixTime,
+    },
+}
+
+impl Routing {
+    /// The 32 bytes: kind, next id, time u32, suite, hint, five zeros.
+    #[must_use]
+    pub fn encode(&self) -> [u8; ROUTING_LEN] {
+        let (kind, next, time, suite, hint) = match self {
+            Self::Forward { next, suite, hint, time } => (1, next.0, time, *suite, *hint),
+            Self::Exit { time } => (2, [0; 20], time, 0, 0),
+        };
+        let time = time.to_wire().to_be_bytes();
+        let mut out = [0; ROUTING_LEN];
+        let bytes = core::iter::once(kind).chain(next).chain(time).chain([suite, hint]);
+        out.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+        out
+    }
+
+    /// Reads the 32 bytes.
+    ///
+    /// # Errors
+    /// [`Malformed`] for an unknown kind or any unused byte that is not zero.
+    pub fn decode(bytes: &[u8; ROUTING_LEN]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes);
+        let kind = reader.u8()?;
+        let next = Id(reader.array()?);
+        let time = UnixTime::from_wire(reader.u32()?);
+        let (suite, hint) = (reader.u8()?, reader.u8()?);
+        reader.finish_padded()?;
+        match kind {
+            1 => Ok(Self::Forward { next, suite, hint, time }),
+            2 if next == Id([0; 20]) && suite == 0 && hint == 0 => Ok(Self::Exit { time }),
+            _ => Err(Malformed::Value),
+        }
+    }
+
+    /// When the packet was made.
+    #[must_use]
+    pub fn time(&self) -> UnixTime {
+        match self {
+            Self::Forward { time, .. } | Self::Exit { time } => *time,
+        }
+    }
+}
+
+/// What a client asks of an exit. Fits a build packet, whatever the path's length.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ExitRequest {
+    /// Look a signed value up.
+    Find {
+        /// Where.
+        location: Location,
+        /// For the statements.
+        nonce: Nonce,
+    },
+    /// Store a signed value with the closest nodes.
+    Put {
+        /// For the receipts.
+        nonce: Nonce,
+        /// Compare-and-swap: the sequence number that must be held, 0 for none.
+        expected: Option<u64>,
+        /// The record; its location follows from it.
+        record: RecordBytes,
+    },
+    /// Fetch up to four chunks; four slots come back, filled or not.
+    FetchChunks {
+        /// For the statements about those that are not there.
+        nonce: Nonce,
+        /// Which.
+        chunks: Vec<ChunkName>,
+    },
+    /// Store up to four chunks; four slots follow in forward cells, filled or not.
+    PutChunks {
+        /// For the receipts.
+        nonce: Nonce,
+        /// When they end.
+        expiry: Expiry,
+        /// Which, each with the length of its bytes.
+        chunks: Vec<(ChunkName, u32)>,
+    },
+}
+
+impl ExitRequest {
+    /// Encodes; never longer than a request may be.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(REQUEST_LEN_MAX);
+        match self {
+            Self::Find { location, nonce } => {
+                out.push(1);
+                out.extend_from_slice(&location.0);
+                out.extend_from_slice(&nonce.0);
+            }
+            Self::Put { nonce, expected, record } => {
+                out.push(2);
+                out.extend_from_slice(&nonce.0);
+                out.push(u8::from(expected.is_some()));
+                out.extend_from_slice(&expected.unwrap_or(0).to_be_bytes());
+                out.extend_from_slice(&record.0[..]);
+            }
+            Self::FetchChunks { nonce, chunks } => {
+                out.push(3);
+                out.extend_from_slice(&nonce.0);
+                put_list(&mut out, chunks, |out, name| name.encode(out));
+            }
+            Self::PutChunks { nonce, expiry, chunks } => {
+                out.push(4);
+                out.extend_from_slice(&nonce.0);
+                out.extend_from_slice(&expiry.to_wire());
+                put_list(&mut out, chunks, |out, (name, len)| {
+                    name.encode(out);
+                    out.extend_from_slice(&len.to_be_bytes());
+                });
+            }
+        }
+        out
+    }
+
+    /// Decodes all of `bytes`.
+    ///
+    /// # Errors
+    /// [`Malformed`] for an unknown kind, a field out of bounds, no chunk at all, or bytes left over.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes);
+        let request = match reader.u8()? {
+            1 => Self::Find { location: Id(reader.array()?), nonce: Nonce(reader.array()?) },
+            2 => {
+                let nonce = Nonce(reader.array()?);
+                let expected = match (reader.flag()?, reader.u64()?) {
+                    (true, seq) => Some(seq),
+                    (false, 0) => None,
+                    (false, _) => return Err(Malformed::Value),
+                };
+                Self::Put { nonce, expected, record: RecordBytes::new(reader.bytes(RECORD_LEN)?)? }
+            }
+            3 => Self::FetchChunks {
+                nonce: Nonce(reader.array()?),
+                chunks: reader.list(BATCH_CHUNKS, ChunkName::decode)?,
+            },
+            4 => Self::PutChunks {
+                nonce: Nonce(reader.array()?),
+                expiry: Expiry::from_wire(reader.array()?),
+                chunks: reader.list(BATCH_CHUNKS, |reader| Ok((ChunkName::decode(reader)?, chunk_len(reader)?)))?,
+            },
+            _ => return Err(Malformed::Value),
+        };
+        reader.finish()?;
+        match &request {
+            Self::FetchChunks { chunks, .. } if chunks.is_empty() => Err(Malformed::Value),
+            Self::PutChunks { chunks, .. } if chunks.is_empty() => Err(Malformed::Value),
+            _ => Ok(request),
+        }
+    }
+}
+
+fn chunk_len(reader: &mut Reader<'_>) -> Result<u32, Malformed> {
+    let len = reader.u32()?;
+    let in_bounds = usize::try_from(len).is_ok_and(|len| len > 0 && len <= SEALED_CHUNK_LEN);
+    if in_bounds { Ok(len) } else { Err(Malformed::Value) }
+}
+
+/// What the exit answers for one location, or for one chunk slot. Padded with zeros to the length its place has.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ExitAnswer {
+    /// The value: a record's or a chunk's bytes.
+    pub value: Option<Vec<u8>>,
+    /// Statements of the closest nodes, or receipts, at most eight.
+    pub statements: Vec<Statement>,
+    /// Descriptors of the newest signers, at most five.
+    pub descriptors: Vec<SignedDescriptor>,
+}
+
+impl ExitAnswer {
+    /// Encodes, padded to `len` bytes; `None` when it does not fit.
+    #[must_use]
+    pub fn encode(&self, len: usize) -> Option<Vec<u8>> {
+        let mut out = Vec::with_capacity(len);
+        let value = self.value.as_deref().unwrap_or_default();
+        out.push(u8::from(self.value.is_some()));
+        out.extend_from_slice(&u32::try_from(value.len()).ok()?.to_be_bytes());
+        out.extend_from_slice(value);
+        put_list(&mut out, &self.statements, |out, statement| statement.encode(out));
+        put_list(&mut out, &self.descriptors, |out, descriptor| out.extend_from_slice(descriptor.as_bytes()));
+        padded(out, len)
+    }
+
+    /// Decodes a padded answer whose value is of this kind.
+    ///
+    /// # Errors
+    /// [`Malformed`] for lengths out of bounds or padding that is not zeros.
+    pub fn decode(bytes: &[u8], kind: ValueKind) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes);
+        let has_value = reader.flag()?;
+        let len = usize::try_from(reader.u32()?).map_err(|_| Malformed::Value)?;
+        let allowed = match kind {
+            _ if !has_value => len == 0,
+            ValueKind::Signed => len == RECORD_LEN,
+            ValueKind::Hashed => len <= SEALED_CHUNK_LEN,
+        };
+        if !allowed {
+            return Err(Malformed::Value);
+        }
+        let value = reader.bytes(len)?;
+        let answer = Self {
+            value: has_value.then(|| value.to_vec()),
+            statements: reader.list(SIGNERS, Statement::decode)?,
+            descriptors: reader.list(ANSWER_DESCRIPTORS_MAX, SignedDescriptor::decode)?,
+        };
+        reader.finish_padded()?;
+        Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::limits::{ANSWER_LEN, CIRCUIT_DATA_LEN_MAX, HOLDERS, SLOT_LEN};
+    use crate::wire::descriptor::DESCRIPTOR_LEN;
+    use crate::wire::statement::STATEMENT_LEN;
+
+    const HEAD: usize = 1 + 4 + 2 + 2;
+    const _: () =
+        assert!(HEAD + RECORD_LEN + SIGNERS * STATEMENT_LEN + ANSWER_DESCRIPTORS_MAX * DESCRIPTOR_LEN <= ANSWER_LEN);
+    const _: () = assert!(HEAD + SEALED_CHUNK_LEN <= SLOT_LEN);
+    const _: () = assert!(HEAD + HOLDERS * (STATEMENT_LEN + DESCRIPTOR_LEN) <= CIRCUIT_DATA_LEN_MAX);
+
+    proptest! {
+        #[test]
+        fn what_decodes_encodes_to_the_same_bytes(bytes in proptest::collection::vec(0..5_u8, 0..120)) {
+            if let Ok(request) = ExitRequest::decode(&bytes) {
+                prop_assert_eq!(request.encode(), bytes.clone());
+            }
+            if let Ok(answer) = ExitAnswer::decode(&bytes, ValueKind::Hashed) {
+                prop_assert_eq!(answer.encode(bytes.len()), Some(bytes));
+            }
+        }
+    }
+
+    #[test]
+    fn routing_blocks_survive_the_wire_and_dirty_ones_are_refused() {
+        let time = UnixTime(600);
+        for routing in [Routing::Forward { next: Id([4; 20]), suite: 1, hint: 9, time }, Routing::Exit { time }] {
+            let bytes = routing.encode();
+            assert_eq!(Routing::decode(&bytes), Ok(routing));
+            for (at, bit) in [(0, 0x80), (31, 1), (27, 1)] {
+                let mut dirty = bytes;
+                dirty[at] ^= bit;
+                assert!(Routing::decode(&dirty).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_requests_fit_a_build_packet() {
+        let name = ChunkName { hash: [1; 32], index: 1 };
+        let nonce = Nonce([0; 16]);
+        let record = RecordBytes(Box::new([7; RECORD_LEN]));
+        for request in [
+            ExitRequest::Find { location: Id([1; 20]), nonce },
+            ExitRequest::Put { nonce, expected: Some(3), record },
+            ExitRequest::FetchChunks { nonce, chunks: vec![name; BATCH_CHUNKS] },
+            ExitRequest::PutChunks {
+                nonce,
+                expiry: Expiry::from_wire([0, 0, 9]),
+                chunks: vec![(name, 65_552); BATCH_CHUNKS],
+            },
+        ] {
+            let bytes = request.encode();
+            assert!(bytes.len() <= REQUEST_LEN_MAX);
+            assert_eq!(ExitRequest::decode(&bytes), Ok(request));
+        }
+        assert_eq!(
+            ExitRequest::decode(&ExitRequest::FetchChunks { nonce, chunks: vec![] }.encode()),
+            Err(Malformed::Value)
+        );
+    }
+}

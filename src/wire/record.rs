@@ -1,0 +1,246 @@
+//! The signed value's shape, 1,173 bytes, and the two kinds of values. Checked in `record/`. Source: spec/values.md §2.
+
+use super::codec::{Malformed, Reader};
+use crate::crypto::hash::{blake3, hashed_location};
+use crate::crypto::keys::{NodeKey, Signature};
+use crate::keyspace::Location;
+use crate::limits::{
+    CHUNK_LOCATIONS, EXPIRY_STEP_S, LOCATIONS, PAYLOAD_LEN_MAX, RECORD_LEN, SEALED_CHUNK_LEN, TAG_LEN,
+};
+use crate::time::UnixTime;
+
+/// Bytes of a signed value's ciphertext: length, payload, padding.
+pub const RECORD_TEXT_LEN: usize = PAYLOAD_LEN_MAX + 2;
+
+const _: () = assert!(32 + 8 + 3 + 24 + RECORD_TEXT_LEN + TAG_LEN + 64 == RECORD_LEN);
+
+/// Whether a value is signed (mutable) or named by its hash (immutable).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum ValueKind {
+    /// Records, roots, manifests.
+    Signed,
+    /// Chunks.
+    Hashed,
+}
+
+impl ValueKind {
+    pub(super) fn encode(self) -> u8 {
+        match self {
+            Self::Signed => 0,
+            Self::Hashed => 1,
+        }
+    }
+
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        match reader.u8()? {
+            0 => Ok(Self::Signed),
+            1 => Ok(Self::Hashed),
+            _ => Err(Malformed::Value),
+        }
+    }
+}
+
+/// When a value ends, in steps of six hours since 1970; 24 bits on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Expiry(u32);
+
+impl Expiry {
+    /// The first step at or after this time.
+    #[must_use]
+    pub fn at_least(time: UnixTime) -> Self {
+        Self(u32::try_from(time.0.div_ceil(EXPIRY_STEP_S)).unwrap_or(u32::MAX).min(0x00ff_ffff))
+    }
+
+    /// The time at which it is over.
+    #[must_use]
+    pub fn time(self) -> UnixTime {
+        UnixTime(u64::from(self.0) * EXPIRY_STEP_S)
+    }
+
+    /// The three bytes of the wire.
+    #[must_use]
+    pub fn to_wire(self) -> [u8; 3] {
+        let [_, a, b, c] = self.0.to_be_bytes();
+        [a, b, c]
+    }
+
+    /// From the three bytes of the wire.
+    #[must_use]
+    pub fn from_wire([a, b, c]: [u8; 3]) -> Self {
+        Self(u32::from_be_bytes([0, a, b, c]))
+    }
+}
+
+/// The fields of a signed value as they came; nothing is checked.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RecordFields {
+    /// Blinded key.
+    pub key: NodeKey,
+    /// Sequence number.
+    pub seq: u64,
+    /// Expiry.
+    pub expiry: Expiry,
+    /// XChaCha20-Poly1305 nonce.
+    pub nonce: [u8; 24],
+    /// Ciphertext.
+    pub text: [u8; RECORD_TEXT_LEN],
+    /// Tag.
+    pub tag: [u8; TAG_LEN],
+    /// Signature over everything before it, with its domain and the network.
+    pub signature: Signature,
+}
+
+/// The encoded bytes of a signed value.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RecordBytes(pub Box<[u8; RECORD_LEN]>);
+
+impl RecordBytes {
+    /// Takes 1,173 bytes.
+    ///
+    /// # Errors
+    /// [`Malformed`] for any other length.
+    pub fn new(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes);
+        let array = reader.array::<RECORD_LEN>()?;
+        reader.finish()?;
+        Ok(Self(Box::new(array)))
+    }
+
+    /// Splits into fields.
+    ///
+    /// # Errors
+    /// Never for bytes of this length; the reader is total all the same.
+    pub fn fields(&self) -> Result<RecordFields, Malformed> {
+        let mut reader = Reader::new(&self.0[..]);
+        let fields = RecordFields {
+            key: NodeKey(reader.array()?),
+            seq: reader.u64()?,
+            expiry: Expiry::from_wire(reader.array()?),
+            nonce: reader.array()?,
+            text: reader.array()?,
+            tag: reader.array()?,
+            signature: Signature(reader.array()?),
+        };
+        reader.finish()?;
+        Ok(fields)
+    }
+
+    /// BLAKE3 of the bytes: what statements name.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        blake3(&[&self.0[..]])
+    }
+}
+
+impl RecordFields {
+    /// Joins the fields.
+    #[must_use]
+    pub fn encode(&self) -> RecordBytes {
+        let mut out = Box::new([0; RECORD_LEN]);
+        let seq = self.seq.to_be_bytes();
+        let expiry = self.expiry.to_wire();
+        let parts: [&[u8]; 7] = [&self.key.0, &seq, &expiry, &self.nonce, &self.text, &self.tag, &self.signature.0];
+        out.iter_mut().zip(parts.into_iter().flatten()).for_each(|(to, from)| *to = *from);
+        RecordBytes(out)
+    }
+}
+
+/// A hashed value as it moves: where it belongs follows from hash and index.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ChunkBytes {
+    /// BLAKE3 of `bytes`.
+    pub hash: [u8; 32],
+    /// Which of its locations.
+    pub index: u8,
+    /// When it ends.
+    pub expiry: Expiry,
+    /// The ciphertext.
+    pub bytes: Vec<u8>,
+}
+
+/// Which chunk at which of its locations.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct ChunkName {
+    /// BLAKE3 of the ciphertext.
+    pub hash: [u8; 32],
+    /// Which of its locations, below [`CHUNK_LOCATIONS`].
+    pub index: u8,
+}
+
+impl ChunkName {
+    /// The location.
+    #[must_use]
+    pub fn location(&self) -> Location {
+        hashed_location(&self.hash, self.index)
+    }
+
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.hash);
+        out.push(self.index);
+    }
+
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let name = Self { hash: reader.array()?, index: reader.u8()? };
+        if usize::from(name.index) < CHUNK_LOCATIONS.max(LOCATIONS) { Ok(name) } else { Err(Malformed::Value) }
+    }
+}
+
+/// Either kind of value as it moves between relays; nothing is checked.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Value {
+    /// A signed value.
+    Signed(RecordBytes),
+    /// A hashed value.
+    Hashed(ChunkBytes),
+}
+
+impl Value {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> ValueKind {
+        match self {
+            Self::Signed(_) => ValueKind::Signed,
+            Self::Hashed(_) => ValueKind::Hashed,
+        }
+    }
+
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        out.push(self.kind().encode());
+        match self {
+            Self::Signed(record) => out.extend_from_slice(&record.0[..]),
+            Self::Hashed(chunk) => {
+                ChunkName { hash: chunk.hash, index: chunk.index }.encode(out);
+                out.extend_from_slice(&chunk.expiry.to_wire());
+                out.extend_from_slice(&u32::try_from(chunk.bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
+                out.extend_from_slice(&chunk.bytes);
+            }
+        }
+    }
+
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        match ValueKind::decode(reader)? {
+            ValueKind::Signed => Ok(Self::Signed(RecordBytes(Box::new(reader.array()?)))),
+            ValueKind::Hashed => {
+                let ChunkName { hash, index } = ChunkName::decode(reader)?;
+                let expiry = Expiry::from_wire(reader.array()?);
+                let len = usize::try_from(reader.u32()?).map_err(|_| Malformed::Value)?;
+                if len > SEALED_CHUNK_LEN {
+                    return Err(Malformed::Value);
+                }
+                Ok(Self::Hashed(ChunkBytes { hash, index, expiry, bytes: reader.bytes(len)?.to_vec() }))
+            }
+        }
+    }
+}
+
+impl core::fmt::Debug for RecordBytes {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("RecordBytes(..)")
+    }
+}
+
+impl core::fmt::Debug for Value {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Value({:?})", self.kind())
+    }
+}
