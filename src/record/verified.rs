@@ -1,0 +1,147 @@
+//! What a storer or a reader checks of a value before it believes a byte: key, signature or hash, size, expiry.
+
+use crate::crypto::hash::{blake3, signed_location};
+use crate::keyspace::Location;
+use crate::limits::{EXPIRY_MAX_S, RECORD_LEN, SEALED_CHUNK_LEN};
+use crate::time::UnixTime;
+use crate::wire::network::Network;
+use crate::wire::record::{ChunkName, Expiry, RecordBytes, Value, ValueKind};
+
+/// A value that was checked. Stores take nothing else.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VerifiedValue {
+    value: Value,
+    location: Location,
+    seq: u64,
+    digest: [u8; 32],
+    expiry: Expiry,
+}
+
+/// Why a value is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordRefused {
+    /// Signature or hash does not fit, or the fields are no record.
+    #[error("value: forged or damaged")]
+    Forged,
+    /// Its time is over.
+    #[error("value: expired")]
+    Expired,
+    /// It asks to be kept longer than values are.
+    #[error("value: expires too far in the future")]
+    TooLong,
+    /// It is empty or over the size of its kind.
+    #[error("value: size out of bounds")]
+    Size,
+}
+
+/// What the blinded key of a record signs: everything before the signature, with domain and network.
+#[must_use]
+pub fn record_message(network: &Network, record: &RecordBytes) -> Vec<u8> {
+    let body = record.0.first_chunk::<{ RECORD_LEN - 64 }>().map_or(&[][..], |body| &body[..]);
+    [&b"bauta/1 record"[..], &network.id, body].concat()
+}
+
+impl VerifiedValue {
+    /// Checks a value: expiry, then size, then hash or signature (strict, one by one).
+    ///
+    /// # Errors
+    /// [`RecordRefused`] names the first check that failed.
+    pub fn check(network: &Network, value: Value, now: UnixTime) -> Result<Self, RecordRefused> {
+        match value {
+            Value::Signed(record) => Self::check_signed(network, record, now),
+            Value::Hashed(chunk) => {
+                check_expiry(chunk.expiry, now)?;
+                if chunk.bytes.is_empty() || chunk.bytes.len() > SEALED_CHUNK_LEN {
+                    return Err(RecordRefused::Size);
+                }
+                if blake3(&[&chunk.bytes]) != chunk.hash {
+                    return Err(RecordRefused::Forged);
+                }
+                let location = ChunkName { hash: chunk.hash, index: chunk.index }.location();
+                Ok(Self { location, seq: 0, digest: chunk.hash, expiry: chunk.expiry, value: Value::Hashed(chunk) })
+            }
+        }
+    }
+
+    fn check_signed(network: &Network, record: RecordBytes, now: UnixTime) -> Result<Self, RecordRefused> {
+        let fields = record.fields().map_err(|_| RecordRefused::Forged)?;
+        check_expiry(fields.expiry, now)?;
+        fields.key.verify(&record_message(network, &record), &fields.signature).map_err(|_| RecordRefused::Forged)?;
+        Ok(Self {
+            location: signed_location(&fields.key),
+            seq: fields.seq,
+            digest: record.digest(),
+            expiry: fields.expiry,
+            value: Value::Signed(record),
+        })
+    }
+
+    /// The value.
+    #[must_use]
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// The value, taken out.
+    #[must_use]
+    pub fn into_value(self) -> Value {
+        self.value
+    }
+
+    /// Signed or hashed.
+    #[must_use]
+    pub fn kind(&self) -> ValueKind {
+        self.value.kind()
+    }
+
+    /// Where it belongs.
+    #[must_use]
+    pub fn location(&self) -> Location {
+        self.location
+    }
+
+    /// Sequence number; 0 for hashed values.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// BLAKE3 of the record's bytes, or the chunk's hash.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
+    /// When it ends.
+    #[must_use]
+    pub fn expiry(&self) -> Expiry {
+        self.expiry
+    }
+
+    /// Bytes that it takes.
+    #[must_use]
+    pub fn len_bytes(&self) -> usize {
+        match &self.value {
+            Value::Signed(_) => RECORD_LEN,
+            Value::Hashed(chunk) => chunk.bytes.len(),
+        }
+    }
+
+    /// Whether this value replaces the other at the same location: higher seq wins; equal seq with other bytes is
+    /// settled by the greater digest, so that it resolves the same way everywhere.
+    #[must_use]
+    pub fn replaces(&self, other: &Self) -> bool {
+        (self.seq, self.digest) > (other.seq, other.digest)
+    }
+}
+
+fn check_expiry(expiry: Expiry, now: UnixTime) -> Result<(), RecordRefused> {
+    let end = expiry.time().0;
+    if end <= now.0 {
+        Err(RecordRefused::Expired)
+    } else if end > now.0.saturating_add(EXPIRY_MAX_S) {
+        Err(RecordRefused::TooLong)
+    } else {
+        Ok(())
+    }
+}
