@@ -3,6 +3,7 @@ pub mod crypto;
 pub mod keyspace;
 pub mod limits;
 pub mod node;
+pub mod onion;
 pub mod record;
 pub mod time;
 pub mod wire;
