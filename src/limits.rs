@@ -225,6 +225,10 @@ pub const SECOND_HOP_LIFE_MAX_S: u64 = 12 * 24 * 3_600;
 pub const SECOND_HOP_FAILURES_MAX: u32 = 3;
 /// Pull of the membership from another relay, mean interval.
 pub const MEMBERS_PULL_EVERY: Duration = Duration::from_secs(30);
+/// Bootstraps that a joining client asks for the membership.
+pub const BOOTSTRAPS_ASKED: usize = 3;
+/// A client's membership is asked for anew when an operation starts and it is older than this.
+pub const MEMBERS_FRESH_FOR: Duration = Duration::from_secs(600);
 /// Bootstrap nodes in a configuration.
 pub const BOOTSTRAPS_MAX: usize = 64;
 

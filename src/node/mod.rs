@@ -1,3 +1,15 @@
 //! `Node`: moves values between machines, has no rules of its own. Time, bytes and randomness in; a list of things to do out.
+//! It knows no socket, clock, file or task.
 
+mod asks;
+mod circuits;
+mod effects;
 pub mod io;
+mod links;
+mod relay;
+mod sight;
+pub mod work;
+
+pub use effects::Effect;
+pub use relay::{Relay, RelayConfig, RelayEvent};
+pub use sight::Sight;

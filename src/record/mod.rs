@@ -1,5 +1,7 @@
 //! Values that prove themselves: checked when they come in, sealed and opened by who holds the link. Source: spec/values.md.
 
+mod locator;
 mod verified;
 
+pub use locator::{INDICES, Locator, SealRefused};
 pub use verified::{RecordRefused, VerifiedValue, record_message};

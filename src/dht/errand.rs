@@ -1,0 +1,332 @@
+//! One errand of an exit at one location: look it up, then fetch the value or store it, then say what came of it.
+//!
+//! Pure. It believes no storer: values pass through a check before they are taken, statements go to the client, who checks
+//! them. Source: spec/dht.md §5.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::keyspace::{Id, Location};
+use crate::limits::{HOLDERS, SIGNERS};
+use crate::record::VerifiedValue;
+use crate::time::{Instant, earlier};
+use crate::wire::contact::Contact;
+use crate::wire::message::{Answer, Ask};
+use crate::wire::record::{Value, ValueKind};
+use crate::wire::statement::{Nonce, Statement, Verdict};
+
+use super::lookup::{Lookup, LookupInput, LookupOutput};
+
+/// What the errand is for.
+#[derive(Clone, Debug)]
+pub enum Purpose {
+    /// Bring the value, or statements that there is none.
+    Find,
+    /// Have the closest nodes keep this value.
+    Put {
+        /// The value, checked.
+        value: Box<VerifiedValue>,
+        /// Compare-and-swap.
+        expected: Option<u64>,
+    },
+}
+
+/// What the errand is told.
+#[derive(Debug)]
+pub enum ErrandInput {
+    /// A deadline may have passed.
+    Timeout,
+    /// A node answered.
+    Answered {
+        /// Which.
+        from: Id,
+        /// What it said.
+        answer: Answer,
+    },
+    /// A node could not be asked, or did not answer.
+    Failed {
+        /// Which.
+        from: Id,
+    },
+    /// The check of a value is done; `None`: it did not hold.
+    Checked {
+        /// Who sent it.
+        from: Id,
+        /// The value.
+        value: Option<Box<VerifiedValue>>,
+    },
+}
+
+/// What the errand wants.
+#[derive(Debug)]
+pub enum ErrandOutput {
+    /// Ask this node.
+    Ask {
+        /// Whom.
+        to: Contact,
+        /// What.
+        ask: Ask,
+    },
+    /// Check this value.
+    Check {
+        /// Who sent it.
+        from: Id,
+        /// The value.
+        value: Value,
+    },
+    /// The errand is over.
+    Done(Report),
+}
+
+/// What came of an errand.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// The value, when it was found.
+    pub value: Option<Box<VerifiedValue>>,
+    /// Statements of the closest nodes that answered, closest first; or receipts.
+    pub statements: Vec<Statement>,
+}
+
+/// A node's statement, and whether the value it names is still to be fetched.
+struct Heard {
+    contact: Contact,
+    statement: Statement,
+    tried: bool,
+}
+
+/// The machine.
+pub struct Errand {
+    location: Location,
+    kind: ValueKind,
+    nonce: Nonce,
+    purpose: Purpose,
+    lookup: Lookup,
+    lookup_done: bool,
+    first_ask: bool,
+    contacts: BTreeMap<Id, Contact>,
+    heard: BTreeMap<Id, Heard>,
+    best: Option<Box<VerifiedValue>>,
+    checking: usize,
+    fetching: BTreeSet<Id>,
+    to_store: VecDeque<Contact>,
+    storing: BTreeSet<Id>,
+    receipts: Vec<Statement>,
+    stored: usize,
+    deadline: Instant,
+    outputs: VecDeque<ErrandOutput>,
+    done: bool,
+}
+
+impl Errand {
+    /// An errand that starts from these contacts (own node among them, if it stores) and ends by the deadline.
+    #[must_use]
+    pub fn new(
+        location: Location,
+        kind: ValueKind,
+        nonce: Nonce,
+        purpose: Purpose,
+        start: Vec<Contact>,
+        now: Instant,
+        deadline: Instant,
+    ) -> Self {
+        let contacts = start.iter().map(|contact| (contact.id, *contact)).collect();
+        let mut errand = Self {
+            location,
+            kind,
+            nonce,
+            purpose,
+            lookup: Lookup::new(location, None, start, deadline),
+            lookup_done: false,
+            first_ask: true,
+            contacts,
+            heard: BTreeMap::new(),
+            best: None,
+            checking: 0,
+            fetching: BTreeSet::new(),
+            to_store: VecDeque::new(),
+            storing: BTreeSet::new(),
+            receipts: Vec::new(),
+            stored: 0,
+            deadline,
+            outputs: VecDeque::new(),
+            done: false,
+        };
+        errand.handle(now, ErrandInput::Timeout);
+        errand
+    }
+
+    /// Takes one event; what is due at the deadline ends first.
+    pub fn handle(&mut self, now: Instant, input: ErrandInput) {
+        if self.done {
+            return;
+        }
+        match input {
+            ErrandInput::Timeout => self.lookup.handle(now, LookupInput::Timeout),
+            ErrandInput::Answered { from, answer } => self.on_answer(now, from, answer),
+            ErrandInput::Failed { from } => self.on_failed(now, from),
+            ErrandInput::Checked { from, value } => self.on_checked(from, value),
+        }
+        self.drain_lookup();
+        self.advance();
+        if now >= self.deadline {
+            self.finish();
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<ErrandOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`ErrandInput::Timeout`] is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.done { None } else { earlier(Some(self.deadline), self.lookup.poll_timeout()) }
+    }
+
+    fn on_answer(&mut self, now: Instant, from: Id, answer: Answer) {
+        match answer {
+            Answer::Found { statement, contacts, value } => {
+                let was_fetch = self.fetching.remove(&from);
+                let present = (statement.verdict == Verdict::Present).then_some((statement.seq, statement.digest));
+                let came_with_value = value.is_some();
+                if let Some(value) = value.filter(|value| value.kind() == self.kind) {
+                    self.checking += 1;
+                    self.outputs.push_back(ErrandOutput::Check { from, value });
+                }
+                if was_fetch {
+                    return;
+                }
+                for contact in &contacts {
+                    self.contacts.entry(contact.id).or_insert(*contact);
+                }
+                if let Some(contact) = self.contacts.get(&from).copied() {
+                    self.heard.insert(from, Heard { contact, statement, tried: came_with_value });
+                }
+                self.lookup.handle(now, LookupInput::Answered { from, contacts, says_present: present });
+            }
+            Answer::Stored { statement } if self.storing.remove(&from) => {
+                self.stored += usize::from(statement.verdict == Verdict::Stored);
+                self.receipts.push(statement);
+            }
+            _ => self.on_failed(now, from),
+        }
+    }
+
+    fn on_failed(&mut self, now: Instant, from: Id) {
+        if !self.fetching.remove(&from) && !self.storing.remove(&from) {
+            self.lookup.handle(now, LookupInput::Failed { from });
+        }
+    }
+
+    fn on_checked(&mut self, from: Id, value: Option<Box<VerifiedValue>>) {
+        self.checking = self.checking.saturating_sub(1);
+        match value.filter(|value| value.location() == self.location) {
+            Some(value) => {
+                if self.best.as_ref().is_none_or(|best| value.replaces(best)) {
+                    self.best = Some(value);
+                }
+            }
+            // Who sends a value that does not hold has its statement left out: the client could not use it either.
+            None => {
+                self.heard.remove(&from);
+            }
+        }
+    }
+
+    fn drain_lookup(&mut self) {
+        while let Some(output) = self.lookup.poll_output() {
+            match output {
+                LookupOutput::Ask(to) => {
+                    self.contacts.entry(to.id).or_insert(to);
+                    // One holder sends the value, the others what they have; the nearest node most likely holds it.
+                    let want_value = self.first_ask && matches!(self.purpose, Purpose::Find);
+                    self.first_ask = false;
+                    let ask = self.find(want_value);
+                    self.outputs.push_back(ErrandOutput::Ask { to, ask });
+                }
+                LookupOutput::Done => {
+                    self.lookup_done = true;
+                    if matches!(self.purpose, Purpose::Put { .. }) {
+                        self.to_store = self.lookup.closest_answered(SIGNERS).into();
+                    }
+                }
+            }
+        }
+    }
+
+    fn find(&self, want_value: bool) -> Ask {
+        Ask::Find { kind: self.kind, location: self.location, nonce: self.nonce, want_value }
+    }
+
+    fn advance(&mut self) {
+        match &self.purpose {
+            Purpose::Find => self.advance_find(),
+            Purpose::Put { value, expected } => {
+                let (value, expected) = (value.value().clone(), *expected);
+                self.advance_put(&value, expected);
+            }
+        }
+    }
+
+    fn advance_find(&mut self) {
+        let is_chunk = self.kind == ValueKind::Hashed;
+        if is_chunk && self.best.is_some() {
+            // A chunk that fits its hash needs no witness.
+            return self.finish();
+        }
+        if (self.lookup_done || is_chunk) && self.checking == 0 && self.fetching.is_empty() {
+            let have = self.best.as_ref().map(|best| (best.seq(), best.digest()));
+            let wanted = self
+                .heard
+                .values_mut()
+                .filter(|heard| heard.statement.verdict == Verdict::Present && !heard.tried)
+                .filter(|heard| Some((heard.statement.seq, heard.statement.digest)) > have)
+                .max_by_key(|heard| (heard.statement.seq, heard.statement.digest));
+            match wanted {
+                Some(heard) => {
+                    heard.tried = true;
+                    let to = heard.contact;
+                    self.fetching.insert(to.id);
+                    let ask = self.find(true);
+                    self.outputs.push_back(ErrandOutput::Ask { to, ask });
+                }
+                None if self.lookup_done => self.finish(),
+                None => (),
+            }
+        }
+    }
+
+    fn advance_put(&mut self, value: &Value, expected: Option<u64>) {
+        while self.stored + self.storing.len() < HOLDERS {
+            let Some(to) = self.to_store.pop_front() else { break };
+            self.storing.insert(to.id);
+            let ask = Ask::Store { nonce: self.nonce, expected, value: value.clone() };
+            self.outputs.push_back(ErrandOutput::Ask { to, ask });
+        }
+        if self.lookup_done && self.storing.is_empty() {
+            self.finish();
+        }
+    }
+
+    fn finish(&mut self) {
+        if self.done {
+            return;
+        }
+        self.done = true;
+        let statements = match self.purpose {
+            Purpose::Find => {
+                let mut heard: Vec<_> = core::mem::take(&mut self.heard).into_iter().collect();
+                heard.sort_by_key(|(id, _)| id.distance(&self.location));
+                heard.into_iter().take(SIGNERS).map(|(_, heard)| heard.statement).collect()
+            }
+            Purpose::Put { .. } => {
+                // Stored ones first: they are what the client counts, and only so many fit.
+                let mut receipts = core::mem::take(&mut self.receipts);
+                receipts.sort_by_key(|receipt| receipt.verdict != Verdict::Stored);
+                receipts.truncate(SIGNERS);
+                receipts
+            }
+        };
+        self.outputs.push_back(ErrandOutput::Done(Report { value: self.best.take(), statements }));
+    }
+}

@@ -1,0 +1,3 @@
+//! Links: one Noise handshake, then cells. Pure.
+
+pub mod flow;

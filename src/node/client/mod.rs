@@ -1,0 +1,403 @@
+//! A client: enters through its guard, builds circuits for operations, never answers anybody. It routes; the rules stand in the
+//! rooms below. Source: spec/overview.md §2.
+
+mod entry;
+mod runs;
+
+use std::collections::BTreeMap;
+
+use rand::SeedableRng;
+use rand::rngs::ChaCha20Rng;
+
+use self::entry::Entry;
+use self::runs::{Due, Run};
+use super::asks::{AskId, Asks};
+use super::circuits::End;
+use super::effects::{Effect, Effects};
+use super::io::{DownReason, Input, LinkId, Output, Peer};
+use super::links::Links;
+use super::sight::Sight;
+use super::work::{Done, Job};
+use crate::crypto::keys::NodeKey;
+use crate::keyspace::Location;
+use crate::limits::{LOCATIONS, MEMBERS_MAX, OPERATIONS_MAX};
+use crate::membership::guards::{GuardState, Guards};
+use crate::membership::members::Members;
+use crate::membership::prefix_rule::PrefixRule;
+use crate::membership::second_hops::{SecondHopState, SecondHops};
+use crate::request::{
+    AttemptResult, ChunkGet, ChunkPut, Consistency, Context, Counts, Outcome, RecordGet, RecordPut, Refused, Request,
+    RequestInput, RequestOutput, SealedChunk,
+};
+use crate::time::{Duration, Instant, Now, earlier};
+use crate::wire::cell::{Cell, Command};
+use crate::wire::contact::Contact;
+use crate::wire::network::Network;
+use crate::wire::record::{Expiry, RecordBytes};
+
+/// What a client is.
+pub struct ClientConfig {
+    /// The network.
+    pub network: Network,
+    /// Nodes to start from.
+    pub bootstraps: Vec<Contact>,
+    /// Relays in a path, at least three.
+    pub hops: usize,
+    /// Whether addresses keep the hops of a path apart.
+    pub rule: PrefixRule,
+    /// Guards and second hops, as the state directory has them.
+    pub kept: Kept,
+    /// Whether sights are told: tests, simulations and the demo alone.
+    pub witness: bool,
+}
+
+/// What of a client outlives the process.
+#[derive(Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Kept {
+    /// The ordered sample of guards.
+    pub guards: GuardState,
+    /// The pinned second hops.
+    pub second_hops: SecondHopState,
+}
+
+/// What a client is asked to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Operation {
+    /// Get a signed value.
+    RecordGet {
+        /// Its locations.
+        locations: [Location; LOCATIONS],
+        /// How many must answer.
+        consistency: Consistency,
+        /// Nothing older than this is taken.
+        seq_min: u64,
+    },
+    /// Store a signed value.
+    RecordPut {
+        /// Each record with its location.
+        records: Vec<(Location, RecordBytes)>,
+        /// Compare-and-swap: the sequence number that must be held, 0 for none.
+        expected: Option<u64>,
+    },
+    /// Get up to four chunks.
+    ChunkGet {
+        /// Their hashes.
+        hashes: Vec<[u8; 32]>,
+    },
+    /// Store up to four chunks.
+    ChunkPut {
+        /// The chunks.
+        chunks: Vec<SealedChunk>,
+        /// When they end.
+        expiry: Expiry,
+    },
+}
+
+/// A command to a client node.
+pub enum ClientCommand {
+    /// Start an operation; ends in [`ClientEvent::Done`].
+    Start {
+        /// Its number, the caller's choice.
+        id: u64,
+        /// What to do.
+        operation: Operation,
+        /// It ends within this time.
+        timeout: Duration,
+    },
+    /// Forget an operation; its circuits end, nothing is told.
+    Cancel {
+        /// Its number.
+        id: u64,
+    },
+    /// What the state directory now holds, after [`ClientEvent::Keep`].
+    Kept(Kept),
+}
+
+/// What a client tells whoever runs it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum ClientEvent {
+    /// A guard is in use: circuits can be built.
+    Ready {
+        /// The guard.
+        guard: NodeKey,
+        /// Relays known.
+        members: usize,
+    },
+    /// The state to keep has changed. Answered by [`ClientCommand::Kept`]; no guard is dialled before a first answer.
+    Keep(Kept),
+    /// A circuit was built for an operation.
+    Path {
+        /// The operation.
+        id: u64,
+        /// The hops, guard first.
+        hops: Vec<Contact>,
+    },
+    /// An operation ended.
+    Done {
+        /// Its number.
+        id: u64,
+        /// How.
+        outcome: Outcome,
+    },
+    /// It saw something.
+    Sight(Sight),
+}
+
+impl From<Sight> for ClientEvent {
+    fn from(sight: Sight) -> Self {
+        Self::Sight(sight)
+    }
+}
+
+enum Pending {
+    /// Descriptors of a membership page.
+    Members,
+    /// Descriptors that came with an answer: the answer waits for them.
+    Signers { operation: u64, attempt: u32, result: AttemptResult },
+}
+
+/// The machine.
+pub struct ClientNode {
+    config: ClientConfig,
+    rng: ChaCha20Rng,
+    members: Members,
+    guards: Guards,
+    second_hops: SecondHops,
+    entry: Entry,
+    links: Links,
+    asks: Asks,
+    pulls: BTreeMap<AskId, Contact>,
+    operations: BTreeMap<u64, Request>,
+    due: Vec<Due>,
+    runs: BTreeMap<End, Run>,
+    pending: BTreeMap<u64, Pending>,
+    next_id: u64,
+    effects: Effects<ClientEvent>,
+}
+
+impl ClientNode {
+    /// A client that starts to join at once.
+    #[must_use]
+    pub fn new(config: ClientConfig, seed: [u8; 32], now: Now) -> Self {
+        let mut client = Self {
+            effects: Effects::new(config.witness),
+            rng: ChaCha20Rng::from_seed(seed),
+            members: Members::new(MEMBERS_MAX).with_rule(config.rule),
+            guards: Guards::new(config.kept.guards.clone()),
+            second_hops: SecondHops::new(config.kept.second_hops.clone()),
+            entry: Entry::default(),
+            links: Links::default(),
+            asks: Asks::default(),
+            pulls: BTreeMap::new(),
+            operations: BTreeMap::new(),
+            due: Vec::new(),
+            runs: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            next_id: 0,
+            config,
+        };
+        client.join(now);
+        client
+    }
+
+    /// Takes a command.
+    pub fn handle_command(&mut self, now: Now, command: ClientCommand) {
+        match command {
+            ClientCommand::Start { id, operation, timeout } => self.start(now, id, operation, timeout),
+            ClientCommand::Cancel { id } => {
+                self.operations.remove(&id);
+                self.drop_circuits_of(id);
+            }
+            ClientCommand::Kept(kept) => self.on_kept(now, kept),
+        }
+        self.handle_time(now);
+    }
+
+    /// Takes what happened on links.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Timeout => (),
+            Input::LinkUp { link, peer } => self.on_link_up(now, link, *peer),
+            Input::LinkDown { link, reason } => self.on_link_down(now, link, reason),
+            Input::Cell { link, cell } => self.on_cell(now, link, cell),
+        }
+        self.handle_time(now);
+    }
+
+    /// Takes what came of work.
+    pub fn handle_worked(&mut self, now: Now, id: u64, done: Done) {
+        let pending = self.pending.remove(&id);
+        if let Done::Descriptors(descriptors) = done {
+            for descriptor in descriptors {
+                self.members.merge(descriptor, now.unix);
+            }
+        }
+        match pending {
+            Some(Pending::Members) => self.on_members_checked(now),
+            Some(Pending::Signers { operation, attempt, result }) => self.deliver(now, operation, attempt, result),
+            None => (),
+        }
+        self.handle_time(now);
+    }
+
+    /// The next thing to do.
+    pub fn poll_effect(&mut self) -> Option<Effect<ClientEvent>> {
+        self.effects.pop()
+    }
+
+    /// When [`Input::Timeout`] is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let operations = self.operations.values().filter_map(Request::poll_timeout).min();
+        let runs = self.runs.values().map(|run| run.deadline).min();
+        let due = if self.is_ready() { self.due.iter().map(|due| due.attempt.at).min() } else { None };
+        let entry = earlier(self.entry_timeout(), self.asks.poll_timeout());
+        earlier(earlier(operations, runs), earlier(due, entry))
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    fn work(&mut self, pending: Pending, job: Job) {
+        let id = self.next_id();
+        self.pending.insert(id, pending);
+        self.effects.work(id, job);
+    }
+
+    fn start(&mut self, now: Now, id: u64, operation: Operation, timeout: Duration) {
+        if self.operations.len() >= OPERATIONS_MAX || self.operations.contains_key(&id) {
+            let outcome = Outcome { result: Err(Refused::Unreachable), counts: Counts::default() };
+            return self.effects.event(ClientEvent::Done { id, outcome });
+        }
+        let mut context = Context { network: &self.config.network, members: &self.members, rng: &mut self.rng };
+        let at = now.instant;
+        let request = match operation {
+            Operation::RecordGet { locations, consistency, seq_min } => {
+                let request = RecordGet::new(locations, consistency, seq_min, at, timeout, &mut context);
+                Request::RecordGet(Box::new(request))
+            }
+            Operation::RecordPut { records, expected } => {
+                Request::RecordPut(Box::new(RecordPut::new(records, expected, at, timeout, &mut context)))
+            }
+            Operation::ChunkGet { hashes } => {
+                Request::ChunkGet(Box::new(ChunkGet::new(hashes, at, timeout, &mut context)))
+            }
+            Operation::ChunkPut { chunks, expiry } => {
+                Request::ChunkPut(Box::new(ChunkPut::new(chunks, expiry, at, timeout, &mut context)))
+            }
+        };
+        self.operations.insert(id, request);
+        self.drain_operation(id);
+        self.rejoin_if_needed(now);
+    }
+
+    fn operation_handle(&mut self, now: Now, id: u64, input: RequestInput) {
+        let mut context = Context { network: &self.config.network, members: &self.members, rng: &mut self.rng };
+        if let Some(request) = self.operations.get_mut(&id) {
+            request.handle(now, input, &mut context);
+            self.drain_operation(id);
+        }
+    }
+
+    fn drain_operation(&mut self, id: u64) {
+        while let Some(output) = self.operations.get_mut(&id).and_then(Request::poll_output) {
+            match output {
+                RequestOutput::Attempt(attempt) => self.due.push(Due { operation: id, attempt: *attempt }),
+                RequestOutput::Done(outcome) => {
+                    self.operations.remove(&id);
+                    self.drop_circuits_of(id);
+                    self.effects.event(ClientEvent::Done { id, outcome });
+                }
+            }
+        }
+    }
+
+    fn on_link_up(&mut self, now: Now, link: LinkId, peer: Peer) {
+        let (address, relay) = (peer.address, peer.descriptor.clone());
+        self.effects.sight(|| Sight::Link { address, relay: relay.as_ref().map(|relay| relay.key) });
+        self.links.on_up(now.instant, link, peer);
+        if let Some(relay) = relay {
+            let key = relay.key;
+            self.members.merge(relay, now.unix);
+            if self.guards.on_link_up(&key, now.instant) {
+                self.keep();
+            }
+        }
+        for (ask, message) in self.asks.on_up(link) {
+            self.start_ask(now, link, ask, &message);
+        }
+    }
+
+    fn on_link_down(&mut self, now: Now, link: LinkId, reason: DownReason) {
+        let dialled = self.links.dialled_key(link);
+        let peer = self.links.on_down(now.instant, link, reason);
+        self.fail_runs_on(now, link);
+        for ask in self.asks.on_down(link) {
+            self.pull_failed(now, ask);
+        }
+        let changed = match (peer.and_then(|peer| peer.descriptor), dialled) {
+            (Some(relay), _) => self.guards.on_link_down(&relay.key, now.instant),
+            (None, Some(link_key)) => match self.guard_of_link_key(&link_key) {
+                Some(guard) => self.guards.on_dial_failed(&guard, now.instant),
+                None => false,
+            },
+            (None, None) => false,
+        };
+        if changed {
+            self.keep();
+        }
+    }
+
+    fn on_cell(&mut self, now: Now, link: LinkId, cell: Cell) {
+        match cell.command() {
+            Command::Reply0 | Command::Backward => self.on_backward(now, link, &cell),
+            Command::Destroy => self.on_destroy(now, link, &cell),
+            Command::Credit => self.on_credit(now, link, &cell),
+            Command::Answer => self.on_answer_cell(now, link, &cell),
+            // A client passes nothing on and answers nobody.
+            Command::Build | Command::Forward | Command::Ask => {
+                self.effects.io(Output::Close { link });
+                self.on_link_down(now, link, DownReason::Protocol);
+            }
+            Command::Hello | Command::Padding => (),
+        }
+    }
+
+    fn handle_time(&mut self, now: Now) {
+        let (failed, ends) = self.asks.expire(now.instant);
+        ends.into_iter().for_each(|(link, circuit)| self.links.close_circuit(link, circuit));
+        failed.into_iter().for_each(|ask| self.pull_failed(now, ask));
+        self.enter(now);
+        self.fail_late_runs(now);
+        let is_due = |request: &Request| request.poll_timeout().is_some_and(|at| at <= now.instant);
+        let due: Vec<u64> = self.operations.iter().filter(|(_, r)| is_due(r)).map(|(id, _)| *id).collect();
+        due.into_iter().for_each(|id| self.operation_handle(now, id, RequestInput::Timeout));
+        self.start_due(now);
+        for link in self.links.idle(now.instant) {
+            self.effects.io(Output::Close { link });
+            self.on_link_down(now, link, DownReason::Closed);
+        }
+    }
+
+    fn keep(&mut self) {
+        let kept = Kept { guards: self.guards.state(), second_hops: self.second_hops.state() };
+        if kept != self.config.kept {
+            self.config.kept = kept.clone();
+            self.effects.event(ClientEvent::Keep(kept));
+        }
+    }
+}
+
+impl core::fmt::Debug for ClientEvent {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Ready { members, .. } => write!(f, "Ready({members} members)"),
+            Self::Keep(_) => f.write_str("Keep"),
+            Self::Path { id, hops } => write!(f, "Path({id}, {} hops)", hops.len()),
+            Self::Done { id, outcome } => write!(f, "Done({id}, {outcome:?})"),
+            Self::Sight(sight) => write!(f, "{sight:?}"),
+        }
+    }
+}

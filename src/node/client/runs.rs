@@ -1,0 +1,244 @@
+//! The circuits of a client, one run each: path, build packet, reply 0, cells, end. Source: spec/onion.md, spec/requests.md.
+
+use super::{ClientEvent, ClientNode, Pending};
+use crate::crypto::Forged;
+use crate::crypto::keys::NodeKey;
+use crate::limits::CIRCUIT_ANSWER_TIMEOUT;
+use crate::link::flow::{Receiving, Sending};
+use crate::membership::path::{Path, PathTerms, choose};
+use crate::node::io::LinkId;
+use crate::node::work::Job;
+use crate::onion::{Building, Circuit, build};
+use crate::request::{Attempt, AttemptResult, Failure, RequestInput};
+use crate::time::{Instant, Now};
+use crate::wire::cell::{Cell, CircuitId, Command};
+use crate::wire::contact::Contact;
+use crate::wire::descriptor::SignedDescriptor;
+use crate::wire::onion::{ExitAnswer, ExitRequest};
+use crate::wire::record::ValueKind;
+
+/// A circuit that an operation wants, not before its time.
+pub(super) struct Due {
+    pub(super) operation: u64,
+    pub(super) attempt: Attempt,
+}
+
+/// A circuit under way.
+pub(super) struct Run {
+    operation: u64,
+    attempt: Attempt,
+    second_hop: NodeKey,
+    exit: NodeKey,
+    stage: Stage,
+    bytes: Vec<u8>,
+    cells: usize,
+    to_guard: Sending,
+    from_guard: Receiving,
+    pub(super) deadline: Instant,
+}
+
+enum Stage {
+    Building(Box<Building>),
+    Open(Box<Circuit>),
+    Over,
+}
+
+impl ClientNode {
+    pub(super) fn start_due(&mut self, now: Now) {
+        let Some(guard) = self.guard_in_use() else { return };
+        let (due, later): (Vec<Due>, Vec<Due>) =
+            core::mem::take(&mut self.due).into_iter().partition(|due| due.attempt.at <= now.instant);
+        self.due = later;
+        for due in due {
+            self.start_run(now, guard, due);
+        }
+    }
+
+    /// No way in: whatever waits for a circuit learns why it gets none.
+    pub(super) fn fail_due(&mut self, now: Now, why: Failure) {
+        for Due { operation, attempt } in core::mem::take(&mut self.due) {
+            self.deliver(now, operation, attempt.id, AttemptResult::Failed { exit: None, why });
+        }
+    }
+
+    fn start_run(&mut self, now: Now, guard: NodeKey, Due { operation, attempt }: Due) {
+        let fail = |why| AttemptResult::Failed { exit: None, why };
+        let terms =
+            PathTerms { length: self.config.hops, rule: self.config.rule, ours: &[], avoid: &attempt.avoid };
+        let path = match choose(&self.members, &guard, &self.second_hops, &terms, &mut self.rng) {
+            Ok(path) => path,
+            Err(refused) => return self.deliver(now, operation, attempt.id, fail(Failure::Path(refused))),
+        };
+        let link = self.members.get(&guard).and_then(|guard| self.links.link_to(&guard.link_key));
+        let request = attempt.request.encode();
+        let built = build(&self.config.network, path.hops(), &request, now.unix, &mut self.rng);
+        let (Some(link), Ok(built)) = (link, built) else {
+            return self.deliver(now, operation, attempt.id, fail(Failure::Destroyed));
+        };
+        let Some(number) = self.links.open_circuit(now.instant, link, &mut self.rng) else {
+            return self.deliver(now, operation, attempt.id, fail(Failure::Destroyed));
+        };
+        let hops: Vec<Contact> = path.hops().iter().map(Contact::from).collect();
+        self.effects.event(ClientEvent::Path { id: operation, hops });
+        self.effects.send(link, Cell::build(number, built.suite, built.hint, built.body));
+        let run = Run::new(operation, attempt, &path, built.building, now.instant + CIRCUIT_ANSWER_TIMEOUT);
+        self.runs.insert((link, number), run);
+    }
+
+    pub(super) fn on_backward(&mut self, now: Now, link: LinkId, cell: &Cell) {
+        let end = (link, cell.circuit());
+        let Some(run) = self.runs.get_mut(&end) else { return };
+        run.deadline = now.instant + CIRCUIT_ANSWER_TIMEOUT;
+        let taken = run.take(cell, &mut self.rng);
+        if let Some(count) = run.from_guard.pass() {
+            self.effects.send(link, Cell::credit(end.1, count));
+        }
+        if taken.is_err() {
+            return self.end_run(now, end, Some(Failure::Forged));
+        }
+        if run.is_complete() {
+            return self.end_run(now, end, None);
+        }
+        self.pump(end);
+    }
+
+    pub(super) fn on_credit(&mut self, now: Now, link: LinkId, cell: &Cell) {
+        let end = (link, cell.circuit());
+        let Some(run) = self.runs.get_mut(&end) else { return };
+        run.deadline = now.instant + CIRCUIT_ANSWER_TIMEOUT;
+        let granted = cell.credit_count().ok().and_then(|count| run.to_guard.grant(count).ok());
+        match granted {
+            Some(()) => self.pump(end),
+            None => self.end_run(now, end, Some(Failure::Destroyed)),
+        }
+    }
+
+    fn pump(&mut self, end: (LinkId, CircuitId)) {
+        while let Some(cell) = self.runs.get_mut(&end).and_then(|run| run.to_guard.pop()) {
+            self.effects.send(end.0, cell.on_circuit(end.1));
+        }
+    }
+
+    pub(super) fn on_destroy(&mut self, now: Now, link: LinkId, cell: &Cell) {
+        self.end_run(now, (link, cell.circuit()), Some(Failure::Destroyed));
+    }
+
+    pub(super) fn fail_late_runs(&mut self, now: Now) {
+        let late: Vec<_> =
+            self.runs.iter().filter(|(_, run)| run.deadline <= now.instant).map(|(end, _)| *end).collect();
+        late.into_iter().for_each(|end| self.end_run(now, end, Some(Failure::TimedOut)));
+    }
+
+    pub(super) fn fail_runs_on(&mut self, now: Now, link: LinkId) {
+        let lost: Vec<_> = self.runs.keys().filter(|end| end.0 == link).copied().collect();
+        lost.into_iter().for_each(|end| self.end_run(now, end, Some(Failure::Destroyed)));
+    }
+
+    pub(super) fn drop_circuits_of(&mut self, operation: u64) {
+        self.due.retain(|due| due.operation != operation);
+        let ends: Vec<_> =
+            self.runs.iter().filter(|(_, run)| run.operation == operation).map(|(end, _)| *end).collect();
+        for end in ends {
+            self.runs.remove(&end);
+            self.close(end);
+        }
+    }
+
+    fn close(&mut self, end: (LinkId, CircuitId)) {
+        self.links.close_circuit(end.0, end.1);
+        if self.links.peer(end.0).is_some() {
+            self.effects.destroy(end.0, end.1);
+        }
+    }
+
+    fn end_run(&mut self, now: Now, end: (LinkId, CircuitId), failure: Option<Failure>) {
+        let Some(run) = self.runs.remove(&end) else { return };
+        let guard_is_up = self.links.peer(end.0).is_some();
+        self.close(end);
+        let changed = match failure {
+            None => self.second_hops.on_success(&run.second_hop),
+            Some(_) if guard_is_up => self.second_hops.on_failure(&run.second_hop, &run.exit, now.unix),
+            Some(_) => false,
+        };
+        if changed {
+            let (rule, guards) = (self.config.rule, self.guards.ordered());
+            self.second_hops.refill(&self.members, rule, now.unix, &guards, &[], &mut self.rng);
+            self.keep();
+        }
+        let exit = run.exit;
+        let (operation, attempt) = (run.operation, run.attempt.id);
+        let result = match failure {
+            Some(why) => AttemptResult::Failed { exit: Some(exit), why },
+            None => {
+                let unknown = self.unknown_signers(&run);
+                let result = AttemptResult::Answered { exit, bytes: run.bytes };
+                if !unknown.is_empty() {
+                    let (network, now) = (self.config.network, now.unix);
+                    let pending = Pending::Signers { operation, attempt, result };
+                    return self.work(pending, Job::CheckDescriptors { network, descriptors: unknown, now });
+                }
+                result
+            }
+        };
+        self.deliver(now, operation, attempt, result);
+    }
+
+    /// Descriptors of signers that this client has not met: they count once checked.
+    fn unknown_signers(&self, run: &Run) -> Vec<SignedDescriptor> {
+        let is_record = matches!(run.attempt.request, ExitRequest::Find { .. } | ExitRequest::Put { .. });
+        let answer = if is_record { ExitAnswer::decode(&run.bytes, ValueKind::Signed).ok() } else { None };
+        let mut descriptors = answer.map(|answer| answer.descriptors).unwrap_or_default();
+        descriptors.retain(|one| self.members.wants(one));
+        descriptors
+    }
+
+    pub(super) fn deliver(&mut self, now: Now, operation: u64, id: u32, result: AttemptResult) {
+        self.operation_handle(now, operation, RequestInput::Attempted { id, result });
+    }
+}
+
+impl Run {
+    fn new(operation: u64, attempt: Attempt, path: &Path, building: Building, deadline: Instant) -> Self {
+        Self {
+            operation,
+            attempt,
+            second_hop: path.second_hop(),
+            exit: path.exit(),
+            stage: Stage::Building(Box::new(building)),
+            bytes: Vec::new(),
+            cells: 0,
+            to_guard: Sending::default(),
+            from_guard: Receiving::default(),
+            deadline,
+        }
+    }
+
+    /// Opens the next cell of the circuit. Reply 0 first, and once.
+    fn take(&mut self, cell: &Cell, rng: &mut dyn crate::crypto::CryptoRng) -> Result<(), Forged> {
+        self.from_guard.receive().map_err(|_| Forged)?;
+        match (core::mem::replace(&mut self.stage, Stage::Over), cell.command()) {
+            (Stage::Building(building), Command::Reply0) => {
+                let (mut circuit, data) = building.open_reply0(cell.body())?;
+                self.bytes = data;
+                for data in core::mem::take(&mut self.attempt.upload) {
+                    let mut cell = Cell::new(CircuitId(1), Command::Forward);
+                    *cell.body_mut() = circuit.seal_forward(&data, rng)?;
+                    self.to_guard.push(cell);
+                }
+                self.stage = Stage::Open(Box::new(circuit));
+                Ok(())
+            }
+            (Stage::Open(mut circuit), Command::Backward) => {
+                self.bytes.extend(circuit.open_backward(cell.body())?);
+                self.cells += 1;
+                self.stage = Stage::Open(circuit);
+                Ok(())
+            }
+            _ => Err(Forged),
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        matches!(self.stage, Stage::Open(_)) && self.cells >= self.attempt.reply_cells
+    }
+}

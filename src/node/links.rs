@@ -1,0 +1,184 @@
+//! The node's links: who is at the other end, who is being dialled, who could not be. Source: spec/link.md §7.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::io::{DownReason, LinkId, Output, Peer};
+use crate::crypto::CryptoRng;
+use crate::crypto::keys::DhKey;
+use crate::limits::{BUILDS_PER_LINK_BURST, BUILDS_PER_LINK_PER_S, DIAL_BACKOFF, LINK_AGE_MAX, LINK_IDLE_MAX};
+use crate::time::Instant;
+use crate::wire::address::Address;
+use crate::wire::cell::CircuitId;
+
+/// Bit of a circuit number that says which end opened it: set for the dialler's.
+const DIALLER_BIT: u32 = 1 << 31;
+
+/// How a node can be reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Reach {
+    /// Over this link.
+    Up(LinkId),
+    /// Over this link, once it is up.
+    Dialling(LinkId),
+    /// Not now: it could not be dialled a moment ago.
+    Refused,
+}
+
+struct Link {
+    peer: Peer,
+    born: Instant,
+    used: Instant,
+    open: BTreeSet<CircuitId>,
+    builds: f64,
+    builds_at: Instant,
+}
+
+/// The table.
+#[derive(Default)]
+pub(super) struct Links {
+    up: BTreeMap<LinkId, Link>,
+    by_key: BTreeMap<DhKey, LinkId>,
+    dialling: BTreeMap<DhKey, LinkId>,
+    dialled: BTreeMap<LinkId, DhKey>,
+    backoff: BTreeMap<DhKey, Instant>,
+    pinned: BTreeSet<DhKey>,
+    next: u64,
+}
+
+impl Links {
+    /// Finds or starts a link to whoever holds this key at this address.
+    pub(super) fn reach(&mut self, now: Instant, link_key: DhKey, address: Address) -> (Reach, Option<Output>) {
+        if let Some(link) = self.by_key.get(&link_key) {
+            let young = self.up.get(link).is_some_and(|up| up.born.until(now) < LINK_AGE_MAX);
+            if young {
+                return (Reach::Up(*link), None);
+            }
+        }
+        if let Some(link) = self.dialling.get(&link_key) {
+            return (Reach::Dialling(*link), None);
+        }
+        if self.backoff.get(&link_key).is_some_and(|until| now < *until) {
+            return (Reach::Refused, None);
+        }
+        self.next += 1;
+        let link = LinkId(self.next << 1);
+        self.dialling.insert(link_key, link);
+        self.dialled.insert(link, link_key);
+        (Reach::Dialling(link), Some(Output::Dial { link, address, link_key }))
+    }
+
+    /// Notes a link that is up.
+    pub(super) fn on_up(&mut self, now: Instant, link: LinkId, peer: Peer) {
+        if let Some(key) = self.dialled.remove(&link) {
+            self.dialling.remove(&key);
+            self.backoff.remove(&key);
+        }
+        let key = peer.link_key;
+        // Two ends may dial each other at once; both links then live and each end uses the one it heard of last,
+        // until the other idles out. Nothing depends on which.
+        self.by_key.insert(key, link);
+        let builds = f64::from(BUILDS_PER_LINK_BURST);
+        self.up.insert(link, Link { peer, born: now, used: now, open: BTreeSet::new(), builds, builds_at: now });
+    }
+
+    /// Notes the end of a link or of an attempt; gives the peer if it was up.
+    pub(super) fn on_down(&mut self, now: Instant, link: LinkId, reason: DownReason) -> Option<Peer> {
+        if let Some(key) = self.dialled.remove(&link) {
+            self.dialling.remove(&key);
+            self.backoff.retain(|_, until| now < *until);
+            if reason != DownReason::Limit {
+                self.backoff.insert(key, now + DIAL_BACKOFF);
+            }
+        }
+        let gone = self.up.remove(&link)?;
+        if self.by_key.get(&gone.peer.link_key) == Some(&link) {
+            self.by_key.remove(&gone.peer.link_key);
+            let other = self.up.iter().find(|(_, up)| up.peer.link_key == gone.peer.link_key).map(|(link, _)| *link);
+            if let Some(other) = other {
+                self.by_key.insert(gone.peer.link_key, other);
+            }
+        }
+        Some(gone.peer)
+    }
+
+    /// The key that an attempt under way is for.
+    pub(super) fn dialled_key(&self, link: LinkId) -> Option<DhKey> {
+        self.dialled.get(&link).copied()
+    }
+
+    pub(super) fn peer(&self, link: LinkId) -> Option<&Peer> {
+        self.up.get(&link).map(|up| &up.peer)
+    }
+
+    pub(super) fn is_up(&self, link_key: &DhKey) -> bool {
+        self.by_key.contains_key(link_key)
+    }
+
+    pub(super) fn link_to(&self, link_key: &DhKey) -> Option<LinkId> {
+        self.by_key.get(link_key).copied()
+    }
+
+    /// A fresh circuit number of ours on a link.
+    pub(super) fn open_circuit(&mut self, now: Instant, link: LinkId, rng: &mut dyn CryptoRng) -> Option<CircuitId> {
+        let up = self.up.get_mut(&link)?;
+        up.used = now;
+        for _ in 0..64 {
+            let drawn = u32::from_be_bytes(crate::crypto::random_bytes(rng));
+            let number = if up.peer.dialled { drawn | DIALLER_BIT } else { drawn & !DIALLER_BIT };
+            let circuit = CircuitId(number);
+            if number != 0 && up.open.insert(circuit) {
+                return Some(circuit);
+            }
+        }
+        None
+    }
+
+    /// Whether the peer may open this circuit number; notes it.
+    pub(super) fn accept_circuit(&mut self, now: Instant, link: LinkId, circuit: CircuitId, max: usize) -> bool {
+        let Some(up) = self.up.get_mut(&link) else { return false };
+        up.used = now;
+        let by_dialler = circuit.0 & DIALLER_BIT != 0;
+        by_dialler != up.peer.dialled && up.open.len() < max && up.open.insert(circuit)
+    }
+
+    pub(super) fn close_circuit(&mut self, link: LinkId, circuit: CircuitId) {
+        if let Some(up) = self.up.get_mut(&link) {
+            up.open.remove(&circuit);
+        }
+    }
+
+    /// Takes one build packet from the link's bucket.
+    pub(super) fn take_build(&mut self, now: Instant, link: LinkId) -> bool {
+        let Some(up) = self.up.get_mut(&link) else { return false };
+        let gained = up.builds_at.until(now).as_secs_f64() * f64::from(BUILDS_PER_LINK_PER_S);
+        up.builds = (up.builds + gained).min(f64::from(BUILDS_PER_LINK_BURST));
+        up.builds_at = now;
+        let enough = up.builds >= 1.0;
+        if enough {
+            up.builds -= 1.0;
+        }
+        enough
+    }
+
+    /// A pinned link does not leave for idleness.
+    pub(super) fn pin(&mut self, link_key: DhKey) {
+        self.pinned.insert(link_key);
+    }
+
+    pub(super) fn unpin(&mut self, link_key: &DhKey) {
+        self.pinned.remove(link_key);
+    }
+
+    /// Links without work for too long; the least recently used leave first.
+    pub(super) fn idle(&self, now: Instant) -> Vec<LinkId> {
+        let is_idle = |up: &Link| up.open.is_empty() && up.used.until(now) >= LINK_IDLE_MAX;
+        let is_spare = |link: &LinkId, up: &Link| {
+            !self.pinned.contains(&up.peer.link_key) || self.by_key.get(&up.peer.link_key) != Some(link)
+        };
+        self.up.iter().filter(|(link, up)| is_idle(up) && is_spare(link, up)).map(|(link, _)| *link).collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.up.len()
+    }
+}

@@ -1,0 +1,257 @@
+//! The exit of a circuit: one errand per location or chunk, then exactly as many cells back as the request has.
+//! Source: spec/requests.md.
+
+use std::collections::BTreeMap;
+
+use super::{AskOwner, Pending, Relay};
+use crate::dht::errand::{Errand, ErrandInput, ErrandOutput, Purpose, Report};
+use crate::keyspace::{Id, Location};
+use crate::limits::{
+    ANSWER_DESCRIPTORS_MAX, ANSWER_LEN, BATCH_CHUNKS, CIRCUIT_DATA_LEN_MAX, EXIT_OPERATIONS_MAX, EXIT_TIMEOUT, HOLDERS,
+    REPLY0_DATA_LEN_MAX, SLOT_CELLS, SLOT_LEN,
+};
+use crate::node::asks::ErrandAsk;
+use crate::node::circuits::CircuitNo;
+use crate::node::sight::Sight;
+use crate::node::work::Job;
+use crate::record::VerifiedValue;
+use crate::time::Now;
+use crate::wire::cell::Command;
+use crate::wire::message::Answer;
+use crate::wire::onion::{ExitAnswer, ExitRequest};
+use crate::wire::record::{ChunkBytes, ChunkName, Expiry, Value, ValueKind};
+use crate::wire::statement::{Nonce, Statement};
+
+/// What an exit is doing for one circuit.
+pub(super) struct ExitOperation {
+    shape: Shape,
+    nonce: Nonce,
+    /// Answers that are ready, by slot; sent strictly in order.
+    ready: BTreeMap<usize, ExitAnswer>,
+    sent: usize,
+    upload: Option<Upload>,
+}
+
+/// What comes back, and in how many cells.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// Reply 0 and one cell.
+    Record,
+    /// Reply 0, then four slots of 34 cells.
+    Fetch,
+    /// Reply 0, then, after four slots came, four cells.
+    Put,
+}
+
+/// Chunks on their way in.
+struct Upload {
+    expiry: Expiry,
+    chunks: Vec<(ChunkName, u32)>,
+    cells: usize,
+    bytes: Vec<u8>,
+}
+
+impl Relay {
+    pub(super) fn start_exit(&mut self, now: Now, no: CircuitNo, request: &[u8]) {
+        let request = ExitRequest::decode(request).ok().filter(|_| self.exits.len() < EXIT_OPERATIONS_MAX);
+        let Some(request) = request else { return self.kill_circuit(no) };
+        let (shape, nonce) = match &request {
+            ExitRequest::Find { nonce, .. } | ExitRequest::Put { nonce, .. } => (Shape::Record, *nonce),
+            ExitRequest::FetchChunks { nonce, .. } => (Shape::Fetch, *nonce),
+            ExitRequest::PutChunks { nonce, .. } => (Shape::Put, *nonce),
+        };
+        self.exits.insert(no, ExitOperation { shape, nonce, ready: BTreeMap::new(), sent: 0, upload: None });
+        match request {
+            ExitRequest::Find { location, .. } => {
+                self.start_errand(now, no, 0, (location, ValueKind::Signed), Purpose::Find);
+            }
+            ExitRequest::Put { expected, record, .. } => {
+                let pending = Pending::PutChecked { circuit: no, slot: 0, expected };
+                let value = Value::Signed(record);
+                self.work(pending, Job::CheckValue { network: self.config.network, value, now: now.unix });
+            }
+            ExitRequest::FetchChunks { chunks, .. } => {
+                self.send_backward(no, Command::Reply0, &[]);
+                for (slot, name) in chunks.iter().enumerate() {
+                    self.start_errand(now, no, slot, (name.location(), ValueKind::Hashed), Purpose::Find);
+                }
+                self.fill_slots(now, no, chunks.len());
+            }
+            ExitRequest::PutChunks { expiry, chunks, .. } => {
+                self.send_backward(no, Command::Reply0, &[]);
+                let used = chunks.len();
+                if let Some(exit) = self.exits.get_mut(&no) {
+                    exit.upload = Some(Upload { expiry, chunks, cells: 0, bytes: Vec::new() });
+                }
+                self.fill_slots(now, no, used);
+            }
+        }
+    }
+
+    /// Slots that the request leaves empty are answered all the same.
+    fn fill_slots(&mut self, now: Now, no: CircuitNo, used: usize) {
+        for slot in used..BATCH_CHUNKS {
+            self.slot_ready(now, no, slot, ExitAnswer::default());
+        }
+    }
+
+    pub(super) fn on_exit_data(&mut self, now: Now, no: CircuitNo, data: &[u8]) {
+        let Some(upload) = self.exits.get_mut(&no).and_then(|exit| exit.upload.as_mut()) else {
+            return self.kill_circuit(no);
+        };
+        let slot = upload.cells / SLOT_CELLS;
+        if slot >= BATCH_CHUNKS || data.len() != CIRCUIT_DATA_LEN_MAX {
+            return self.kill_circuit(no);
+        }
+        upload.cells += 1;
+        let Some((name, len)) = upload.chunks.get(slot).copied() else { return };
+        upload.bytes.extend_from_slice(data);
+        if !upload.cells.is_multiple_of(SLOT_CELLS) {
+            return;
+        }
+        let mut bytes = core::mem::take(&mut upload.bytes);
+        bytes.truncate(usize::try_from(len).unwrap_or(usize::MAX));
+        let value = Value::Hashed(ChunkBytes { hash: name.hash, index: name.index, expiry: upload.expiry, bytes });
+        let pending = Pending::PutChecked { circuit: no, slot, expected: None };
+        self.work(pending, Job::CheckValue { network: self.config.network, value, now: now.unix });
+    }
+
+    pub(super) fn on_put_checked(
+        &mut self,
+        now: Now,
+        no: CircuitNo,
+        slot: usize,
+        expected: Option<u64>,
+        value: Option<Box<VerifiedValue>>,
+    ) {
+        match value {
+            Some(value) => {
+                let place = (value.location(), value.kind());
+                self.start_errand(now, no, slot, place, Purpose::Put { value, expected });
+            }
+            // What no storer would keep is answered with no receipt.
+            None => self.slot_ready(now, no, slot, ExitAnswer::default()),
+        }
+    }
+
+    fn start_errand(
+        &mut self,
+        now: Now,
+        no: CircuitNo,
+        slot: usize,
+        (location, kind): (Location, ValueKind),
+        purpose: Purpose,
+    ) {
+        let Some(exit) = self.exits.get(&no) else { return };
+        let nonce = exit.nonce;
+        if let Some(from) = self.circuits.get_mut(no).and_then(|circuit| self.links.peer(circuit.inward.0)) {
+            let from = from.link_key;
+            self.effects.sight(|| Sight::Exited { from, location });
+        }
+        let start = self.known_closest(&location);
+        let deadline = now.instant + EXIT_TIMEOUT;
+        let errand = Errand::new(location, kind, nonce, purpose, start, now.instant, deadline);
+        let id = self.next_id();
+        self.errands.insert(id, (no, slot, errand));
+        self.drain_errand(now, id);
+    }
+
+    /// Does what an errand wants. Answers of our own store come back through here, so one errand is taken out at a time.
+    fn drain_errand(&mut self, now: Now, id: u64) {
+        while let Some((no, slot, errand)) = self.errands.get_mut(&id) {
+            let (no, slot) = (*no, *slot);
+            let Some(output) = errand.poll_output() else { return };
+            match output {
+                ErrandOutput::Ask { to, ask } => {
+                    self.ask(now, to, AskOwner::Errand(ErrandAsk { errand: id, to: to.id }), ask);
+                }
+                ErrandOutput::Check { from, value } => {
+                    let job = Job::CheckValue { network: self.config.network, value, now: now.unix };
+                    self.work(Pending::ErrandChecked { errand: id, from }, job);
+                }
+                ErrandOutput::Done(report) => {
+                    self.errands.remove(&id);
+                    let answer = self.answer_of(report);
+                    return self.slot_ready(now, no, slot, answer);
+                }
+            }
+        }
+    }
+
+    fn errand_handle(&mut self, now: Now, id: u64, input: ErrandInput) {
+        if let Some((_, _, errand)) = self.errands.get_mut(&id) {
+            errand.handle(now.instant, input);
+            self.drain_errand(now, id);
+        }
+    }
+
+    pub(super) fn on_errand_answer(&mut self, now: Now, owner: ErrandAsk, answer: Answer) {
+        self.errand_handle(now, owner.errand, ErrandInput::Answered { from: owner.to, answer });
+    }
+
+    pub(super) fn on_errand_failed(&mut self, now: Now, owner: ErrandAsk) {
+        self.errand_handle(now, owner.errand, ErrandInput::Failed { from: owner.to });
+    }
+
+    pub(super) fn on_errand_checked(&mut self, now: Now, errand: u64, from: Id, value: Option<Box<VerifiedValue>>) {
+        self.errand_handle(now, errand, ErrandInput::Checked { from, value });
+    }
+
+    pub(super) fn errands_time(&mut self, now: Now) {
+        let is_due = |errand: &Errand| errand.poll_timeout().is_some_and(|at| at <= now.instant);
+        let due: Vec<u64> = self.errands.iter().filter(|(_, (_, _, e))| is_due(e)).map(|(id, _)| *id).collect();
+        due.into_iter().for_each(|id| self.errand_handle(now, id, ErrandInput::Timeout));
+    }
+
+    fn answer_of(&self, report: Report) -> ExitAnswer {
+        let value = report.value.map(|value| match value.into_value() {
+            Value::Signed(record) => record.0.to_vec(),
+            Value::Hashed(chunk) => chunk.bytes,
+        });
+        let descriptors = self.newest_signers(&report.statements);
+        ExitAnswer { value, statements: report.statements, descriptors }
+    }
+
+    /// Descriptors of the signers that clients are least likely to know.
+    fn newest_signers(&self, statements: &[Statement]) -> Vec<crate::wire::descriptor::SignedDescriptor> {
+        let mut known: Vec<_> =
+            statements.iter().filter_map(|statement| self.members.get(&statement.signer)).collect();
+        known.sort_by_key(|member| core::cmp::Reverse(member.issued));
+        known.into_iter().take(ANSWER_DESCRIPTORS_MAX).map(|member| member.to_signed()).collect()
+    }
+
+    /// One slot's answer is known; all that are next in order go out.
+    fn slot_ready(&mut self, _now: Now, no: CircuitNo, slot: usize, answer: ExitAnswer) {
+        let Some(exit) = self.exits.get_mut(&no) else { return };
+        exit.ready.insert(slot, answer);
+        let shape = exit.shape;
+        while let Some(exit) = self.exits.get_mut(&no) {
+            let next = exit.sent;
+            let Some(mut answer) = exit.ready.remove(&next) else { return };
+            exit.sent += 1;
+            if shape == Shape::Put {
+                // A cell holds the receipts of as many holders as there should be.
+                answer.statements.truncate(HOLDERS);
+                answer.value = None;
+            }
+            let len = match shape {
+                Shape::Record => ANSWER_LEN,
+                Shape::Fetch => SLOT_LEN,
+                Shape::Put => CIRCUIT_DATA_LEN_MAX,
+            };
+            let Some(bytes) = answer.encode(len) else { return self.kill_circuit(no) };
+            self.send_slot(no, shape, &bytes);
+        }
+    }
+
+    fn send_slot(&mut self, no: CircuitNo, shape: Shape, bytes: &[u8]) {
+        let mut rest = bytes;
+        if let (Shape::Record, Some((head, tail))) = (shape, bytes.split_at_checked(REPLY0_DATA_LEN_MAX)) {
+            self.send_backward(no, Command::Reply0, head);
+            rest = tail;
+        }
+        for part in rest.chunks(CIRCUIT_DATA_LEN_MAX) {
+            self.send_backward(no, Command::Backward, part);
+        }
+    }
+}

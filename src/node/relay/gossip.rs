@@ -1,0 +1,116 @@
+//! The membership among relays: whole pages pulled from one relay at a time, everything checked before it is believed.
+//! Source: spec/membership.md §3.
+
+use std::collections::BTreeMap;
+
+use super::{AskOwner, Pending, Relay, RelayEvent};
+use crate::crypto::CryptoRng;
+use crate::crypto::keys::{DhKey, NodeKey};
+use crate::limits::MEMBERS_PULL_EVERY;
+use crate::membership::Merge;
+use crate::node::work::Job;
+use crate::time::{Duration, Instant, Now};
+use crate::wire::contact::Contact;
+use crate::wire::descriptor::VerifiedDescriptor;
+use crate::wire::message::{Answer, Ask};
+
+/// First pause between pulls; it doubles up to [`MEMBERS_PULL_EVERY`].
+const PULL_FIRST: Duration = Duration::from_millis(250);
+
+/// When to pull, and how far the pulls under way have come.
+pub(super) struct Pulls {
+    at: Instant,
+    pause: Duration,
+    under_way: BTreeMap<DhKey, Contact>,
+    turn: usize,
+}
+
+impl Pulls {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { at: now, pause: PULL_FIRST, under_way: BTreeMap::new(), turn: 0 }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        Some(self.at)
+    }
+
+    pub(super) fn failed(&mut self, _now: Instant, link_key: &DhKey) {
+        self.under_way.remove(link_key);
+    }
+
+    fn schedule(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
+        // Half to one and a half times the pause, so that relays started together drift apart.
+        let [jitter] = crate::crypto::random_bytes::<1>(rng);
+        self.at = now + self.pause / 2 + self.pause * u32::from(jitter) / 256;
+        self.pause = (self.pause * 2).min(MEMBERS_PULL_EVERY);
+    }
+
+    /// News came: others may have more.
+    fn hurry(&mut self, now: Instant) {
+        self.pause = PULL_FIRST;
+        self.at = self.at.min(now + PULL_FIRST);
+    }
+}
+
+impl Relay {
+    pub(super) fn pull_members(&mut self, now: Now) {
+        if now.instant < self.pulls.at {
+            return;
+        }
+        self.pulls.schedule(now.instant, &mut self.rng);
+        let Some(from) = self.pull_target() else { return };
+        if self.pulls.under_way.insert(from.link_key, from).is_none() {
+            self.pull_page(now, from, None);
+        }
+    }
+
+    /// A bootstrap and a member drawn by rank, in turn: the bootstraps alone would see, and shape, too much.
+    fn pull_target(&mut self) -> Option<Contact> {
+        self.pulls.turn += 1;
+        let own = self.descriptor.key;
+        let member = crate::membership::draw(&self.members, |member| member.key != own, &mut self.rng);
+        let member = member.and_then(|key| self.members.get(&key)).map(Contact::from);
+        let others: Vec<Contact> =
+            self.config.bootstraps.iter().filter(|one| one.link_key != self.config.link_key).copied().collect();
+        let bootstrap = others.get((self.pulls.turn / 2).checked_rem(others.len()).unwrap_or(0)).copied();
+        if self.pulls.turn.is_multiple_of(2) { member.or(bootstrap) } else { bootstrap.or(member) }
+    }
+
+    fn pull_page(&mut self, now: Now, from: Contact, after: Option<NodeKey>) {
+        self.ask(now, from, AskOwner::Members { link_key: from.link_key }, Ask::Members { after });
+    }
+
+    pub(super) fn on_members_page(&mut self, now: Now, link_key: DhKey, answer: Answer) {
+        let Some(from) = self.pulls.under_way.remove(&link_key) else { return };
+        let Answer::Members { descriptors, more } = answer else { return };
+        let last = descriptors.last().map(|last| last.claim().0);
+        let wanted: Vec<_> = descriptors
+            .into_iter()
+            .filter(|one| {
+                let (key, issued) = one.claim();
+                self.members.wants(&key, issued)
+            })
+            .collect();
+        if !wanted.is_empty() {
+            let (network, now) = (self.config.network, now.unix);
+            self.work(Pending::Descriptors, Job::CheckDescriptors { network, descriptors: wanted, now });
+        }
+        // Pages come in the order of keys, so that they end.
+        if let Some(last) = last.filter(|_| more) {
+            self.pulls.under_way.insert(link_key, from);
+            self.pull_page(now, from, Some(last));
+        }
+    }
+
+    pub(super) fn on_descriptors(&mut self, now: Now, descriptors: Vec<VerifiedDescriptor>) {
+        let before = self.members.len();
+        for descriptor in descriptors {
+            if self.members.merge(descriptor, now.unix) == Merge::New {
+                self.pulls.hurry(now.instant);
+            }
+        }
+        if self.members.len() != before {
+            self.effects.event(RelayEvent::Members(self.members.len()));
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! A relay: passes circuits on, works for exits, stores values, keeps the membership. It routes; the rules stand in the rooms
+//! below. Source: spec/overview.md.
+
+mod exit;
+mod gossip;
+mod passing;
+mod storing;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rand::SeedableRng;
+use rand::rngs::ChaCha20Rng;
+
+use self::exit::ExitOperation;
+use self::storing::Asker;
+use super::asks::{AskId, Asks, ErrandAsk};
+use super::circuits::{CircuitNo, Circuits};
+use super::effects::{Effect, Effects};
+use super::io::{Input, LinkId, Output, Peer};
+use super::links::{Links, Reach};
+use super::sight::Sight;
+use super::work::{Done, Job};
+use crate::crypto::keys::{DhKey, IdentitySecret};
+use crate::crypto::puzzle::Solution;
+use crate::dht::errand::Errand;
+use crate::dht::store::StoreResult;
+use crate::dht::table::Table;
+use crate::limits::{CIRCUITS_PER_LINK_MAX, DESCRIPTOR_RENEW_S, MEMBERS_MAX};
+use crate::membership::Members;
+use crate::onion::{OnionKeys, ReplayFilter};
+use crate::record::VerifiedValue;
+use crate::time::{Duration, Instant, Now, earlier};
+use crate::wire::address::Address;
+use crate::wire::cell::{Cell, Command};
+use crate::wire::contact::Contact;
+use crate::wire::descriptor::{Descriptor, VerifiedDescriptor};
+use crate::wire::message::Ask;
+use crate::wire::network::{Network, VERSIONS};
+use crate::wire::statement::Question;
+
+/// How often a relay looks for what is idle, stale or due for renewal.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// What a relay is.
+pub struct RelayConfig {
+    /// The network.
+    pub network: Network,
+    /// Its identity.
+    pub identity: Arc<IdentitySecret>,
+    /// Its solved puzzle.
+    pub solution: Solution,
+    /// Public half of its link key; the secret half is the shell's.
+    pub link_key: DhKey,
+    /// Where it listens.
+    pub address: Address,
+    /// Declared family, zeros for none.
+    pub family: [u8; 8],
+    /// Nodes to start from.
+    pub bootstraps: Vec<Contact>,
+    /// Whether sights are told: tests, simulations and the demo alone.
+    pub witness: bool,
+}
+
+/// What a relay tells whoever runs it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RelayEvent {
+    /// It now knows so many relays, itself among them.
+    Members(usize),
+    /// It saw something.
+    Sight(Sight),
+}
+
+impl From<Sight> for RelayEvent {
+    fn from(sight: Sight) -> Self {
+        Self::Sight(sight)
+    }
+}
+
+/// What an answer of store or work is for.
+enum Pending {
+    Peel(CircuitNo),
+    FindStored { asker: Asker, question: Question, contacts: Vec<Contact>, want_value: bool },
+    FindSigned { asker: Asker, contacts: Vec<Contact>, value: Option<Box<VerifiedValue>> },
+    StoreChecked { asker: Asker, question: Question, expected: Option<u64> },
+    StoreStored { asker: Asker, question: Question, seq: u64, digest: [u8; 32] },
+    StoreSigned { asker: Asker },
+    ErrandChecked { errand: u64, from: crate::keyspace::Id },
+    PutChecked { circuit: CircuitNo, slot: usize, expected: Option<u64> },
+    Descriptors,
+    Expired,
+}
+
+/// Whose question it was.
+enum AskOwner {
+    Errand(ErrandAsk),
+    Members { link_key: DhKey },
+}
+
+/// The machine.
+pub struct Relay {
+    config: RelayConfig,
+    rng: ChaCha20Rng,
+    descriptor: VerifiedDescriptor,
+    onion: OnionKeys,
+    replay: ReplayFilter,
+    members: Members,
+    table: Table,
+    links: Links,
+    circuits: Circuits,
+    asks: Asks,
+    ask_owners: BTreeMap<AskId, AskOwner>,
+    exits: BTreeMap<CircuitNo, ExitOperation>,
+    errands: BTreeMap<u64, (CircuitNo, usize, Errand)>,
+    pending: BTreeMap<u64, Pending>,
+    pulls: gossip::Pulls,
+    next_id: u64,
+    sweep_at: Instant,
+    effects: Effects<RelayEvent>,
+}
+
+impl Relay {
+    /// A relay that starts now; its first outputs are its descriptor and its first dials.
+    #[must_use]
+    pub fn new(config: RelayConfig, seed: [u8; 32], now: Now) -> Self {
+        let mut rng = ChaCha20Rng::from_seed(seed);
+        let onion = OnionKeys::new(config.network, config.identity.public(), now.unix, &mut rng);
+        let descriptor = describe(&config, &onion, now);
+        let mut relay = Self {
+            effects: Effects::new(config.witness),
+            rng,
+            onion,
+            replay: ReplayFilter::default(),
+            members: Members::new(MEMBERS_MAX),
+            table: Table::new(descriptor.id()),
+            links: Links::default(),
+            circuits: Circuits::default(),
+            asks: Asks::default(),
+            ask_owners: BTreeMap::new(),
+            exits: BTreeMap::new(),
+            errands: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            pulls: gossip::Pulls::new(now.instant),
+            next_id: 0,
+            sweep_at: now.instant + SWEEP_EVERY,
+            descriptor,
+            config,
+        };
+        relay.publish_descriptor(now);
+        relay.handle_time(now);
+        relay
+    }
+
+    /// Its contact, for the bootstrap list of others.
+    #[must_use]
+    pub fn contact(&self) -> Contact {
+        Contact::from(&self.descriptor)
+    }
+
+    /// Its descriptor.
+    #[must_use]
+    pub fn descriptor(&self) -> &VerifiedDescriptor {
+        &self.descriptor
+    }
+
+    /// Takes what happened on links.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Timeout => (),
+            Input::LinkUp { link, peer } => self.on_link_up(now, link, *peer),
+            Input::LinkDown { link, reason } => {
+                let peer = self.links.on_down(now.instant, link, reason);
+                self.on_link_down(now, link, peer);
+            }
+            Input::Cell { link, cell } => self.on_cell(now, link, cell),
+        }
+        self.handle_time(now);
+    }
+
+    /// Takes a store's answer.
+    pub fn handle_stored(&mut self, now: Now, id: u64, result: StoreResult) {
+        match self.pending.remove(&id) {
+            Some(Pending::FindStored { asker, question, contacts, want_value }) => {
+                self.on_find_stored(now, asker, question, contacts, want_value, result);
+            }
+            Some(Pending::StoreStored { asker, question, seq, digest }) => {
+                self.on_store_stored(now, asker, question, (seq, digest), result);
+            }
+            _ => (),
+        }
+        self.handle_time(now);
+    }
+
+    /// Takes what came of work.
+    pub fn handle_worked(&mut self, now: Now, id: u64, done: Done) {
+        match (self.pending.remove(&id), done) {
+            (Some(Pending::Peel(no)), Done::Peeled(peeled)) => self.on_peeled(now, no, peeled),
+            (Some(Pending::FindSigned { asker, contacts, value }), Done::Signed(statement)) => {
+                self.on_find_signed(now, asker, contacts, value, statement);
+            }
+            (Some(Pending::StoreSigned { asker }), Done::Signed(statement)) => {
+                self.on_store_signed(now, asker, statement);
+            }
+            (Some(Pending::StoreChecked { asker, question, expected }), Done::Value(value)) => {
+                self.on_store_checked(now, asker, question, expected, value);
+            }
+            (Some(Pending::ErrandChecked { errand, from }), Done::Value(value)) => {
+                self.on_errand_checked(now, errand, from, value);
+            }
+            (Some(Pending::PutChecked { circuit, slot, expected }), Done::Value(value)) => {
+                self.on_put_checked(now, circuit, slot, expected, value);
+            }
+            (Some(Pending::Descriptors), Done::Descriptors(descriptors)) => self.on_descriptors(now, descriptors),
+            _ => (),
+        }
+        self.handle_time(now);
+    }
+
+    /// The next thing to do.
+    pub fn poll_effect(&mut self) -> Option<Effect<RelayEvent>> {
+        self.effects.pop()
+    }
+
+    /// When [`Input::Timeout`] is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let errands = self.errands.values().filter_map(|(_, _, errand)| errand.poll_timeout()).min();
+        let own = earlier(Some(self.sweep_at), self.pulls.poll_timeout());
+        earlier(earlier(own, errands), self.asks.poll_timeout())
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    fn work(&mut self, pending: Pending, job: Job) {
+        let id = self.next_id();
+        self.pending.insert(id, pending);
+        self.effects.work(id, job);
+    }
+
+    fn store(&mut self, pending: Pending, op: crate::dht::store::StoreOp) {
+        let id = self.next_id();
+        self.pending.insert(id, pending);
+        self.effects.store(id, op);
+    }
+
+    fn on_link_up(&mut self, now: Now, link: LinkId, peer: Peer) {
+        let relay = peer.descriptor.clone();
+        let address = peer.address;
+        self.effects.sight(|| Sight::Link { address, relay: relay.as_ref().map(|relay| relay.key) });
+        let dialled = peer.dialled;
+        self.links.on_up(now.instant, link, peer);
+        if let Some(descriptor) = relay {
+            if dialled {
+                // Only who answered a dial of ours enters the table.
+                self.table.insert(descriptor.clone());
+            }
+            self.on_descriptors(now, vec![descriptor]);
+        }
+        for (ask, message) in self.asks.on_up(link) {
+            self.start_ask(now, link, ask, &message);
+        }
+        self.resume_circuits(now, link);
+    }
+
+    fn on_link_down(&mut self, now: Now, link: LinkId, peer: Option<Peer>) {
+        if let Some(descriptor) = peer.and_then(|peer| peer.descriptor) {
+            self.table.on_failed(&descriptor.id());
+        }
+        for no in self.circuits.on_link(link) {
+            self.kill_circuit(no);
+        }
+        for ask in self.asks.on_down(link) {
+            self.ask_failed(now, ask);
+        }
+    }
+
+    fn on_cell(&mut self, now: Now, link: LinkId, cell: Cell) {
+        if self.links.peer(link).is_none() {
+            return;
+        }
+        match cell.command() {
+            Command::Build => self.on_build(now, link, cell),
+            Command::Reply0 | Command::Backward => self.on_backward(now, link, cell),
+            Command::Forward => self.on_forward(now, link, cell),
+            Command::Destroy => self.on_destroy(now, link, &cell),
+            Command::Credit => self.on_credit(now, link, &cell),
+            Command::Ask => self.on_ask_cell(now, link, &cell),
+            Command::Answer => self.on_answer_cell(now, link, &cell),
+            Command::Hello | Command::Padding => (),
+        }
+    }
+
+    /// Asks a node, over a link that is up, or dials; to ourselves without any link.
+    fn ask(&mut self, now: Now, to: Contact, owner: AskOwner, question: Ask) {
+        let ask = AskId(self.next_id());
+        self.ask_owners.insert(ask, owner);
+        if to.id == self.descriptor.id() {
+            return self.on_ask(now, Asker::Own(ask), question);
+        }
+        match self.links.reach(now.instant, to.link_key, to.address) {
+            (Reach::Up(link), _) => self.start_ask(now, link, ask, &question.encode()),
+            (Reach::Dialling(link), dial) => {
+                self.asks.wait(now.instant, link, ask, &question);
+                dial.into_iter().for_each(|dial| self.effects.io(dial));
+            }
+            (Reach::Refused, _) => self.ask_failed(now, ask),
+        }
+    }
+
+    fn start_ask(&mut self, now: Now, link: LinkId, ask: AskId, message: &[u8]) {
+        let Some(circuit) = self.links.open_circuit(now.instant, link, &mut self.rng) else {
+            return self.ask_failed(now, ask);
+        };
+        match self.asks.start(now.instant, link, circuit, ask, message) {
+            Some(cells) => cells.into_iter().for_each(|cell| self.effects.send(link, cell)),
+            None => {
+                self.links.close_circuit(link, circuit);
+                self.ask_failed(now, ask);
+            }
+        }
+    }
+
+    fn handle_time(&mut self, now: Now) {
+        let (failed, ends) = self.asks.expire(now.instant);
+        ends.into_iter().for_each(|(link, circuit)| self.links.close_circuit(link, circuit));
+        failed.into_iter().for_each(|ask| self.ask_failed(now, ask));
+        self.errands_time(now);
+        self.pull_members(now);
+        if now.instant >= self.sweep_at {
+            self.sweep_at = now.instant + SWEEP_EVERY;
+            self.sweep(now);
+        }
+    }
+
+    fn sweep(&mut self, now: Now) {
+        for no in self.circuits.stale(now.instant) {
+            self.kill_circuit(no);
+        }
+        for link in self.links.idle(now.instant) {
+            self.effects.io(Output::Close { link });
+            let peer = self.links.on_down(now.instant, link, super::io::DownReason::Closed);
+            self.on_link_down(now, link, peer);
+        }
+        let changed = self.onion.rotate(now.unix, &mut self.rng);
+        if changed || now.unix.0 >= u64::from(self.descriptor.issued) + DESCRIPTOR_RENEW_S {
+            self.publish_descriptor(now);
+        }
+        self.members.expire(now.unix);
+        self.store(Pending::Expired, crate::dht::store::StoreOp::Expire { now: now.unix });
+    }
+
+    /// Issues the descriptor anew; its number is the time, strictly increasing.
+    fn publish_descriptor(&mut self, now: Now) {
+        let before = self.descriptor.issued;
+        let mut descriptor = describe(&self.config, &self.onion, now);
+        if descriptor.issued <= before {
+            let issued = before + 1;
+            descriptor = Descriptor { issued, ..*descriptor }.sign(&self.config.network, &self.config.identity);
+        }
+        self.descriptor = descriptor.clone();
+        self.effects.io(Output::Descriptor(Box::new(descriptor.clone())));
+        self.on_descriptors(now, vec![descriptor]);
+    }
+}
+
+fn describe(config: &RelayConfig, onion: &OnionKeys, now: Now) -> VerifiedDescriptor {
+    let (onion_key, onion_epoch) = onion.public();
+    let descriptor = Descriptor {
+        key: config.identity.public(),
+        solution: config.solution,
+        link_key: config.link_key,
+        onion_epoch,
+        onion_key,
+        address: config.address,
+        family: config.family,
+        versions: VERSIONS,
+        issued: now.unix.to_wire(),
+        effort: 0,
+    };
+    descriptor.sign(&config.network, &config.identity)
+}
+
+/// Circuits that the other end of a link may have open: a client has many, and so has a busy relay.
+const fn circuits_max() -> usize {
+    CIRCUITS_PER_LINK_MAX
+}

@@ -1,0 +1,231 @@
+//! Questions of other relays (and our own): what is here, keep this, whom do you know. Source: spec/messages.md §2.
+
+use super::{AskOwner, Pending, Relay};
+use crate::dht::store::{StoreOp, StoreResult};
+use crate::limits::{ASKS_PER_LINK_MAX, BUCKET_SIZE, CIRCUITS_PER_LINK_MAX, CLOSER_MEMBERS_MAX, MEMBERS_PAGE_MAX};
+use crate::node::asks::{AskId, Heard};
+use crate::node::io::{DownReason, LinkId, Output};
+use crate::node::sight::Sight;
+use crate::node::work::Job;
+use crate::record::VerifiedValue;
+use crate::time::Now;
+use crate::wire::cell::{Cell, CircuitId, Command};
+use crate::wire::contact::Contact;
+use crate::wire::message::{Answer, Ask, cells_of};
+use crate::wire::record::Value;
+use crate::wire::statement::{Nonce, Operation, Question, Saying, Statement, Verdict};
+
+/// Who is to be answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Asker {
+    /// A question of our own exit.
+    Own(AskId),
+    /// The other end of a link.
+    Remote(LinkId, CircuitId),
+}
+
+impl Relay {
+    pub(super) fn on_ask_cell(&mut self, now: Now, link: LinkId, cell: &Cell) {
+        let circuit = cell.circuit();
+        let is_new = !self.asks.knows_incoming(link, circuit);
+        let max = CIRCUITS_PER_LINK_MAX + ASKS_PER_LINK_MAX;
+        if is_new && !self.links.accept_circuit(now.instant, link, circuit, max) {
+            return self.close_link(now, link);
+        }
+        match self.asks.on_ask(link, cell, is_new) {
+            Ok(None) => (),
+            Ok(Some(ask)) => self.on_ask(now, Asker::Remote(link, circuit), ask),
+            Err(()) => self.close_link(now, link),
+        }
+    }
+
+    pub(super) fn on_answer_cell(&mut self, now: Now, link: LinkId, cell: &Cell) {
+        match self.asks.on_answer(link, cell) {
+            Heard::Nothing => (),
+            Heard::Answer(ask, answer) => {
+                self.links.close_circuit(link, cell.circuit());
+                self.on_answer(now, ask, answer);
+            }
+            Heard::Broken(ask) => {
+                self.ask_failed(now, ask);
+                self.close_link(now, link);
+            }
+        }
+    }
+
+    /// The peer broke the protocol.
+    pub(super) fn close_link(&mut self, now: Now, link: LinkId) {
+        self.effects.io(Output::Close { link });
+        let peer = self.links.on_down(now.instant, link, DownReason::Protocol);
+        self.on_link_down(now, link, peer);
+    }
+
+    fn on_answer(&mut self, now: Now, ask: AskId, answer: Answer) {
+        match self.ask_owners.remove(&ask) {
+            Some(AskOwner::Errand(owner)) => self.on_errand_answer(now, owner, answer),
+            Some(AskOwner::Members { link_key }) => self.on_members_page(now, link_key, answer),
+            None => (),
+        }
+    }
+
+    pub(super) fn ask_failed(&mut self, now: Now, ask: AskId) {
+        match self.ask_owners.remove(&ask) {
+            Some(AskOwner::Errand(owner)) => self.on_errand_failed(now, owner),
+            Some(AskOwner::Members { link_key }) => self.pulls.failed(now.instant, &link_key),
+            None => (),
+        }
+    }
+
+    pub(super) fn on_ask(&mut self, now: Now, asker: Asker, ask: Ask) {
+        let is_relay = match asker {
+            Asker::Own(_) => true,
+            Asker::Remote(link, _) => self.links.peer(link).is_some_and(|peer| peer.descriptor.is_some()),
+        };
+        match ask {
+            Ask::Members { after } => self.answer_members(asker, after),
+            // A client that asked a storer itself would show what it asks for.
+            _ if !is_relay => self.reply(now, asker, Answer::Refused),
+            Ask::Find { kind, location, nonce, want_value } => {
+                let question = Question { nonce, operation: Operation::Find, location };
+                self.note_asked(asker, &question);
+                let contacts = self.known_closest(&question.location);
+                let pending = Pending::FindStored { asker, question, contacts, want_value };
+                self.store(pending, StoreOp::Get { kind, location });
+            }
+            Ask::Store { nonce, expected, value } => self.on_store_ask(asker, nonce, expected, value, now),
+        }
+    }
+
+    fn note_asked(&mut self, asker: Asker, question: &Question) {
+        let Asker::Remote(link, _) = asker else { return };
+        let Some(peer) = self.links.peer(link) else { return };
+        let (from, relay) = (peer.link_key, peer.descriptor.as_ref().map(|relay| relay.key));
+        let (location, is_store) = (question.location, question.operation == Operation::Store);
+        self.effects.sight(|| Sight::Asked { from, relay, location, is_store });
+    }
+
+    /// The closest nodes this relay knows: from its table, and its members as shortcuts.
+    pub(super) fn known_closest(&self, location: &crate::keyspace::Location) -> Vec<Contact> {
+        let members = self.members.closest(location, BUCKET_SIZE, |_| false);
+        let mut contacts: Vec<Contact> = members.into_iter().map(Contact::from).collect();
+        contacts.extend(self.table.closest(location, BUCKET_SIZE));
+        contacts.sort_by_key(|contact| contact.id.distance(location));
+        contacts.dedup_by_key(|contact| contact.id);
+        contacts.truncate(BUCKET_SIZE);
+        contacts
+    }
+
+    pub(super) fn on_find_stored(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        question: Question,
+        contacts: Vec<Contact>,
+        want_value: bool,
+        result: StoreResult,
+    ) {
+        let value = match result {
+            StoreResult::Value(value) => value,
+            _ => None,
+        };
+        let saying = value.as_ref().map_or_else(
+            || self.saying(Verdict::Absent, 0, [0; 32]),
+            |value| self.saying(Verdict::Present, value.seq(), value.digest()),
+        );
+        let value = value.filter(|_| want_value).map(Box::new);
+        self.sign(now, question, saying, Pending::FindSigned { asker, contacts, value });
+    }
+
+    pub(super) fn on_find_signed(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        contacts: Vec<Contact>,
+        value: Option<Box<VerifiedValue>>,
+        statement: Statement,
+    ) {
+        let value = value.map(|value| value.into_value());
+        self.reply(now, asker, Answer::Found { statement, contacts, value });
+    }
+
+    fn on_store_ask(&mut self, asker: Asker, nonce: Nonce, expected: Option<u64>, value: Value, now: Now) {
+        // The location is not known before the value is checked; until then the question is about nowhere.
+        let question = Question { nonce, operation: Operation::Store, location: crate::keyspace::Id([0; 20]) };
+        let pending = Pending::StoreChecked { asker, question, expected };
+        self.work(pending, Job::CheckValue { network: self.config.network, value, now: now.unix });
+    }
+
+    pub(super) fn on_store_checked(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        question: Question,
+        expected: Option<u64>,
+        value: Option<Box<VerifiedValue>>,
+    ) {
+        let Some(value) = value else { return self.reply(now, asker, Answer::Refused) };
+        let question = Question { location: value.location(), ..question };
+        self.note_asked(asker, &question);
+        if self.members.closer_count(&question.location, &self.descriptor.id()) >= CLOSER_MEMBERS_MAX {
+            let saying = self.saying(Verdict::NotCloseEnough, 0, [0; 32]);
+            return self.sign(now, question, saying, Pending::StoreSigned { asker });
+        }
+        let (seq, digest) = (value.seq(), value.digest());
+        let pending = Pending::StoreStored { asker, question, seq, digest };
+        self.store(pending, StoreOp::Put { value: *value, expected });
+    }
+
+    pub(super) fn on_store_stored(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        question: Question,
+        (seq, digest): (u64, [u8; 32]),
+        result: StoreResult,
+    ) {
+        let saying = match result {
+            StoreResult::Kept => self.saying(Verdict::Stored, seq, digest),
+            StoreResult::Conflict { seq, digest } => self.saying(Verdict::Conflict, seq, digest),
+            _ => self.saying(Verdict::Full, 0, [0; 32]),
+        };
+        self.sign(now, question, saying, Pending::StoreSigned { asker });
+    }
+
+    pub(super) fn on_store_signed(&mut self, now: Now, asker: Asker, statement: Statement) {
+        self.reply(now, asker, Answer::Stored { statement });
+    }
+
+    fn saying(&self, verdict: Verdict, seq: u64, digest: [u8; 32]) -> Saying {
+        let relays_estimate = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
+        Saying { verdict, seq, digest, relays_estimate }
+    }
+
+    fn sign(&mut self, now: Now, question: Question, saying: Saying, pending: Pending) {
+        let (network, secret) = (self.config.network, self.config.identity.clone());
+        self.work(pending, Job::Sign { network, secret, question, saying, now: now.unix });
+    }
+
+    fn answer_members(&mut self, asker: Asker, after: Option<crate::crypto::keys::NodeKey>) {
+        let (page, more) = self.members.page(after, MEMBERS_PAGE_MAX);
+        let descriptors = page.into_iter().map(|member| member.to_signed()).collect();
+        self.send_answer(asker, &Answer::Members { descriptors, more });
+    }
+
+    fn reply(&mut self, now: Now, asker: Asker, answer: Answer) {
+        match asker {
+            Asker::Own(ask) => self.on_answer(now, ask, answer),
+            Asker::Remote(..) => self.send_answer(asker, &answer),
+        }
+    }
+
+    fn send_answer(&mut self, asker: Asker, answer: &Answer) {
+        let Asker::Remote(link, circuit) = asker else { return };
+        self.links.close_circuit(link, circuit);
+        if self.links.peer(link).is_none() {
+            return;
+        }
+        for cell in cells_of(circuit, Command::Answer, &answer.encode()).into_iter().flatten() {
+            self.effects.send(link, cell);
+        }
+    }
+}

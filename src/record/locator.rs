@@ -1,0 +1,205 @@
+//! Who may read and write a signed value: the author's key, the label and its secret, as they stand in a link.
+//! Source: spec/values.md §2.
+
+use crate::crypto::aead::Key;
+use crate::crypto::blind::{BlindedSecret, LabelSecret, blind_public};
+use crate::crypto::hash::signed_location;
+use crate::crypto::kdf::{Label, derive};
+use crate::crypto::keys::{IdentitySecret, NodeKey, Signature};
+use crate::crypto::{CryptoRng, Forged, random_bytes};
+use crate::keyspace::Location;
+use crate::limits::{LABEL_LEN_MAX, LOCATIONS, PAYLOAD_LEN_MAX};
+use crate::wire::network::Network;
+use crate::wire::record::{Expiry, RECORD_TEXT_LEN, RecordBytes, RecordFields};
+
+use super::verified::record_message;
+
+/// The indices of a signed value's locations.
+pub const INDICES: [u8; LOCATIONS] = [0, 1, 2];
+
+/// What is needed to find and read a signed value, and no more.
+#[derive(Clone, Debug)]
+pub struct Locator {
+    author: NodeKey,
+    label: Vec<u8>,
+    secret: LabelSecret,
+    blinded: [NodeKey; LOCATIONS],
+}
+
+/// Why a value could not be sealed or a locator made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SealRefused {
+    /// The payload is longer than its room.
+    #[error("a value's payload has at most {PAYLOAD_LEN_MAX} bytes")]
+    PayloadTooLong,
+    /// The label is longer than its room.
+    #[error("a label has at most {LABEL_LEN_MAX} bytes")]
+    LabelTooLong,
+    /// The author's key is not usable.
+    #[error("the author's key is not usable")]
+    Key,
+}
+
+impl Locator {
+    /// From the three parts that a link holds.
+    ///
+    /// # Errors
+    /// [`SealRefused::Key`] when the author's key is no point of prime order, [`SealRefused::LabelTooLong`].
+    pub fn new(author: NodeKey, label: &[u8], secret: LabelSecret) -> Result<Self, SealRefused> {
+        if label.len() > LABEL_LEN_MAX {
+            return Err(SealRefused::LabelTooLong);
+        }
+        let blind = |index| blind_public(&author, label, &secret, index).map_err(|_| SealRefused::Key);
+        let blinded = [blind(0)?, blind(1)?, blind(2)?];
+        Ok(Self { author, label: label.to_vec(), secret, blinded })
+    }
+
+    /// The author's own: the secret follows from key and label.
+    ///
+    /// # Errors
+    /// [`SealRefused::LabelTooLong`].
+    pub fn of_author(author: &IdentitySecret, label: &[u8]) -> Result<Self, SealRefused> {
+        Self::new(author.public(), label, LabelSecret::derive(author, label))
+    }
+
+    /// The author's key.
+    #[must_use]
+    pub fn author(&self) -> &NodeKey {
+        &self.author
+    }
+
+    /// The label.
+    #[must_use]
+    pub fn label(&self) -> &[u8] {
+        &self.label
+    }
+
+    /// The label's secret.
+    #[must_use]
+    pub fn secret(&self) -> &LabelSecret {
+        &self.secret
+    }
+
+    /// The three locations.
+    #[must_use]
+    pub fn locations(&self) -> [Location; LOCATIONS] {
+        self.blinded.map(|key| signed_location(&key))
+    }
+
+    /// Seals a payload for one location. Each location's ciphertext is its own: they share nothing that could be compared.
+    ///
+    /// # Errors
+    /// [`SealRefused`] when the payload is too long.
+    pub fn seal(
+        &self,
+        network: &Network,
+        author: &IdentitySecret,
+        index: u8,
+        (seq, expiry): (u64, Expiry),
+        payload: &[u8],
+        rng: &mut dyn CryptoRng,
+    ) -> Result<RecordBytes, SealRefused> {
+        if payload.len() > PAYLOAD_LEN_MAX {
+            return Err(SealRefused::PayloadTooLong);
+        }
+        let signer =
+            BlindedSecret::new(author, &self.label, &self.secret, index).map_err(|_| SealRefused::Key)?;
+        let mut text = [0; RECORD_TEXT_LEN];
+        let len = u16::try_from(payload.len()).map_err(|_| SealRefused::PayloadTooLong)?.to_be_bytes();
+        text.iter_mut().zip(len.iter().chain(payload)).for_each(|(to, from)| *to = *from);
+        let key = signer.public();
+        let nonce = random_bytes(rng);
+        let tag = self.value_key(&key).seal_extended(&nonce, &associated(&key, seq, expiry), &mut text);
+        let mut fields = RecordFields { key, seq, expiry, nonce, text, tag, signature: Signature([0; 64]) };
+        fields.signature = signer.sign(&record_message(network, &fields.encode()));
+        Ok(fields.encode())
+    }
+
+    /// Opens a record that was checked before: its payload.
+    ///
+    /// # Errors
+    /// [`Forged`] when it is of another locator, or its author did not seal it as values are sealed.
+    pub fn open(&self, record: &RecordBytes) -> Result<Vec<u8>, Forged> {
+        let fields = record.fields().map_err(|_| Forged)?;
+        if !self.blinded.contains(&fields.key) {
+            return Err(Forged);
+        }
+        let mut text = fields.text;
+        let ad = associated(&fields.key, fields.seq, fields.expiry);
+        self.value_key(&fields.key).open_extended(&fields.nonce, &ad, &mut text, &fields.tag)?;
+        let (len, rest) = text.split_first_chunk::<2>().ok_or(Forged)?;
+        rest.get(..usize::from(u16::from_be_bytes(*len))).map(<[u8]>::to_vec).ok_or(Forged)
+    }
+
+    fn value_key(&self, blinded: &NodeKey) -> Key {
+        Key::new(*derive(Label::ValueKey, &[self.secret.as_bytes(), &blinded.0]))
+    }
+}
+
+fn associated(key: &NodeKey, seq: u64, expiry: Expiry) -> Vec<u8> {
+    [&key.0[..], &seq.to_be_bytes(), &expiry.to_wire()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::ChaCha20Rng;
+
+    use super::*;
+    use crate::record::{RecordRefused, VerifiedValue};
+    use crate::time::UnixTime;
+    use crate::wire::record::Value;
+
+    const NOW: UnixTime = UnixTime(1_000_000);
+
+    fn sealed(payload: &[u8]) -> (Locator, Vec<RecordBytes>) {
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        let author = IdentitySecret::generate(&mut rng);
+        let locator = Locator::of_author(&author, b"label").unwrap();
+        let network = Network::named("test", 0);
+        let place = (7, Expiry::at_least(UnixTime(NOW.0 + 3_600)));
+        let seal = |index| locator.seal(&network, &author, index, place, payload, &mut rng).unwrap();
+        let records = INDICES.into_iter().map(seal).collect();
+        (locator, records)
+    }
+
+    #[test]
+    fn each_location_has_its_own_record_and_the_link_opens_all() {
+        for payload in [&b""[..], b"payload", &[9; PAYLOAD_LEN_MAX]] {
+            let (locator, records) = sealed(payload);
+            for (record, location) in records.iter().zip(locator.locations()) {
+                let value = Value::Signed(record.clone());
+                let verified = VerifiedValue::check(&Network::named("test", 0), value, NOW).unwrap();
+                assert_eq!((verified.location(), verified.seq()), (location, 7));
+                assert_eq!(locator.open(record).unwrap(), payload);
+            }
+            assert_ne!(records[0].0[43..1109], records[1].0[43..1109]);
+        }
+    }
+
+    #[test]
+    fn every_flipped_byte_another_network_and_a_passed_time_are_refused() {
+        let (_, records) = sealed(b"payload");
+        let network = Network::named("test", 0);
+        for at in 0..records[0].0.len() {
+            let mut flipped = records[0].clone();
+            flipped.0[at] ^= 1;
+            assert!(VerifiedValue::check(&network, Value::Signed(flipped), NOW).is_err(), "byte {at}");
+        }
+        let check = |network: &Network, now| {
+            VerifiedValue::check(network, Value::Signed(records[0].clone()), UnixTime(now)).map(|_| ())
+        };
+        assert_eq!(check(&network, NOW.0), Ok(()));
+        assert_eq!(check(&Network::named("other", 0), NOW.0), Err(RecordRefused::Forged));
+        assert_eq!(check(&network, NOW.0 + 30_000), Err(RecordRefused::Expired));
+        assert_eq!(check(&network, 0), Ok(()));
+    }
+
+    #[test]
+    fn who_has_another_label_secret_or_key_reads_nothing() {
+        let (locator, records) = sealed(b"payload");
+        let other = Locator::new(*locator.author(), b"label", LabelSecret::from_bytes([1; 32])).unwrap();
+        assert_eq!(other.open(&records[0]), Err(Forged));
+        assert!(other.locations().iter().all(|location| !locator.locations().contains(location)));
+    }
+}

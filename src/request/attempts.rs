@@ -1,0 +1,206 @@
+//! The circuits of one operation: numbered, staggered, capped, each exit used once; and the operation's one end.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{Outcome, Refused, RequestOutput, Success};
+use crate::crypto::CryptoRng;
+use crate::crypto::keys::NodeKey;
+use crate::limits::{OPERATION_CIRCUITS_MAX, RETRY_DELAY_MAX};
+use crate::membership::PathRefused;
+use crate::time::{Duration, Instant};
+use crate::wire::onion::ExitRequest;
+
+/// One circuit that an operation asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Attempt {
+    /// Its number within the operation.
+    pub id: u32,
+    /// What the exit is asked.
+    pub request: ExitRequest,
+    /// Data of forward cells, in order, each at most a cell's.
+    pub upload: Vec<Vec<u8>>,
+    /// Backward cells after reply 0.
+    pub reply_cells: usize,
+    /// Relays that shall not be the exit.
+    pub avoid: Vec<NodeKey>,
+    /// Not before this time.
+    pub at: Instant,
+}
+
+/// How a circuit ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AttemptResult {
+    /// All cells came and all tags fit: reply 0's data, then each cell's.
+    Answered {
+        /// Who answered.
+        exit: NodeKey,
+        /// The data.
+        bytes: Vec<u8>,
+    },
+    /// It did not come to an answer.
+    Failed {
+        /// The exit it was built to, if it was built.
+        exit: Option<NodeKey>,
+        /// Why.
+        why: Failure,
+    },
+}
+
+/// Why a circuit did not come to an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Failure {
+    /// Somebody on the way ended it.
+    Destroyed,
+    /// Nothing came in time.
+    TimedOut,
+    /// A tag did not fit.
+    Forged,
+    /// No path as strong as asked exists.
+    Path(PathRefused),
+    /// No entry into the network answers.
+    Unreachable,
+    /// All guards left the network.
+    GuardsGone,
+}
+
+/// What an operation asked and what came back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Circuits asked for.
+    pub asked: usize,
+    /// Answers with a valid value or valid receipts.
+    pub valid: usize,
+    /// Answers without a value.
+    pub empty: usize,
+    /// Answers that did not prove themselves.
+    pub invalid: usize,
+    /// Circuits that ended without an answer.
+    pub timed_out: usize,
+}
+
+/// The circuits of an operation; `T` says what each is for.
+pub(super) struct Attempts<T> {
+    open: BTreeMap<u32, T>,
+    next: u32,
+    used_exits: Vec<NodeKey>,
+    outputs: VecDeque<RequestOutput>,
+    deadline: Instant,
+    done: bool,
+    pub(super) counts: Counts,
+}
+
+impl<T> Attempts<T> {
+    pub(super) fn new(deadline: Instant) -> Self {
+        Self {
+            open: BTreeMap::new(),
+            next: 0,
+            used_exits: Vec::new(),
+            outputs: VecDeque::new(),
+            deadline,
+            done: false,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Asks for a circuit after a random delay of at most `delay`; false when the operation has had its share.
+    pub(super) fn start(
+        &mut self,
+        what: T,
+        (request, upload, reply_cells): (ExitRequest, Vec<Vec<u8>>, usize),
+        now: Instant,
+        delay: Duration,
+        rng: &mut dyn CryptoRng,
+    ) -> bool {
+        if self.counts.asked >= OPERATION_CIRCUITS_MAX || self.done {
+            return false;
+        }
+        self.counts.asked += 1;
+        self.next += 1;
+        let id = self.next;
+        self.open.insert(id, what);
+        let at = now + random_part(delay, rng);
+        let avoid = self.used_exits.clone();
+        self.outputs.push_back(RequestOutput::Attempt(Box::new(Attempt { id, request, upload, reply_cells, avoid, at })));
+        true
+    }
+
+    /// Takes a circuit's end: what it was for. `None` when nobody waits for it.
+    pub(super) fn end(&mut self, id: u32, result: &AttemptResult) -> Option<T> {
+        let what = self.open.remove(&id)?;
+        let exit = match result {
+            AttemptResult::Answered { exit, .. } => Some(*exit),
+            AttemptResult::Failed { exit, why } => {
+                if *why == Failure::Forged {
+                    self.counts.invalid += 1;
+                } else {
+                    self.counts.timed_out += 1;
+                }
+                *exit
+            }
+        };
+        self.used_exits.extend(exit);
+        Some(what)
+    }
+
+    /// Whether this end means that no other circuit can do better.
+    pub(super) fn hopeless(result: &AttemptResult) -> Option<Refused> {
+        match result {
+            AttemptResult::Failed { why: Failure::Path(refused), .. } => Some(Refused::PrivacyFloor(*refused)),
+            AttemptResult::Failed { why: Failure::GuardsGone, .. } => Some(Refused::GuardsGone),
+            AttemptResult::Failed { why: Failure::Unreachable, .. } => Some(Refused::Unreachable),
+            _ => None,
+        }
+    }
+
+    /// Forgets used exits: in a small network there may be no others left.
+    pub(super) fn forget_exits(&mut self) {
+        self.used_exits.clear();
+    }
+
+    pub(super) fn has_used_exits(&self) -> bool {
+        !self.used_exits.is_empty()
+    }
+
+    pub(super) fn is_open(&self, mut fits: impl FnMut(&T) -> bool) -> bool {
+        self.open.values().any(|what| fits(what))
+    }
+
+    pub(super) fn none_open(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        now >= self.deadline
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// The operation's end; only the first counts.
+    pub(super) fn finish(&mut self, result: Result<Success, Refused>) {
+        if !self.done {
+            self.done = true;
+            self.open.clear();
+            self.outputs.push_back(RequestOutput::Done(Outcome { result, counts: self.counts }));
+        }
+    }
+
+    pub(super) fn poll_output(&mut self) -> Option<RequestOutput> {
+        self.outputs.pop_front()
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        (!self.done).then_some(self.deadline)
+    }
+}
+
+/// How long to wait before another try: none for a first one, random after a failure, so that a failure times nothing.
+pub(super) const fn retry_delay() -> Duration {
+    RETRY_DELAY_MAX
+}
+
+fn random_part(max: Duration, rng: &mut dyn CryptoRng) -> Duration {
+    let drawn = u32::from(u16::from_be_bytes(crate::crypto::random_bytes(rng)));
+    max * drawn / 65_536
+}

@@ -1,0 +1,157 @@
+//! Stores up to four chunks at each of their locations and counts receipts. Source: spec/requests.md §8.
+
+use super::attempts::{AttemptResult, Attempts, retry_delay};
+use super::{Context, Refused, RequestInput, Success};
+use crate::crypto::random_bytes;
+use crate::dht::evidence::Receipts;
+use crate::limits::{BATCH_CHUNKS, CHUNK_LOCATIONS, CIRCUIT_DATA_LEN_MAX, HOLDERS, SLOT_LEN, STAGGER_MAX};
+use crate::time::{Duration, Instant, Now};
+use crate::wire::onion::{ExitAnswer, ExitRequest};
+use crate::wire::record::{ChunkName, Expiry, ValueKind};
+use crate::wire::statement::{Nonce, Operation, Question};
+
+/// Circuits tried for one batch at one location.
+const TRIES_MAX: usize = 4;
+
+/// A chunk's ciphertext and its name.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedChunk {
+    /// BLAKE3 of `bytes`.
+    pub hash: [u8; 32],
+    /// The ciphertext.
+    pub bytes: Vec<u8>,
+}
+
+impl core::fmt::Debug for SealedChunk {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("SealedChunk(..)")
+    }
+}
+
+/// What one circuit stores: which location, which chunks, under which nonce.
+struct Batch {
+    index: usize,
+    chunks: Vec<usize>,
+    nonce: Nonce,
+}
+
+/// The machine.
+pub struct ChunkPut {
+    chunks: Vec<SealedChunk>,
+    expiry: Expiry,
+    /// By location, then by chunk.
+    receipts: Vec<Vec<Receipts>>,
+    tries: [usize; CHUNK_LOCATIONS],
+    pub(super) attempts: Attempts<Batch>,
+}
+
+impl ChunkPut {
+    /// Starts at once; takes the first four chunks.
+    pub fn new(
+        mut chunks: Vec<SealedChunk>,
+        expiry: Expiry,
+        now: Instant,
+        timeout: Duration,
+        context: &mut Context<'_>,
+    ) -> Self {
+        chunks.truncate(BATCH_CHUNKS);
+        let receipts_at = |index: usize| {
+            let of = |chunk: &SealedChunk| Receipts::new(name(chunk, index).location(), chunk.hash);
+            chunks.iter().map(of).collect()
+        };
+        let receipts = (0..CHUNK_LOCATIONS).map(receipts_at).collect();
+        let attempts = Attempts::new(now + timeout);
+        let mut request = Self { chunks, expiry, receipts, tries: [0; CHUNK_LOCATIONS], attempts };
+        for index in 0..CHUNK_LOCATIONS {
+            request.ask(index, now, STAGGER_MAX, context);
+        }
+        request
+    }
+
+    fn ask(&mut self, index: usize, now: Instant, delay: Duration, context: &mut Context<'_>) {
+        let Some(tries) = self.tries.get_mut(index).filter(|tries| **tries < TRIES_MAX) else { return };
+        let Some(receipts) = self.receipts.get(index) else { return };
+        let wanting: Vec<usize> =
+            receipts.iter().enumerate().filter(|(_, r)| r.stored() < HOLDERS).map(|(at, _)| at).collect();
+        if wanting.is_empty() {
+            return;
+        }
+        *tries += 1;
+        let nonce = Nonce(random_bytes(context.rng));
+        let picked: Vec<&SealedChunk> = wanting.iter().filter_map(|at| self.chunks.get(*at)).collect();
+        let named = |chunk: &&SealedChunk| (name(chunk, index), u32::try_from(chunk.bytes.len()).unwrap_or(0));
+        let chunks = picked.iter().map(named).collect();
+        let upload = upload_cells(&picked);
+        let request = ExitRequest::PutChunks { nonce, expiry: self.expiry, chunks };
+        let batch = Batch { index, chunks: wanting, nonce };
+        self.attempts.start(batch, (request, upload, BATCH_CHUNKS), now, delay, context.rng);
+    }
+
+    pub(super) fn handle(&mut self, now: Now, input: RequestInput, context: &mut Context<'_>) {
+        if let RequestInput::Attempted { id, result } = input {
+            let Some(batch) = self.attempts.end(id, &result) else { return };
+            if let Some(refused) = Attempts::<()>::hopeless(&result) {
+                if !(matches!(refused, Refused::PrivacyFloor(_)) && self.attempts.has_used_exits()) {
+                    return self.settle(Some(refused));
+                }
+                self.attempts.forget_exits();
+            }
+            if let AttemptResult::Answered { bytes, .. } = result {
+                self.on_answer(&batch, &bytes, now, context);
+            }
+            self.ask(batch.index, now.instant, retry_delay(), context);
+        }
+        if self.attempts.is_over(now.instant) || self.attempts.none_open() {
+            self.settle(None);
+        }
+    }
+
+    fn on_answer(&mut self, batch: &Batch, bytes: &[u8], now: Now, context: &mut Context<'_>) {
+        for (cell, at) in bytes.chunks(CIRCUIT_DATA_LEN_MAX).zip(&batch.chunks) {
+            let receipts = self.receipts.get_mut(batch.index).and_then(|all| all.get_mut(*at));
+            let (Some(receipts), Some(chunk)) = (receipts, self.chunks.get(*at)) else { continue };
+            let Ok(answer) = ExitAnswer::decode(cell, ValueKind::Hashed) else {
+                self.attempts.counts.invalid += 1;
+                continue;
+            };
+            let location = name(chunk, batch.index).location();
+            let question = Question { nonce: batch.nonce, operation: Operation::Store, location };
+            receipts.add(context.network, &question, &answer.statements, context.members, now.unix);
+            if receipts.stored() > 0 {
+                self.attempts.counts.valid += 1;
+            } else {
+                self.attempts.counts.empty += 1;
+            }
+        }
+    }
+
+    fn settle(&mut self, refused: Option<Refused>) {
+        let asked = HOLDERS * CHUNK_LOCATIONS;
+        let copies = |at: usize| -> usize {
+            let of = |all: &Vec<Receipts>| all.get(at).map_or(0, |receipts| receipts.stored().min(HOLDERS));
+            self.receipts.iter().map(of).sum()
+        };
+        let copies_min = (0..self.chunks.len()).map(copies).min().unwrap_or(asked);
+        let result = match copies_min {
+            all if all == asked => Ok(Success::ChunksStored { copies_min }),
+            0 => Err(refused.unwrap_or(Refused::Unreachable)),
+            copies => Err(Refused::Partly { copies, asked }),
+        };
+        self.attempts.finish(result);
+    }
+}
+
+fn name(chunk: &SealedChunk, index: usize) -> ChunkName {
+    ChunkName { hash: chunk.hash, index: u8::try_from(index).unwrap_or(u8::MAX) }
+}
+
+/// Four slots of 34 cells, whatever is in them.
+fn upload_cells(chunks: &[&SealedChunk]) -> Vec<Vec<u8>> {
+    let mut cells = Vec::new();
+    for slot in 0..BATCH_CHUNKS {
+        let mut bytes = chunks.get(slot).map(|chunk| chunk.bytes.clone()).unwrap_or_default();
+        bytes.resize(SLOT_LEN, 0);
+        cells.extend(bytes.chunks(CIRCUIT_DATA_LEN_MAX).map(<[u8]>::to_vec));
+    }
+    cells
+}

@@ -1,0 +1,167 @@
+//! One operation, from its first circuit to a checked answer: deadlines, other exits, combined locations. Pure: it knows no
+//! link and no onion; it asks for circuits and is told what came back. Source: spec/requests.md §4.
+
+mod attempts;
+mod chunk_get;
+mod chunk_put;
+mod record_get;
+mod record_put;
+
+pub use attempts::{Attempt, AttemptResult, Counts, Failure};
+pub use chunk_get::ChunkGet;
+pub use chunk_put::{ChunkPut, SealedChunk};
+pub use record_get::{Consistency, RecordGet};
+pub use record_put::RecordPut;
+
+use crate::crypto::CryptoRng;
+use crate::membership::Members;
+use crate::time::{Instant, Now};
+use crate::wire::network::Network;
+use crate::wire::record::RecordBytes;
+
+/// What an operation looks things up in.
+pub struct Context<'a> {
+    /// The network.
+    pub network: &'a Network,
+    /// The client's own membership: evidence is judged by it alone.
+    pub members: &'a Members,
+    /// The client's randomness.
+    pub rng: &'a mut dyn CryptoRng,
+}
+
+/// What an operation is told.
+#[derive(Debug)]
+pub enum RequestInput {
+    /// A deadline may have passed.
+    Timeout,
+    /// A circuit it asked for came to its end.
+    Attempted {
+        /// Which.
+        id: u32,
+        /// How.
+        result: AttemptResult,
+    },
+}
+
+/// What an operation wants.
+#[derive(Debug)]
+pub enum RequestOutput {
+    /// Build a circuit, and bring back what it answers.
+    Attempt(Box<Attempt>),
+    /// It is over.
+    Done(Outcome),
+}
+
+/// How an operation ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    /// The result.
+    pub result: Result<Success, Refused>,
+    /// What was asked and what came back.
+    pub counts: Counts,
+}
+
+/// What an operation brought.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Success {
+    /// A signed value, checked.
+    Record {
+        /// The record.
+        record: RecordBytes,
+        /// Its sequence number.
+        seq: u64,
+        /// Whether enough of the closest members signed that nothing newer is there.
+        attested: bool,
+    },
+    /// A signed value is kept; receipts for each location.
+    RecordStored {
+        /// Holders that signed, for each location.
+        copies: Vec<usize>,
+    },
+    /// Chunks, each fitting its hash, in the order asked.
+    Chunks(Vec<Vec<u8>>),
+    /// Chunks are kept; the fewest receipts that any of them has, over all its locations.
+    ChunksStored {
+        /// Holders that signed, fewest of all chunks.
+        copies_min: usize,
+    },
+}
+
+/// Why an operation brought nothing. Each has its own exit code on the command line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refused {
+    /// Attested: it is not there.
+    #[error("not found: enough of the closest nodes signed that they do not have it")]
+    NotFound,
+    /// The network, or enough of the nodes that would know, did not answer in time.
+    #[error("unreachable: too few nodes answered in time to tell")]
+    Unreachable,
+    /// Something came, but it was forged or damaged.
+    #[error("damaged: what came back does not prove itself")]
+    Damaged,
+    /// A newer value is there.
+    #[error("conflict: a newer value is there (seq {seq})")]
+    Conflict {
+        /// Its sequence number.
+        seq: u64,
+    },
+    /// Fewer copies than asked were stored.
+    #[error("partly stored: {copies} of {asked} copies")]
+    Partly {
+        /// Copies with a valid receipt.
+        copies: usize,
+        /// Copies asked.
+        asked: usize,
+    },
+    /// No path as strong as asked exists.
+    #[error("privacy floor not met: {0}")]
+    PrivacyFloor(crate::membership::PathRefused),
+    /// All guards left the network while the network answers.
+    #[error("privacy floor not met: all guards have left the network, and no new one is taken this soon")]
+    GuardsGone,
+}
+
+/// Any operation.
+pub enum Request {
+    /// Get a signed value.
+    RecordGet(Box<RecordGet>),
+    /// Store a signed value.
+    RecordPut(Box<RecordPut>),
+    /// Get chunks.
+    ChunkGet(Box<ChunkGet>),
+    /// Store chunks.
+    ChunkPut(Box<ChunkPut>),
+}
+
+impl Request {
+    /// Takes one event.
+    pub fn handle(&mut self, now: Now, input: RequestInput, context: &mut Context<'_>) {
+        match self {
+            Self::RecordGet(request) => request.handle(now, input, context),
+            Self::RecordPut(request) => request.handle(now, input, context),
+            Self::ChunkGet(request) => request.handle(now, input, context),
+            Self::ChunkPut(request) => request.handle(now, input, context),
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<RequestOutput> {
+        match self {
+            Self::RecordGet(request) => request.attempts.poll_output(),
+            Self::RecordPut(request) => request.attempts.poll_output(),
+            Self::ChunkGet(request) => request.attempts.poll_output(),
+            Self::ChunkPut(request) => request.attempts.poll_output(),
+        }
+    }
+
+    /// When [`RequestInput::Timeout`] is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match self {
+            Self::RecordGet(request) => request.attempts.poll_timeout(),
+            Self::RecordPut(request) => request.attempts.poll_timeout(),
+            Self::ChunkGet(request) => request.attempts.poll_timeout(),
+            Self::ChunkPut(request) => request.attempts.poll_timeout(),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Gets a signed value: three locations, another exit for whatever is missing, freshness by evidence. Source: spec/requests.md §5.
+
+use super::attempts::{AttemptResult, Attempts, retry_delay};
+use super::{Context, Refused, RequestInput, Success};
+use crate::crypto::random_bytes;
+use crate::dht::evidence::Tally;
+use crate::keyspace::Location;
+use crate::limits::{LOCATIONS, STAGGER_MAX};
+use crate::record::VerifiedValue;
+use crate::time::{Duration, Instant, Now, UnixTime};
+use crate::wire::onion::{ExitAnswer, ExitRequest};
+use crate::wire::record::{RecordBytes, Value, ValueKind};
+use crate::wire::statement::{Nonce, Operation, Question};
+
+/// Circuits tried for one location.
+const TRIES_MAX: usize = 5;
+
+/// How many of the three locations must answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Consistency {
+    /// One.
+    One,
+    /// Two of three.
+    #[default]
+    Quorum,
+    /// All three.
+    All,
+}
+
+impl Consistency {
+    const fn needed(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Quorum => 2,
+            Self::All => LOCATIONS,
+        }
+    }
+}
+
+/// One location's state.
+struct Place {
+    location: Location,
+    tally: Tally,
+    tries: usize,
+    answers: usize,
+    best: Option<VerifiedValue>,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// A valid value, or attested absence.
+    Answered,
+    GaveUp,
+}
+
+/// The machine.
+pub struct RecordGet {
+    places: Vec<Place>,
+    needed: usize,
+    seq_min: u64,
+    pub(super) attempts: Attempts<(usize, Nonce)>,
+}
+
+impl RecordGet {
+    /// Starts at once. A value with a sequence number below `seq_min` (what this client has seen before) is not taken.
+    pub fn new(
+        locations: [Location; LOCATIONS],
+        consistency: Consistency,
+        seq_min: u64,
+        now: Instant,
+        timeout: Duration,
+        context: &mut Context<'_>,
+    ) -> Self {
+        let place = |location| Place {
+            location,
+            tally: Tally::new(location),
+            tries: 0,
+            answers: 0,
+            best: None,
+            state: State::Open,
+        };
+        let mut request = Self {
+            places: locations.into_iter().map(place).collect(),
+            needed: consistency.needed(),
+            seq_min,
+            attempts: Attempts::new(now + timeout),
+        };
+        let first = usize::from(random_bytes::<1>(context.rng)[0]) % LOCATIONS;
+        for turn in 0..request.needed.max(1) {
+            request.ask((first + turn) % LOCATIONS, now, STAGGER_MAX, context);
+        }
+        request
+    }
+
+    fn ask(&mut self, at: usize, now: Instant, delay: Duration, context: &mut Context<'_>) {
+        let Some(place) = self.places.get_mut(at) else { return };
+        let nonce = Nonce(random_bytes(context.rng));
+        let request = ExitRequest::Find { location: place.location, nonce };
+        place.tries += 1;
+        if place.tries > TRIES_MAX
+            || !self.attempts.start((at, nonce), (request, Vec::new(), 1), now, delay, context.rng)
+        {
+            place.state = State::GaveUp;
+        }
+    }
+
+    pub(super) fn handle(&mut self, now: Now, input: RequestInput, context: &mut Context<'_>) {
+        if let RequestInput::Attempted { id, result } = input {
+            let Some((at, nonce)) = self.attempts.end(id, &result) else { return };
+            if let Some(refused) = Attempts::<()>::hopeless(&result) {
+                if !self.recover_from(refused) {
+                    return self.settle(Some(refused));
+                }
+            }
+            if let AttemptResult::Answered { bytes, .. } = result {
+                self.on_answer(at, nonce, &bytes, now.unix, context);
+            }
+            let still_open = self.places.get(at).is_some_and(|place| place.state == State::Open);
+            if still_open {
+                self.ask(at, now.instant, retry_delay(), context);
+            }
+        }
+        self.advance(now, context);
+    }
+
+    /// With every exit used once and no other left, exits may be used again; the path is as long as before.
+    fn recover_from(&mut self, refused: Refused) -> bool {
+        let can = matches!(refused, Refused::PrivacyFloor(_)) && self.attempts.has_used_exits();
+        if can {
+            self.attempts.forget_exits();
+        }
+        can
+    }
+
+    fn on_answer(&mut self, at: usize, nonce: Nonce, bytes: &[u8], now: UnixTime, context: &mut Context<'_>) {
+        let Some(place) = self.places.get_mut(at) else { return };
+        let Ok(answer) = ExitAnswer::decode(bytes, ValueKind::Signed) else {
+            self.attempts.counts.invalid += 1;
+            return;
+        };
+        place.answers += 1;
+        let question = Question { nonce, operation: Operation::Find, location: place.location };
+        place.tally.add(context.network, &question, &answer.statements, context.members, now);
+        if place.answers >= 2 {
+            place.tally.silent_after_second_exit(context.members);
+        }
+        match answer.value.map(|value| check(context, place.location, &value, now)) {
+            None => self.attempts.counts.empty += 1,
+            Some(Some(value)) if value.seq() >= self.seq_min => {
+                self.attempts.counts.valid += 1;
+                if place.best.as_ref().is_none_or(|best| value.replaces(best)) {
+                    place.best = Some(value);
+                }
+            }
+            Some(_) => self.attempts.counts.invalid += 1,
+        }
+        if place.is_answered(context) {
+            place.state = State::Answered;
+        }
+    }
+
+    fn advance(&mut self, now: Now, context: &mut Context<'_>) {
+        if self.attempts.is_done() {
+            return;
+        }
+        let answered = self.places.iter().filter(|place| place.state == State::Answered).count();
+        if answered >= self.needed || self.attempts.is_over(now.instant) {
+            return self.settle(None);
+        }
+        // A location that gave up is replaced by one that was not asked yet.
+        let busy = (0..LOCATIONS).filter(|at| self.attempts.is_open(|(open, _)| open == at)).count();
+        let spare = self.places.iter().position(|place| place.state == State::Open && place.tries == 0);
+        match spare {
+            Some(at) if answered + busy < self.needed => self.ask(at, now.instant, STAGGER_MAX, context),
+            _ if self.attempts.none_open() => self.settle(None),
+            _ => (),
+        }
+    }
+
+    /// Ends with the best of what is there.
+    fn settle(&mut self, refused: Option<Refused>) {
+        let newest = self.places.iter().filter_map(|place| place.best.as_ref()).max_by_key(|best| (best.seq(), best.digest()));
+        let answered = self.places.iter().filter(|place| place.state == State::Answered).count();
+        let result = match newest.map(|best| (best.clone(), best.seq())) {
+            Some((best, seq)) => {
+                // Fresh only as far as enough locations say so, each by enough of the closest members.
+                let attested = answered >= self.needed && self.places.iter().any(|place| place.is_attested_at(seq));
+                match best.into_value() {
+                    Value::Signed(record) => Ok(Success::Record { record, seq, attested }),
+                    Value::Hashed(_) => Err(Refused::Damaged),
+                }
+            }
+            None if answered >= self.needed => Err(Refused::NotFound),
+            None if self.attempts.counts.invalid > 0 && self.attempts.counts.timed_out == 0 => Err(Refused::Damaged),
+            None => Err(refused.unwrap_or(Refused::Unreachable)),
+        };
+        self.attempts.finish(result);
+    }
+}
+
+impl Place {
+    fn is_answered(&self, context: &Context<'_>) -> bool {
+        match &self.best {
+            None => self.tally.attested_absence(context.members),
+            Some(best) => {
+                let fresh = self.tally.attested_freshness((best.seq(), best.digest()), context.members);
+                // A second exit was asked for what the first left open; after that the value stands, unattested.
+                fresh || self.answers >= 2
+            }
+        }
+    }
+
+    fn is_attested_at(&self, seq: u64) -> bool {
+        self.best.as_ref().is_some_and(|best| best.seq() == seq) && self.tally.was_attested()
+    }
+}
+
+fn check(context: &Context<'_>, location: Location, value: &[u8], now: UnixTime) -> Option<VerifiedValue> {
+    let record = RecordBytes::new(value).ok()?;
+    let checked = VerifiedValue::check(context.network, Value::Signed(record), now).ok()?;
+    (checked.location() == location).then_some(checked)
+}
