@@ -1,0 +1,3 @@
+//! Kademlia: the routing table, one lookup, the store, and what a client makes of an exit's evidence. Pure; knows no link.
+//!
+//! Source: `spec/dht.md`, `spec/evidence.md`.
