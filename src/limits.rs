@@ -152,6 +152,8 @@ pub const LOCATIONS: usize = 3;
 pub const CHUNK_LOCATIONS: usize = 2;
 /// A storer refuses a value when it knows this many members closer to the location.
 pub const CLOSER_MEMBERS_MAX: usize = 20;
+/// Nodes that wait behind one full bucket of the table.
+pub const BUCKET_WAITING_MAX: usize = 8;
 
 // ---- evidence (spec/evidence.md) ----
 
@@ -165,6 +167,14 @@ pub const SIGNERS_LEFT_MIN: usize = 4;
 pub const ANSWER_DESCRIPTORS_MAX: usize = 5;
 /// Bytes of the nonce of a find or store.
 pub const NONCE_LEN: usize = 16;
+/// Statements of one answer that a client looks at.
+pub const STATEMENTS_MAX: usize = 2 * SIGNERS;
+/// Closest members that a client remembers when it asks: who is not among them came with an answer.
+pub const NEIGHBOURS_KNOWN: usize = 4 * SIGNERS;
+/// A receipt counts when its signer is among so many closest members known to the client.
+pub const RECEIPT_SIGNERS_REACH: usize = 2 * SIGNERS;
+/// Receipts that count although their signers became known only while the operation ran.
+pub const RECEIPT_NEWCOMERS_MAX: usize = 2;
 
 // ---- values (spec/values.md) ----
 
@@ -231,6 +241,16 @@ pub const BOOTSTRAPS_ASKED: usize = 3;
 pub const MEMBERS_FRESH_FOR: Duration = Duration::from_secs(600);
 /// Bootstrap nodes in a configuration.
 pub const BOOTSTRAPS_MAX: usize = 64;
+/// Keys proven bad that are remembered; as dear to fill as the membership itself.
+pub const BANNED_MAX: usize = MEMBERS_MAX;
+/// A guard whose dial has not ended after so long has the next one dialled too.
+pub const GUARD_PATIENCE: Duration = Duration::from_secs(1);
+/// A guard that is down is tried again this often.
+pub const GUARD_RETRY_EVERY: Duration = Duration::from_secs(60);
+/// Second hops replaced for failing within one [`SECOND_HOP_REPLACED_WINDOW_S`]; the guard could make any of them fail.
+pub const SECOND_HOP_REPLACED_MAX: usize = 4;
+/// Seconds in which replacements of failing second hops are counted.
+pub const SECOND_HOP_REPLACED_WINDOW_S: u64 = 24 * 3_600;
 
 // ---- operations (spec/request.md) ----
 
@@ -259,3 +279,6 @@ const _: () = assert!(MESSAGE_CELLS_MAX == 64 && CREDIT_START == 64);
 const _: () = assert!(CREDIT_START <= CREDIT_MAX && CREDIT_STEP < CREDIT_START);
 const _: () = assert!(HOPS_CLIENT_MIN <= HOPS_MAX);
 const _: () = assert!(SIGNERS_LEFT_MIN <= SIGNERS && HOLDERS <= SIGNERS && SIGNERS <= BUCKET_SIZE);
+const _: () = assert!(ANSWER_DESCRIPTORS_MAX * 100 < SIGNERS * SIGNERS_PERCENT_MIN);
+const _: () = assert!(RECEIPT_NEWCOMERS_MAX < HOLDERS && RECEIPT_SIGNERS_REACH <= NEIGHBOURS_KNOWN);
+const _: () = assert!(SIGNERS < LOOKUP_ASKS_MAX && LOOKUP_ASKS_MAX < LOOKUP_CONTACTS_MAX);

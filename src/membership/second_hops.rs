@@ -1,0 +1,270 @@
+//! The second hops: four pinned relays next to the guard, so that no middle relay of a day learns who the guard is.
+//! Source: Tor's vanguards-lite (proposal 333); spec/membership.md §6.
+
+use serde::{Deserialize, Serialize};
+
+use super::members::Members;
+use super::prefix_rule::PrefixRule;
+use super::sample::{draw, uniform_below};
+use crate::crypto::CryptoRng;
+use crate::crypto::keys::NodeKey;
+use crate::limits::{
+    KEY_LEN, SECOND_HOP_FAILURES_MAX, SECOND_HOP_LIFE_MAX_S, SECOND_HOP_LIFE_MIN_S, SECOND_HOP_REPLACED_MAX,
+    SECOND_HOP_REPLACED_WINDOW_S, SECOND_HOPS,
+};
+use crate::time::UnixTime;
+use crate::wire::descriptor::VerifiedDescriptor;
+
+/// What outlives the process.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SecondHopState {
+    /// The pinned relays.
+    pub hops: Vec<PinnedHop>,
+    /// When relays were replaced for failing, seconds since 1970, within the last window.
+    pub replaced: Vec<u64>,
+}
+
+/// One pinned relay.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinnedHop {
+    /// Its key.
+    pub key: [u8; KEY_LEN],
+    /// When its life ends, seconds since 1970.
+    pub until: u64,
+    /// The exits towards which circuits through it failed since one last held.
+    pub failed_exits: Vec<[u8; KEY_LEN]>,
+}
+
+/// The pinned second hops.
+pub struct SecondHops(SecondHopState);
+
+impl PinnedHop {
+    fn key(&self) -> NodeKey {
+        NodeKey(self.key)
+    }
+
+    fn is_failing(&self) -> bool {
+        u32::try_from(self.failed_exits.len()).is_ok_and(|failures| failures >= SECOND_HOP_FAILURES_MAX)
+    }
+}
+
+impl SecondHops {
+    /// From what was kept; whatever exceeds the number is dropped.
+    #[must_use]
+    pub fn new(mut state: SecondHopState) -> Self {
+        state.hops.truncate(SECOND_HOPS);
+        state.replaced.truncate(SECOND_HOP_REPLACED_MAX);
+        Self(state)
+    }
+
+    /// What is to be kept.
+    #[must_use]
+    pub fn state(&self) -> SecondHopState {
+        self.0.clone()
+    }
+
+    /// The pinned keys.
+    pub fn keys(&self) -> impl Iterator<Item = NodeKey> {
+        self.0.hops.iter().map(PinnedHop::key)
+    }
+
+    /// One of the pinned that are eligible, each as likely; a failing one only when there is no other.
+    pub fn pick(&self, eligible: impl Fn(&NodeKey) -> bool, rng: &mut dyn CryptoRng) -> Option<NodeKey> {
+        let (failing, sound): (Vec<_>, Vec<_>) =
+            self.0.hops.iter().filter(|hop| eligible(&hop.key())).partition(|hop| hop.is_failing());
+        let choice = if sound.is_empty() { failing } else { sound };
+        let index = uniform_below(u64::try_from(choice.len()).ok()?, rng);
+        choice.get(usize::try_from(index).ok()?).map(|hop| hop.key())
+    }
+
+    /// A circuit through this hop failed, the guard being up. Failing towards three different exits in a row it is dropped,
+    /// but no more than four a day: the guard can make circuits fail, and would else choose the second hop.
+    /// Whether the state to keep has changed.
+    pub fn on_failure(&mut self, key: &NodeKey, exit: &NodeKey, now: UnixTime) -> bool {
+        let Some(at) = self.0.hops.iter().position(|hop| hop.key() == *key) else { return false };
+        let Some(hop) = self.0.hops.get_mut(at) else { return false };
+        let counted = !hop.is_failing() && !hop.failed_exits.contains(&exit.0);
+        if counted {
+            hop.failed_exits.push(exit.0);
+        }
+        let failing = hop.is_failing();
+        self.0.replaced.retain(|then| now.0.saturating_sub(*then) < SECOND_HOP_REPLACED_WINDOW_S);
+        if failing && self.0.replaced.len() < SECOND_HOP_REPLACED_MAX {
+            self.0.hops.remove(at);
+            self.0.replaced.push(now.0);
+            return true;
+        }
+        counted
+    }
+
+    /// A circuit through this hop held. Whether the state to keep has changed.
+    pub fn on_success(&mut self, key: &NodeKey) -> bool {
+        let hop = self.0.hops.iter_mut().find(|hop| hop.key() == *key && !hop.failed_exits.is_empty());
+        hop.is_some_and(|hop| {
+            hop.failed_exits.clear();
+            true
+        })
+    }
+
+    /// Drops those whose life is over or that left the network, and draws others: apart from each other and from all guards.
+    /// Where a network is too small for that, one that is apart from the first guard. `guards` is in order.
+    /// Whether the state to keep has changed.
+    pub fn refill(
+        &mut self,
+        members: &Members,
+        rule: PrefixRule,
+        now: UnixTime,
+        guards: &[NodeKey],
+        ours: &[NodeKey],
+        rng: &mut dyn CryptoRng,
+    ) -> bool {
+        if members.is_empty() {
+            return false;
+        }
+        let before = self.0.clone();
+        self.0.hops.retain(|hop| {
+            let usable = members.get(&hop.key()).is_some() && !ours.contains(&hop.key());
+            // A life beyond the longest was set by a clock that ran ahead.
+            usable && now.0 < hop.until && hop.until <= now.0.saturating_add(SECOND_HOP_LIFE_MAX_S)
+        });
+        while self.0.hops.len() < SECOND_HOPS {
+            let apart_from = |keys: &[NodeKey], candidate: &VerifiedDescriptor| {
+                let together = |key: &NodeKey| members.get(key).is_none_or(|one| rule.allows_together(one, candidate));
+                !ours.contains(&candidate.key) && keys.iter().all(together)
+            };
+            let all: Vec<NodeKey> = guards.iter().copied().chain(self.keys()).collect();
+            let mut drawn = draw(members, |candidate| apart_from(&all, candidate), rng);
+            if drawn.is_none() && self.0.hops.is_empty() {
+                let first = guards.get(..1).unwrap_or(guards);
+                drawn = draw(members, |candidate| apart_from(first, candidate), rng);
+            }
+            let Some(key) = drawn else { break };
+            self.0.hops.push(PinnedHop { key: key.0, until: now.0 + life_s(rng), failed_exits: Vec::new() });
+        }
+        before != self.0
+    }
+}
+
+fn life_s(rng: &mut dyn CryptoRng) -> u64 {
+    SECOND_HOP_LIFE_MIN_S + uniform_below(SECOND_HOP_LIFE_MAX_S - SECOND_HOP_LIFE_MIN_S + 1, rng)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::ChaCha20Rng;
+
+    use super::*;
+    use crate::membership::fixture::{ISSUED, members_of, relay};
+
+    const GUARDS: [u32; 3] = [0, 1, 2];
+
+    fn later(seconds: u64) -> UnixTime {
+        UnixTime(ISSUED.0 + seconds)
+    }
+
+    fn refilled(hops: &mut SecondHops, numbers: core::ops::Range<u32>, now: UnixTime) -> bool {
+        let guards: Vec<NodeKey> = GUARDS.map(|number| relay(number).key).to_vec();
+        let mut rng = ChaCha20Rng::seed_from_u64(now.0);
+        hops.refill(&members_of(numbers.map(relay)), PrefixRule::Distinct, now, &guards, &[], &mut rng)
+    }
+
+    fn four() -> SecondHops {
+        let mut hops = SecondHops::new(SecondHopState::default());
+        assert!(refilled(&mut hops, 0..20, ISSUED));
+        hops
+    }
+
+    fn keys(hops: &SecondHops) -> Vec<NodeKey> {
+        hops.keys().collect()
+    }
+
+    #[test]
+    fn four_are_pinned_apart_from_all_guards_with_lives_within_bounds() {
+        let hops = four();
+        assert_eq!(hops.keys().count(), SECOND_HOPS);
+        assert!(GUARDS.into_iter().all(|number| hops.keys().all(|key| key != relay(number).key)));
+        for hop in hops.state().hops {
+            let life = hop.until - ISSUED.0;
+            assert!((SECOND_HOP_LIFE_MIN_S..=SECOND_HOP_LIFE_MAX_S).contains(&life));
+        }
+    }
+
+    #[test]
+    fn they_stay_until_their_lives_end_and_go_at_once_when_they_leave_the_network() {
+        let mut hops = four();
+        let before = keys(&hops);
+        assert!(!refilled(&mut hops, 0..20, later(SECOND_HOP_LIFE_MIN_S - 1)));
+        assert!(refilled(&mut hops, 0..20, later(SECOND_HOP_LIFE_MAX_S)));
+        let state = hops.state();
+        assert!(state.hops.iter().all(|hop| hop.until > later(SECOND_HOP_LIFE_MAX_S).0));
+        assert!(refilled(&mut hops, 30..50, later(SECOND_HOP_LIFE_MAX_S)));
+        assert!(keys(&hops).iter().all(|key| !before.contains(key)));
+        assert!(!refilled(&mut hops, 0..0, later(SECOND_HOP_LIFE_MAX_S)), "an empty membership says nothing");
+    }
+
+    #[test]
+    fn a_hop_that_fails_towards_three_different_exits_in_a_row_is_dropped() {
+        let mut hops = four();
+        let hop = keys(&hops)[0];
+        let exit = |number: u32| relay(100 + number).key;
+        hops.on_failure(&hop, &exit(0), ISSUED);
+        hops.on_failure(&hop, &exit(1), ISSUED);
+        assert!(hops.on_success(&hop));
+        for number in [0, 0, 1, 1] {
+            hops.on_failure(&hop, &exit(number), ISSUED);
+        }
+        assert!(keys(&hops).contains(&hop), "twice towards one exit is once");
+        assert!(hops.on_failure(&hop, &exit(2), ISSUED));
+        assert!(!keys(&hops).contains(&hop));
+    }
+
+    #[test]
+    fn a_guard_that_lets_circuits_fail_moves_four_second_hops_a_day_and_no_more() {
+        let mut hops = four();
+        let mut dropped = 0;
+        for round in 0..20 {
+            let hop = keys(&hops)[0];
+            for exit in 100..103 {
+                hops.on_failure(&hop, &relay(exit).key, later(round));
+            }
+            dropped += usize::from(!keys(&hops).contains(&hop));
+            refilled(&mut hops, 0..60, later(round));
+        }
+        assert_eq!(dropped, SECOND_HOP_REPLACED_MAX);
+        let hop = keys(&hops)[0];
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        assert!((0..50).all(|_| hops.pick(|_| true, &mut rng) != Some(hop)), "the failing one rests");
+        assert_eq!(hops.pick(|key| *key == hop, &mut rng), Some(hop), "unless there is no other");
+        assert!(hops.on_failure(&hop, &relay(200).key, later(19 + SECOND_HOP_REPLACED_WINDOW_S)));
+        assert!(!keys(&hops).contains(&hop));
+    }
+
+    #[test]
+    fn every_eligible_hop_is_picked_alike() {
+        let hops = four();
+        let barred = keys(&hops)[0];
+        let mut rng = ChaCha20Rng::seed_from_u64(2);
+        let mut counts = std::collections::BTreeMap::new();
+        for _ in 0..3_000 {
+            *counts.entry(hops.pick(|key| *key != barred, &mut rng).unwrap()).or_insert(0) += 1;
+        }
+        assert_eq!(counts.len(), 3);
+        assert!(counts.values().all(|count| (900..1_100).contains(count)), "{counts:?}");
+        assert_eq!(hops.pick(|_| false, &mut rng), None);
+    }
+
+    #[test]
+    fn in_the_smallest_network_a_later_guard_may_be_second_hop() {
+        let mut hops = SecondHops::new(SecondHopState::default());
+        assert!(refilled(&mut hops, 0..3, ISSUED));
+        assert!(keys(&hops).iter().all(|key| *key != relay(0).key));
+    }
+
+    #[test]
+    fn the_state_survives_postcard() {
+        let state = four().state();
+        let bytes = postcard::to_allocvec(&state).unwrap();
+        assert!(postcard::from_bytes::<SecondHopState>(&bytes).unwrap() == state);
+    }
+}
