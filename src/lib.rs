@@ -2,6 +2,7 @@
 pub mod crypto;
 pub mod keyspace;
 pub mod limits;
+pub mod link;
 pub mod node;
 pub mod record;
 pub mod time;
