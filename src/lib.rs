@@ -3,6 +3,8 @@ pub mod crypto;
 pub mod keyspace;
 pub mod limits;
 pub mod link;
+#[cfg(feature = "net")]
+pub mod net;
 pub mod node;
 pub mod record;
 pub mod time;
