@@ -1,5 +1,7 @@
 //! Bauta: an overlay for anonymous lookup.
 pub mod crypto;
+#[cfg(feature = "net")]
+pub mod disk;
 pub mod keyspace;
 pub mod limits;
 pub mod link;
