@@ -1,11 +1,20 @@
 //! Bauta: an overlay for anonymous lookup.
+#[cfg(feature = "net")]
+pub mod client;
+pub mod content;
 pub mod crypto;
 pub mod dht;
+#[cfg(feature = "net")]
+pub mod disk;
 pub mod keyspace;
 pub mod limits;
+pub mod link;
 pub mod membership;
+#[cfg(feature = "net")]
+pub mod net;
 pub mod node;
 pub mod onion;
 pub mod record;
+pub mod request;
 pub mod time;
 pub mod wire;

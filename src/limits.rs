@@ -111,6 +111,17 @@ pub const LINK_WRITE_STALL_MAX: Duration = Duration::from_secs(20);
 /// A node that could not be dialled is not dialled again for this long.
 pub const DIAL_BACKOFF: Duration = Duration::from_secs(5);
 
+/// Frames that a link's task reads at once while it is busy.
+pub const FRAMES_PER_READ_MAX: usize = 32;
+/// Frames for which an idle link keeps buffers, per direction.
+pub const FRAMES_IDLE_MAX: usize = 2;
+/// What still waits for a link that is being closed is written within this time, or not at all.
+pub const LINK_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+/// Accepted sockets between a node's listener and its owner.
+pub const ACCEPTED_MAX: usize = 64;
+/// A listener that could not accept (no descriptors left) tries again after this long.
+pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
 // ---- messages between relays (spec/messages.md) ----
 
 /// Cells of one message.
@@ -264,10 +275,33 @@ pub const STAGGER_MAX: Duration = Duration::from_millis(50);
 pub const RETRY_DELAY_MAX: Duration = Duration::from_millis(200);
 /// One circuit's answer to a lookup or put is waited for so long.
 pub const CIRCUIT_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// One batch of a transfer ends within this time.
+pub const TRANSFER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Paths and sights that a client remembers for whoever asks.
+pub const PATHS_REMEMBERED_MAX: usize = 65_536;
 /// Operations of one client at once.
 pub const OPERATIONS_MAX: usize = 256;
 /// Jobs of a node under way in the work pool.
 pub const WORK_JOBS_MAX: usize = 16_384;
+/// Jobs of all nodes of a process that wait for its work pool.
+pub const POOL_JOBS_MAX: usize = 4_096;
+/// Store operations of a node under way, and as many that wait.
+pub const STORE_OPS_MAX: usize = 4_096;
+/// Commands that wait for a node's owner.
+pub const COMMANDS_MAX: usize = 256;
+/// Events that wait for who listens to a node; as many again wait in its owner.
+pub const NODE_EVENTS_MAX: usize = 1_024;
+/// Identity puzzles that a process remembers to have checked.
+pub const PUZZLES_CACHED_MAX: usize = 2 * MEMBERS_MAX;
+
+// ---- state directory (spec/state.md) ----
+
+/// Bytes of one file's content in the state directory.
+pub const STATE_FILE_LEN_MAX: usize = 64 << 20;
+/// The lock of the state directory is had within this time, or the command fails.
+pub const STATE_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two attempts at the lock.
+pub const STATE_LOCK_RETRY: Duration = Duration::from_millis(5);
 
 const _: () = assert!(REQUEST_LEN_MAX == 1_638);
 const _: () = assert!(REPLY0_DATA_LEN_MAX == 1_798);

@@ -15,6 +15,16 @@ pub fn blake3(parts: &[&[u8]]) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
+/// BLAKE3 of several parts under a key of 32 bytes (its keyed mode): a check that only holders of the key can make.
+#[must_use]
+pub fn blake3_keyed(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_keyed(key);
+    for part in parts {
+        hasher.update(part);
+    }
+    *hasher.finalize().as_bytes()
+}
+
 fn place(domain: &[u8], parts: &[&[u8]]) -> Id {
     let mut hasher = Sha1::new();
     hasher.update(domain);

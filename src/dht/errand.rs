@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::keyspace::{Id, Location};
 use crate::limits::{HOLDERS, SIGNERS};
+use crate::membership::prefix_rule::PrefixRule;
 use crate::record::VerifiedValue;
 use crate::time::{Instant, earlier};
 use crate::wire::contact::Contact;
@@ -125,8 +126,8 @@ impl Errand {
         nonce: Nonce,
         purpose: Purpose,
         start: Vec<Contact>,
-        now: Instant,
-        deadline: Instant,
+        rule: PrefixRule,
+        (now, deadline): (Instant, Instant),
     ) -> Self {
         let contacts = start.iter().map(|contact| (contact.id, *contact)).collect();
         let mut errand = Self {
@@ -134,7 +135,7 @@ impl Errand {
             kind,
             nonce,
             purpose,
-            lookup: Lookup::new(location, None, start, deadline),
+            lookup: Lookup::new(location, kind, None, start, rule, now, deadline),
             lookup_done: false,
             first_ask: true,
             contacts,

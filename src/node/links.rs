@@ -110,10 +110,6 @@ impl Links {
         self.up.get(&link).map(|up| &up.peer)
     }
 
-    pub(super) fn is_up(&self, link_key: &DhKey) -> bool {
-        self.by_key.contains_key(link_key)
-    }
-
     pub(super) fn link_to(&self, link_key: &DhKey) -> Option<LinkId> {
         self.by_key.get(link_key).copied()
     }
@@ -176,9 +172,5 @@ impl Links {
             !self.pinned.contains(&up.peer.link_key) || self.by_key.get(&up.peer.link_key) != Some(link)
         };
         self.up.iter().filter(|(link, up)| is_idle(up) && is_spare(link, up)).map(|(link, _)| *link).collect()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.up.len()
     }
 }

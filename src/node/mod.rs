@@ -3,13 +3,17 @@
 
 mod asks;
 mod circuits;
+mod client;
+mod drive;
 mod effects;
 pub mod io;
 mod links;
+pub mod machine;
 mod relay;
 mod sight;
 pub mod work;
 
+pub use client::{ClientCommand, ClientConfig, ClientEvent, ClientNode, Kept, Operation};
 pub use effects::Effect;
 pub use relay::{Relay, RelayConfig, RelayEvent};
 pub use sight::Sight;

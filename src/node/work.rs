@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::crypto::CryptoRng;
-use crate::crypto::keys::{IdentitySecret, NodeKey};
-use crate::crypto::puzzle::Solution;
+use crate::crypto::keys::IdentitySecret;
 use crate::limits::BODY_LEN;
+use crate::node::machine::Puzzles;
 use crate::onion::{OnionSecrets, Peeled, peel};
 use crate::record::VerifiedValue;
 use crate::time::UnixTime;
@@ -66,21 +66,6 @@ pub enum Done {
     Value(Option<Box<VerifiedValue>>),
     /// Of [`Job::CheckDescriptors`]: those that held.
     Descriptors(Vec<VerifiedDescriptor>),
-}
-
-/// Checks identity puzzles; a shell may remember what it has checked, for the check is dear and its result never changes.
-pub trait Puzzles {
-    /// Whether the solution is this key's, in this network.
-    fn check(&self, solution: &Solution, network: &[u8; 32], key: &NodeKey, difficulty: u8) -> bool;
-}
-
-/// Checks every puzzle anew.
-pub struct CheckAnew;
-
-impl Puzzles for CheckAnew {
-    fn check(&self, solution: &Solution, network: &[u8; 32], key: &NodeKey, difficulty: u8) -> bool {
-        solution.verify(network, key, difficulty)
-    }
 }
 
 /// Does one job.

@@ -6,7 +6,7 @@ use super::{Outcome, Refused, RequestOutput, Success};
 use crate::crypto::CryptoRng;
 use crate::crypto::keys::NodeKey;
 use crate::limits::{OPERATION_CIRCUITS_MAX, RETRY_DELAY_MAX};
-use crate::membership::PathRefused;
+use crate::membership::path::PathRefused;
 use crate::time::{Duration, Instant};
 use crate::wire::onion::ExitRequest;
 

@@ -3,7 +3,7 @@
 use super::attempts::{AttemptResult, Attempts, retry_delay};
 use super::{Context, Refused, RequestInput, Success};
 use crate::crypto::random_bytes;
-use crate::dht::evidence::Receipts;
+use crate::dht::receipts::Receipts;
 use crate::limits::{BATCH_CHUNKS, CHUNK_LOCATIONS, CIRCUIT_DATA_LEN_MAX, HOLDERS, SLOT_LEN, STAGGER_MAX};
 use crate::time::{Duration, Instant, Now};
 use crate::wire::onion::{ExitAnswer, ExitRequest};
@@ -29,7 +29,7 @@ impl core::fmt::Debug for SealedChunk {
 }
 
 /// What one circuit stores: which location, which chunks, under which nonce.
-struct Batch {
+pub(super) struct Batch {
     index: usize,
     chunks: Vec<usize>,
     nonce: Nonce,
@@ -39,8 +39,8 @@ struct Batch {
 pub struct ChunkPut {
     chunks: Vec<SealedChunk>,
     expiry: Expiry,
-    /// By location, then by chunk.
-    receipts: Vec<Vec<Receipts>>,
+    /// By location, then by chunk; made with the first answer.
+    receipts: Vec<Vec<Option<Receipts>>>,
     tries: [usize; CHUNK_LOCATIONS],
     pub(super) attempts: Attempts<Batch>,
 }
@@ -55,11 +55,7 @@ impl ChunkPut {
         context: &mut Context<'_>,
     ) -> Self {
         chunks.truncate(BATCH_CHUNKS);
-        let receipts_at = |index: usize| {
-            let of = |chunk: &SealedChunk| Receipts::new(name(chunk, index).location(), chunk.hash);
-            chunks.iter().map(of).collect()
-        };
-        let receipts = (0..CHUNK_LOCATIONS).map(receipts_at).collect();
+        let receipts = (0..CHUNK_LOCATIONS).map(|_| chunks.iter().map(|_| None).collect()).collect();
         let attempts = Attempts::new(now + timeout);
         let mut request = Self { chunks, expiry, receipts, tries: [0; CHUNK_LOCATIONS], attempts };
         for index in 0..CHUNK_LOCATIONS {
@@ -72,7 +68,7 @@ impl ChunkPut {
         let Some(tries) = self.tries.get_mut(index).filter(|tries| **tries < TRIES_MAX) else { return };
         let Some(receipts) = self.receipts.get(index) else { return };
         let wanting: Vec<usize> =
-            receipts.iter().enumerate().filter(|(_, r)| r.stored() < HOLDERS).map(|(at, _)| at).collect();
+            receipts.iter().enumerate().filter(|(_, one)| stored(one) < HOLDERS).map(|(at, _)| at).collect();
         if wanting.is_empty() {
             return;
         }
@@ -116,6 +112,8 @@ impl ChunkPut {
             };
             let location = name(chunk, batch.index).location();
             let question = Question { nonce: batch.nonce, operation: Operation::Store, location };
+            let receipts =
+                receipts.get_or_insert_with(|| Receipts::new(location, (0, chunk.hash), context.members));
             receipts.add(context.network, &question, &answer.statements, context.members, now.unix);
             if receipts.stored() > 0 {
                 self.attempts.counts.valid += 1;
@@ -128,7 +126,7 @@ impl ChunkPut {
     fn settle(&mut self, refused: Option<Refused>) {
         let asked = HOLDERS * CHUNK_LOCATIONS;
         let copies = |at: usize| -> usize {
-            let of = |all: &Vec<Receipts>| all.get(at).map_or(0, |receipts| receipts.stored().min(HOLDERS));
+            let of = |all: &Vec<Option<Receipts>>| all.get(at).map_or(0, stored);
             self.receipts.iter().map(of).sum()
         };
         let copies_min = (0..self.chunks.len()).map(copies).min().unwrap_or(asked);
@@ -139,6 +137,10 @@ impl ChunkPut {
         };
         self.attempts.finish(result);
     }
+}
+
+fn stored(receipts: &Option<Receipts>) -> usize {
+    receipts.as_ref().map_or(0, |receipts| receipts.stored().min(HOLDERS))
 }
 
 fn name(chunk: &SealedChunk, index: usize) -> ChunkName {

@@ -14,7 +14,7 @@ pub use record_get::{Consistency, RecordGet};
 pub use record_put::RecordPut;
 
 use crate::crypto::CryptoRng;
-use crate::membership::Members;
+use crate::membership::members::Members;
 use crate::time::{Instant, Now};
 use crate::wire::network::Network;
 use crate::wire::record::RecordBytes;
@@ -115,7 +115,7 @@ pub enum Refused {
     },
     /// No path as strong as asked exists.
     #[error("privacy floor not met: {0}")]
-    PrivacyFloor(crate::membership::PathRefused),
+    PrivacyFloor(crate::membership::path::PathRefused),
     /// All guards left the network while the network answers.
     #[error("privacy floor not met: all guards have left the network, and no new one is taken this soon")]
     GuardsGone,

@@ -40,7 +40,9 @@ impl Consistency {
 /// One location's state.
 struct Place {
     location: Location,
-    tally: Tally,
+    /// Made with the first answer: the members are known by then.
+    tally: Option<Tally>,
+    attested: bool,
     tries: usize,
     answers: usize,
     best: Option<VerifiedValue>,
@@ -75,7 +77,8 @@ impl RecordGet {
     ) -> Self {
         let place = |location| Place {
             location,
-            tally: Tally::new(location),
+            tally: None,
+            attested: false,
             tries: 0,
             answers: 0,
             best: None,
@@ -142,10 +145,9 @@ impl RecordGet {
         };
         place.answers += 1;
         let question = Question { nonce, operation: Operation::Find, location: place.location };
-        place.tally.add(context.network, &question, &answer.statements, context.members, now);
-        if place.answers >= 2 {
-            place.tally.silent_after_second_exit(context.members);
-        }
+        let location = place.location;
+        let tally = place.tally.get_or_insert_with(|| Tally::new(location, context.members));
+        tally.add(context.network, &question, &answer.statements, context.members, now);
         match answer.value.map(|value| check(context, place.location, &value, now)) {
             None => self.attempts.counts.empty += 1,
             Some(Some(value)) if value.seq() >= self.seq_min => {
@@ -156,9 +158,7 @@ impl RecordGet {
             }
             Some(_) => self.attempts.counts.invalid += 1,
         }
-        if place.is_answered(context) {
-            place.state = State::Answered;
-        }
+        place.judge(context);
     }
 
     fn advance(&mut self, now: Now, context: &mut Context<'_>) {
@@ -201,19 +201,25 @@ impl RecordGet {
 }
 
 impl Place {
-    fn is_answered(&self, context: &Context<'_>) -> bool {
-        match &self.best {
-            None => self.tally.attested_absence(context.members),
-            Some(best) => {
-                let fresh = self.tally.attested_freshness((best.seq(), best.digest()), context.members);
-                // A second exit was asked for what the first left open; after that the value stands, unattested.
-                fresh || self.answers >= 2
-            }
+    fn judge(&mut self, context: &Context<'_>) {
+        let Some(tally) = &mut self.tally else { return };
+        let best = self.best.as_ref().map(|best| (best.seq(), best.digest()));
+        if self.answers >= 2 && tally.newest_claimed() > best {
+            // Two exits could not bring what some member claims to have: its word alone proves nothing.
+            tally.on_not_backed(best);
+        }
+        self.attested = match best {
+            None => tally.attested_absence(context.members),
+            Some(best) => tally.attested_freshness(best, context.members),
+        };
+        // A second exit is asked for what the first left open; after that a value stands, unattested.
+        if self.attested || (best.is_some() && self.answers >= 2) {
+            self.state = State::Answered;
         }
     }
 
     fn is_attested_at(&self, seq: u64) -> bool {
-        self.best.as_ref().is_some_and(|best| best.seq() == seq) && self.tally.was_attested()
+        self.attested && self.best.as_ref().is_some_and(|best| best.seq() == seq)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::attempts::{AttemptResult, Attempts, retry_delay};
 use super::{Context, Refused, RequestInput, Success};
 use crate::crypto::random_bytes;
-use crate::dht::evidence::Receipts;
+use crate::dht::receipts::Receipts;
 use crate::keyspace::Location;
 use crate::limits::{HOLDERS, STAGGER_MAX};
 use crate::time::{Duration, Instant, Now};
@@ -17,7 +17,9 @@ const TRIES_MAX: usize = 4;
 struct Place {
     location: Location,
     record: RecordBytes,
-    receipts: Receipts,
+    seq: u64,
+    /// Made with the first answer: the members are known by then.
+    receipts: Option<Receipts>,
     tries: usize,
 }
 
@@ -38,8 +40,8 @@ impl RecordPut {
         context: &mut Context<'_>,
     ) -> Self {
         let place = |(location, record): (Location, RecordBytes)| {
-            let receipts = Receipts::new(location, record.digest());
-            Place { location, record, receipts, tries: 0 }
+            let seq = record.fields().map_or(0, |fields| fields.seq);
+            Place { location, record, seq, receipts: None, tries: 0 }
         };
         let places: Vec<_> = records.into_iter().map(place).collect();
         let mut request = Self { places, expected, attempts: Attempts::new(now + timeout) };
@@ -69,9 +71,7 @@ impl RecordPut {
             if let AttemptResult::Answered { bytes, .. } = result {
                 self.on_answer(at, nonce, &bytes, now, context);
             }
-            let wanting =
-                self.places.get(at).is_some_and(|place| place.receipts.stored() < HOLDERS && !place.receipts.conflicts());
-            if wanting {
+            if self.places.get(at).is_some_and(Place::is_wanting) {
                 self.ask(at, now.instant, retry_delay(), context);
             }
         }
@@ -87,9 +87,11 @@ impl RecordPut {
             return;
         };
         let question = Question { nonce, operation: Operation::Store, location: place.location };
-        let before = place.receipts.stored();
-        place.receipts.add(context.network, &question, &answer.statements, context.members, now.unix);
-        if place.receipts.stored() > before {
+        let (location, claim) = (place.location, (place.seq, place.record.digest()));
+        let receipts = place.receipts.get_or_insert_with(|| Receipts::new(location, claim, context.members));
+        let before = receipts.stored();
+        receipts.add(context.network, &question, &answer.statements, context.members, now.unix);
+        if receipts.stored() > before {
             self.attempts.counts.valid += 1;
         } else {
             self.attempts.counts.empty += 1;
@@ -100,9 +102,9 @@ impl RecordPut {
         if self.attempts.is_done() {
             return;
         }
-        let copies: Vec<usize> = self.places.iter().map(|place| place.receipts.stored().min(HOLDERS)).collect();
+        let copies: Vec<usize> = self.places.iter().map(Place::stored).collect();
         let (stored, asked) = (copies.iter().sum::<usize>(), HOLDERS * copies.len());
-        let conflict = self.places.iter().filter_map(|place| place.receipts.newest_conflict()).max();
+        let conflict = self.places.iter().filter_map(Place::conflict).max();
         let result = match conflict {
             _ if stored == asked => Ok(Success::RecordStored { copies }),
             Some(seq) => Err(Refused::Conflict { seq }),
@@ -110,5 +112,21 @@ impl RecordPut {
             None => Err(Refused::Partly { copies: stored, asked }),
         };
         self.attempts.finish(result);
+    }
+}
+
+impl Place {
+    fn stored(&self) -> usize {
+        self.receipts.as_ref().map_or(0, |receipts| receipts.stored().min(HOLDERS))
+    }
+
+    /// The sequence number that is kept instead, once more holders say so than keep the record: one alone may lie.
+    fn conflict(&self) -> Option<u64> {
+        let receipts = self.receipts.as_ref().filter(|receipts| receipts.conflicts() > receipts.stored())?;
+        receipts.newest_conflict().map(|(seq, _)| seq)
+    }
+
+    fn is_wanting(&self) -> bool {
+        self.stored() < HOLDERS && self.conflict().is_none()
     }
 }

@@ -222,6 +222,12 @@ impl SignedDescriptor {
     pub fn claim(&self) -> (NodeKey, u32) {
         (self.descriptor.key, self.descriptor.issued)
     }
+
+    /// Whether it claims this link key: to refuse a stranger's descriptor before the dear checks, never to believe it.
+    #[must_use]
+    pub fn claims_link_key(&self, key: &DhKey) -> bool {
+        self.descriptor.link_key == *key
+    }
 }
 
 #[cfg(test)]

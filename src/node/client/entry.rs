@@ -154,8 +154,8 @@ impl ClientNode {
         }
     }
 
-    pub(super) fn on_kept(&mut self, now: Now, kept: Kept) {
-        if kept != self.config.kept {
+    pub(super) fn on_kept(&mut self, now: Now, kept: Option<Kept>) {
+        if let Some(kept) = kept {
             // Another process of this client was first: its sample is the sample.
             self.guards = Guards::new(kept.guards.clone());
             self.second_hops = SecondHops::new(kept.second_hops.clone());

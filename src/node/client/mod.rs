@@ -6,7 +6,6 @@ mod runs;
 
 use std::collections::BTreeMap;
 
-use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
 
 use self::entry::Entry;
@@ -109,8 +108,9 @@ pub enum ClientCommand {
         /// Its number.
         id: u64,
     },
-    /// What the state directory now holds, after [`ClientEvent::Keep`].
-    Kept(Kept),
+    /// The answer to [`ClientEvent::Keep`]. `None`: kept as it was said. `Some`: another process of this client was first, and
+    /// this is what the state directory holds.
+    Kept(Option<Kept>),
 }
 
 /// What a client tells whoever runs it.
@@ -178,10 +178,10 @@ pub struct ClientNode {
 impl ClientNode {
     /// A client that starts to join at once.
     #[must_use]
-    pub fn new(config: ClientConfig, seed: [u8; 32], now: Now) -> Self {
+    pub fn new(config: ClientConfig, rng: ChaCha20Rng, now: Now) -> Self {
         let mut client = Self {
             effects: Effects::new(config.witness),
-            rng: ChaCha20Rng::from_seed(seed),
+            rng,
             members: Members::new(MEMBERS_MAX).with_rule(config.rule),
             guards: Guards::new(config.kept.guards.clone()),
             second_hops: SecondHops::new(config.kept.second_hops.clone()),

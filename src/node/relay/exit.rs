@@ -150,7 +150,7 @@ impl Relay {
         }
         let start = self.known_closest(&location);
         let deadline = now.instant + EXIT_TIMEOUT;
-        let errand = Errand::new(location, kind, nonce, purpose, start, now.instant, deadline);
+        let errand = Errand::new(location, kind, nonce, purpose, start, self.config.rule, (now.instant, deadline));
         let id = self.next_id();
         self.errands.insert(id, (no, slot, errand));
         self.drain_errand(now, id);

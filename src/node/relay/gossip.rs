@@ -7,7 +7,8 @@ use super::{AskOwner, Pending, Relay, RelayEvent};
 use crate::crypto::CryptoRng;
 use crate::crypto::keys::{DhKey, NodeKey};
 use crate::limits::MEMBERS_PULL_EVERY;
-use crate::membership::Merge;
+use crate::membership::members::Merge;
+use crate::membership::sample::draw;
 use crate::node::work::Job;
 use crate::time::{Duration, Instant, Now};
 use crate::wire::contact::Contact;
@@ -68,7 +69,7 @@ impl Relay {
     fn pull_target(&mut self) -> Option<Contact> {
         self.pulls.turn += 1;
         let own = self.descriptor.key;
-        let member = crate::membership::draw(&self.members, |member| member.key != own, &mut self.rng);
+        let member = draw(&self.members, |member| member.key != own, &mut self.rng);
         let member = member.and_then(|key| self.members.get(&key)).map(Contact::from);
         let others: Vec<Contact> =
             self.config.bootstraps.iter().filter(|one| one.link_key != self.config.link_key).copied().collect();
@@ -86,10 +87,7 @@ impl Relay {
         let last = descriptors.last().map(|last| last.claim().0);
         let wanted: Vec<_> = descriptors
             .into_iter()
-            .filter(|one| {
-                let (key, issued) = one.claim();
-                self.members.wants(&key, issued)
-            })
+            .filter(|one| self.members.wants(one))
             .collect();
         if !wanted.is_empty() {
             let (network, now) = (self.config.network, now.unix);

@@ -9,7 +9,6 @@ mod storing;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
 
 use self::exit::ExitOperation;
@@ -27,7 +26,8 @@ use crate::dht::errand::Errand;
 use crate::dht::store::StoreResult;
 use crate::dht::table::Table;
 use crate::limits::{CIRCUITS_PER_LINK_MAX, DESCRIPTOR_RENEW_S, MEMBERS_MAX};
-use crate::membership::Members;
+use crate::membership::members::Members;
+use crate::membership::prefix_rule::PrefixRule;
 use crate::onion::{OnionKeys, ReplayFilter};
 use crate::record::VerifiedValue;
 use crate::time::{Duration, Instant, Now, earlier};
@@ -58,6 +58,8 @@ pub struct RelayConfig {
     pub family: [u8; 8],
     /// Nodes to start from.
     pub bootstraps: Vec<Contact>,
+    /// Whether addresses keep nodes apart.
+    pub rule: PrefixRule,
     /// Whether sights are told: tests, simulations and the demo alone.
     pub witness: bool,
 }
@@ -122,8 +124,7 @@ pub struct Relay {
 impl Relay {
     /// A relay that starts now; its first outputs are its descriptor and its first dials.
     #[must_use]
-    pub fn new(config: RelayConfig, seed: [u8; 32], now: Now) -> Self {
-        let mut rng = ChaCha20Rng::from_seed(seed);
+    pub fn new(config: RelayConfig, mut rng: ChaCha20Rng, now: Now) -> Self {
         let onion = OnionKeys::new(config.network, config.identity.public(), now.unix, &mut rng);
         let descriptor = describe(&config, &onion, now);
         let mut relay = Self {
@@ -131,8 +132,8 @@ impl Relay {
             rng,
             onion,
             replay: ReplayFilter::default(),
-            members: Members::new(MEMBERS_MAX),
-            table: Table::new(descriptor.id()),
+            members: Members::new(MEMBERS_MAX).with_rule(config.rule),
+            table: Table::new(descriptor.id()).with_rule(config.rule),
             links: Links::default(),
             circuits: Circuits::default(),
             asks: Asks::default(),

@@ -1,0 +1,79 @@
+//! The task between a client node and its calls: outcomes to whoever waits, guards to the state directory.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::{KEPT_FILE, Shared, lock};
+use crate::disk::{StateDir, StateError};
+use crate::limits::PATHS_REMEMBERED_MAX;
+use crate::net::NodeHandle;
+use crate::node::{ClientCommand, ClientEvent, ClientNode, Kept};
+
+/// Runs until the client is dropped or stopped, then ends the node.
+pub(super) async fn serve(
+    mut handle: NodeHandle<ClientNode>,
+    shared: Arc<Shared>,
+    state: StateDir,
+    mut known: Option<Kept>,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    let state = Arc::new(state);
+    loop {
+        let event = tokio::select! {
+            _ = &mut stopped => break,
+            event = handle.events.recv() => event,
+        };
+        match event {
+            None => break,
+            Some(ClientEvent::Ready { guard, .. }) => {
+                shared.guard.send_replace(Some(guard));
+            }
+            Some(ClientEvent::Path { hops, .. }) => remember(&mut lock(&shared.paths), hops),
+            Some(ClientEvent::Sight(sight)) => remember(&mut lock(&shared.sights), sight),
+            Some(ClientEvent::Done { id, outcome }) => {
+                if let Some(waiting) = lock(&shared.waiting).remove(&id) {
+                    // Whoever waited may be gone.
+                    let _ = waiting.send(outcome);
+                }
+            }
+            Some(ClientEvent::Keep(kept)) => match keep(&state, known.clone(), kept.clone()).await {
+                Ok(now_kept) => {
+                    let foreign = (now_kept != kept).then(|| now_kept.clone());
+                    known = Some(now_kept);
+                    if handle.commands.send(ClientCommand::Kept(foreign)).await.is_err() {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    // Without its state a client would draw new guards each time: it stops instead.
+                    *lock(&shared.state_error) = Some(error);
+                    break;
+                }
+            },
+        }
+    }
+    lock(&shared.waiting).clear();
+    handle.shutdown().await;
+}
+
+fn remember<T>(list: &mut Vec<T>, item: T) {
+    if list.len() < PATHS_REMEMBERED_MAX {
+        list.push(item);
+    }
+}
+
+/// Writes what the node says, unless another process has written since: then that holds.
+async fn keep(state: &Arc<StateDir>, known: Option<Kept>, wanted: Kept) -> Result<Kept, StateError> {
+    let state = Arc::clone(state);
+    let path = state.path().to_owned();
+    let update = move || {
+        state.update(KEPT_FILE, |held: Option<Kept>| match held {
+            Some(held) if Some(&held) != known.as_ref() => held,
+            _ => wanted,
+        })
+    };
+    tokio::task::spawn_blocking(update).await.unwrap_or_else(|stopped| {
+        Err(StateError::Io { path, source: std::io::Error::other(stopped) })
+    })
+}

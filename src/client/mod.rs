@@ -1,0 +1,375 @@
+//! The public async API: publish and get content, put and get records, without showing who asks.
+//!
+//! A [`Client`] joins, acts and leaves; it holds one link, to its guard. Every call is cancel-safe: dropping the future ends its
+//! circuits, and nothing that was not acknowledged is claimed. There is no call that goes without a state directory, because
+//! a client that forgets its guard gives every observer another chance.
+
+mod events;
+mod transfer;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rand::rngs::ChaCha20Rng;
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use self::transfer::{Content, Progress, PublishOptions, Published};
+use crate::content::{ChunkRefused, LinkRefused, NameRefused, RootRefused};
+use crate::crypto::keys::{IdentitySecret, NodeKey};
+use crate::disk::{StateDir, StateError};
+use crate::limits::{EXPIRY_STEP_S, HOPS_CLIENT_MIN, HOPS_MAX, OPERATION_TIMEOUT};
+use crate::membership::prefix_rule::PrefixRule;
+use crate::net::{LinkIdentity, NodeHandle, Runtime, ShellConfig, Tap, spawn_node};
+use crate::node::{ClientCommand, ClientConfig, ClientNode, Kept, Operation, Sight};
+use crate::record::{INDICES, Locator, SealRefused};
+use crate::request::{Consistency, Counts, Refused, Success};
+use crate::time::{Duration, UnixTime};
+use crate::wire::contact::Contact;
+use crate::wire::network::Network;
+use crate::wire::record::Expiry;
+
+/// Name of the file that holds guards and second hops.
+const KEPT_FILE: &str = "guards";
+
+/// How a client is started.
+#[derive(Clone)]
+pub struct ClientOptions {
+    /// The network.
+    pub network: Network,
+    /// Nodes to start from.
+    pub bootstraps: Vec<Contact>,
+    /// Where guards are kept; created if it is not there.
+    pub state: PathBuf,
+    /// Relays in every path: three to five.
+    pub hops: usize,
+    /// Whether addresses keep the hops of a path apart.
+    pub rule: PrefixRule,
+    /// The address from which it dials, if it matters.
+    pub bind_ip: Option<IpAddr>,
+    /// Who listens in: tests alone.
+    pub tap: Option<Arc<dyn Tap>>,
+    /// Whether sights are recorded: tests and the demo alone.
+    pub witness: bool,
+}
+
+impl ClientOptions {
+    /// Three hops, strict rules.
+    #[must_use]
+    pub fn new(network: Network, bootstraps: Vec<Contact>, state: PathBuf) -> Self {
+        Self {
+            network,
+            bootstraps,
+            state,
+            hops: HOPS_CLIENT_MIN,
+            rule: PrefixRule::Distinct,
+            bind_ip: None,
+            tap: None,
+            witness: false,
+        }
+    }
+}
+
+/// Why a call of the client brought nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The operation ended without a result; see [`Refused`] for which way.
+    #[error("{0}")]
+    Refused(Refused, Counts),
+    /// What came does not hold together, although its author signed it.
+    #[error(transparent)]
+    Root(#[from] RootRefused),
+    /// A chunk does not open.
+    #[error(transparent)]
+    Chunk(#[from] ChunkRefused),
+    /// The value does not open with this link.
+    #[error("the value does not open with this link: forged, or not written by this program")]
+    Unreadable,
+    /// A value or label over its room.
+    #[error(transparent)]
+    Seal(#[from] SealRefused),
+    /// Not a file name.
+    #[error(transparent)]
+    Name(#[from] NameRefused),
+    /// Not a link of this network.
+    #[error(transparent)]
+    Link(#[from] LinkRefused),
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Paths of this length are not built.
+    #[error("a path has {HOPS_CLIENT_MIN} to {HOPS_MAX} hops, {0} were asked for")]
+    Hops(usize),
+    /// The client was stopped meanwhile.
+    #[error("the client was stopped")]
+    Stopped,
+}
+
+/// A record that was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// The payload, decrypted.
+    pub payload: Vec<u8>,
+    /// Its sequence number: what an update must name.
+    pub seq: u64,
+    /// Whether enough of the closest nodes signed that nothing newer is there.
+    pub attested: bool,
+    /// What was asked and what came back.
+    pub counts: Counts,
+}
+
+/// A record that was stored.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stored {
+    /// Its sequence number.
+    pub seq: u64,
+    /// Holders that signed a receipt, for each location.
+    pub copies: Vec<usize>,
+}
+
+/// A client of the network. Clones share it; it ends with the last of them.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    network: Network,
+    runtime: Arc<Runtime>,
+    commands: mpsc::Sender<ClientCommand>,
+    shared: Arc<Shared>,
+    /// Ends the event task, which owns the node.
+    stop: Mutex<Option<oneshot::Sender<()>>>,
+    next: AtomicU64,
+    rng: Mutex<ChaCha20Rng>,
+    timeout: Duration,
+}
+
+/// What the event task writes and calls read.
+struct Shared {
+    waiting: Mutex<BTreeMap<u64, oneshot::Sender<crate::request::Outcome>>>,
+    paths: Mutex<Vec<Vec<Contact>>>,
+    sights: Mutex<Vec<Sight>>,
+    guard: watch::Sender<Option<NodeKey>>,
+    state_error: Mutex<Option<StateError>>,
+}
+
+impl Client {
+    /// Opens the state directory and starts to join. Returns at once; calls wait for the network.
+    ///
+    /// # Errors
+    /// [`ClientError::State`] when the directory cannot be used, [`ClientError::Hops`].
+    pub fn start(runtime: &Arc<Runtime>, options: ClientOptions) -> Result<Self, ClientError> {
+        if options.hops < HOPS_CLIENT_MIN || options.hops > HOPS_MAX {
+            return Err(ClientError::Hops(options.hops));
+        }
+        let state = StateDir::open(&options.state)?;
+        let kept: Option<Kept> = state.read(KEPT_FILE)?;
+        let config = ClientConfig {
+            network: options.network,
+            bootstraps: options.bootstraps,
+            hops: options.hops,
+            rule: options.rule,
+            kept: kept.clone().unwrap_or_default(),
+            witness: options.witness,
+        };
+        let node = ClientNode::new(config, runtime.entropy().generator(), runtime.clock().now());
+        let mut shell = ShellConfig::new(options.network, LinkIdentity::Client);
+        (shell.bind_ip, shell.tap) = (options.bind_ip, options.tap);
+        let nothing = Box::new(|_, _| crate::dht::store::StoreResult::Full);
+        let handle = spawn_node(Arc::clone(runtime), node, shell, nothing);
+        Ok(Self::drive(runtime, options.network, handle, state, kept))
+    }
+
+    fn drive(
+        runtime: &Arc<Runtime>,
+        network: Network,
+        handle: NodeHandle<ClientNode>,
+        state: StateDir,
+        kept: Option<Kept>,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            waiting: Mutex::default(),
+            paths: Mutex::default(),
+            sights: Mutex::default(),
+            guard: watch::Sender::new(None),
+            state_error: Mutex::default(),
+        });
+        let commands = handle.commands.clone();
+        let (stop, stopped) = oneshot::channel();
+        runtime.spawn(events::serve(handle, Arc::clone(&shared), state, kept, stopped));
+        let rng = Mutex::new(runtime.entropy().generator());
+        let inner = Inner {
+            network,
+            runtime: Arc::clone(runtime),
+            commands,
+            shared,
+            stop: Mutex::new(Some(stop)),
+            next: AtomicU64::new(1),
+            rng,
+            timeout: OPERATION_TIMEOUT,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The network.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.inner.network
+    }
+
+    /// The guard in use, once there is one.
+    ///
+    /// # Errors
+    /// [`ClientError::Stopped`].
+    pub async fn guard(&self) -> Result<NodeKey, ClientError> {
+        let mut guard = self.inner.shared.guard.subscribe();
+        let found = guard.wait_for(Option::is_some).await.map_err(|_| ClientError::Stopped)?;
+        found.ok_or(ClientError::Stopped)
+    }
+
+    /// Every path that was built, in order, the last 65,536 of them.
+    #[must_use]
+    pub fn paths(&self) -> Vec<Vec<Contact>> {
+        lock(&self.inner.shared.paths).clone()
+    }
+
+    /// What this client's own node saw, when sights are recorded.
+    #[must_use]
+    pub fn sights(&self) -> Vec<Sight> {
+        lock(&self.inner.shared.sights).clone()
+    }
+
+    /// Ends the client; open calls end with [`ClientError::Stopped`].
+    pub fn stop(&self) {
+        drop(lock(&self.inner.stop).take());
+    }
+
+    /// Gets and decrypts a record.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] tells apart not found, unreachable, damaged and privacy floor.
+    pub async fn get_record(&self, locator: &Locator, options: GetOptions) -> Result<Found, ClientError> {
+        let GetOptions { consistency, seq_min, timeout } = options;
+        let operation = Operation::RecordGet { locations: locator.locations(), consistency, seq_min };
+        let (success, counts) = self.run(operation, timeout.unwrap_or(self.inner.timeout)).await?;
+        match success {
+            Success::Record { record, seq, attested } => {
+                let payload = locator.open(&record).map_err(|_| ClientError::Unreadable)?;
+                Ok(Found { payload, seq, attested, counts })
+            }
+            _ => Err(ClientError::Stopped),
+        }
+    }
+
+    /// Seals and stores a record at its three locations. `previous` is the sequence number that it replaces; without one,
+    /// nothing may be there yet.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with [`Refused::Conflict`] when something else is there, [`Refused::Partly`] when fewer copies
+    /// than asked have a receipt.
+    pub async fn put_record(
+        &self,
+        author: &IdentitySecret,
+        label: &[u8],
+        payload: &[u8],
+        options: PutOptions,
+    ) -> Result<Stored, ClientError> {
+        let locator = Locator::of_author(author, label)?;
+        let expiry = self.expiry(options.lifetime);
+        let (seq, records) = {
+            let mut rng = lock(&self.inner.rng);
+            let step = u64::from(u16::from_be_bytes(crate::crypto::random_bytes(&mut *rng))) + 1;
+            let seq = options.previous.unwrap_or(0).saturating_add(step);
+            let network = self.inner.network;
+            let mut seal = |index| locator.seal(&network, author, index, (seq, expiry), payload, &mut *rng);
+            let records = INDICES.into_iter().map(&mut seal).collect::<Result<Vec<_>, _>>()?;
+            (seq, locator.locations().into_iter().zip(records).collect())
+        };
+        let operation = Operation::RecordPut { records, expected: Some(options.previous.unwrap_or(0)) };
+        match self.run(operation, options.timeout.unwrap_or(self.inner.timeout)).await? {
+            (Success::RecordStored { copies }, _) => Ok(Stored { seq, copies }),
+            _ => Err(ClientError::Stopped),
+        }
+    }
+
+    /// The first expiry step after so long from now.
+    fn expiry(&self, lifetime: Duration) -> Expiry {
+        Expiry::at_least(UnixTime(self.inner.runtime.clock().now().unix.0.saturating_add(lifetime.as_secs())))
+    }
+
+    /// Runs one operation to its end; when this future is dropped, the operation is cancelled.
+    async fn run(&self, operation: Operation, timeout: Duration) -> Result<(Success, Counts), ClientError> {
+        let id = self.inner.next.fetch_add(1, Ordering::Relaxed);
+        let (tell, told) = oneshot::channel();
+        lock(&self.inner.shared.waiting).insert(id, tell);
+        let cancel = CancelOnDrop { id, client: self, armed: true };
+        let start = ClientCommand::Start { id, operation, timeout };
+        self.inner.commands.send(start).await.map_err(|_| self.stopped())?;
+        let outcome = told.await.map_err(|_| self.stopped())?;
+        cancel.disarm();
+        outcome.result.map(|success| (success, outcome.counts)).map_err(|why| ClientError::Refused(why, outcome.counts))
+    }
+
+    fn stopped(&self) -> ClientError {
+        lock(&self.inner.shared.state_error).take().map_or(ClientError::Stopped, ClientError::State)
+    }
+}
+
+/// How a record is got.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GetOptions {
+    /// How many of the three locations must answer.
+    pub consistency: Consistency,
+    /// A value older than this is not taken: what the caller has seen before.
+    pub seq_min: u64,
+    /// Other than the usual 30 s.
+    pub timeout: Option<Duration>,
+}
+
+/// How a record is put.
+#[derive(Clone, Copy, Debug)]
+pub struct PutOptions {
+    /// The sequence number that is replaced, if any.
+    pub previous: Option<u64>,
+    /// How long it shall be kept, rounded up to six hours.
+    pub lifetime: Duration,
+    /// Other than the usual 30 s.
+    pub timeout: Option<Duration>,
+}
+
+impl Default for PutOptions {
+    fn default() -> Self {
+        // Four steps: a day.
+        Self { previous: None, lifetime: Duration::from_secs(4 * EXPIRY_STEP_S), timeout: None }
+    }
+}
+
+struct CancelOnDrop<'a> {
+    id: u64,
+    client: &'a Client,
+    armed: bool,
+}
+
+impl CancelOnDrop<'_> {
+    fn disarm(mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            lock(&self.client.inner.shared.waiting).remove(&self.id);
+            // With a full queue the operation runs on to its deadline, and nobody hears of it.
+            let _ = self.client.inner.commands.try_send(ClientCommand::Cancel { id: self.id });
+        }
+    }
+}
+
+/// A poisoned lock held plain data all the same.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

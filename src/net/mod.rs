@@ -1,0 +1,29 @@
+//! The tokio shell: sockets, link tasks, the one owner loop of each node, clock, entropy, work pool.
+//!
+//! It must not know what cells, jobs or store operations mean: the node is a [`crate::node::machine::Machine`] to it.
+
+mod admission;
+mod clock;
+mod counts;
+mod entropy;
+mod frame_buffer;
+mod link_session;
+mod link_task;
+mod listener;
+mod node_task;
+mod pool;
+mod puzzle_cache;
+mod runtime;
+mod shell;
+mod store_task;
+mod tap;
+#[cfg(test)]
+mod tests;
+
+pub use clock::Clock;
+pub use counts::{Counts, DownKind};
+pub use entropy::Entropy;
+pub use puzzle_cache::PuzzleCache;
+pub use runtime::Runtime;
+pub use shell::{LinkIdentity, NodeControl, NodeHandle, ShellConfig, ShellLimits, Store, spawn_node};
+pub use tap::Tap;

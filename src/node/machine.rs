@@ -1,0 +1,95 @@
+//! What a node is to whoever drives it: the tokio shell, or the simulated world. Shapes only; it must not know either.
+
+use crate::crypto::CryptoRng;
+use crate::crypto::keys::NodeKey;
+use crate::crypto::puzzle::Solution;
+use crate::node::io;
+use crate::time::{Instant, Now};
+
+/// A pure node that a shell can drive: `handle` one input, drain `poll_output`, wait until `poll_timeout` or the next input.
+pub trait Machine: Send + 'static {
+    /// What the node's owner asks of it.
+    type Command: Send;
+    /// What it tells its owner.
+    type Event: Send;
+    /// A dear computation: X25519, signatures, Argon2id.
+    type Job: Send;
+    /// What such a computation gives.
+    type Done: Send;
+    /// One operation of the store.
+    type StoreOp: Send;
+    /// What the store says.
+    type StoreResult: Send;
+
+    /// Takes one input. Never blocks; timers that are due fire on every input.
+    fn handle(&mut self, now: Now, input: MachineInput<Self>);
+
+    /// The next thing to do; asked until there is none after every input.
+    fn poll_output(&mut self) -> Option<MachineOutput<Self>>;
+
+    /// When [`io::Input::Timeout`] is wanted at the latest.
+    fn poll_timeout(&self) -> Option<Instant>;
+
+    /// Does one job. Pure but for `rng` and what `puzzles` remembers; runs on another thread, or inline in a simulation.
+    fn run_job(job: Self::Job, rng: &mut dyn CryptoRng, puzzles: &dyn Puzzles) -> Self::Done;
+}
+
+/// What a machine is told.
+pub enum MachineInput<M: Machine + ?Sized> {
+    /// Of links and time.
+    Node(io::Input),
+    /// The store has done what was asked under this number.
+    Stored {
+        /// The number of [`MachineOutput::Store`].
+        id: u64,
+        /// What came of it.
+        result: M::StoreResult,
+    },
+    /// A job is done.
+    Worked {
+        /// The number of [`MachineOutput::Work`].
+        id: u64,
+        /// What came of it.
+        done: M::Done,
+    },
+    /// The owner asks.
+    Command(M::Command),
+}
+
+/// What a machine wants done.
+pub enum MachineOutput<M: Machine + ?Sized> {
+    /// Of links.
+    Node(io::Output),
+    /// Something of the store; answered by [`MachineInput::Stored`]. Operations are done in the order they were asked.
+    Store {
+        /// Chosen by the machine.
+        id: u64,
+        /// What.
+        op: M::StoreOp,
+    },
+    /// A job; answered by [`MachineInput::Worked`], in any order.
+    Work {
+        /// Chosen by the machine.
+        id: u64,
+        /// What.
+        job: M::Job,
+    },
+    /// Something to tell the owner.
+    Event(M::Event),
+}
+
+/// Checks identity puzzles; an implementation may remember what it checked, for the check is a pure function.
+pub trait Puzzles {
+    /// As [`Solution::verify`].
+    fn check(&self, solution: &Solution, network: &[u8; 32], key: &NodeKey, difficulty: u8) -> bool;
+}
+
+/// Checks every puzzle anew.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DirectPuzzles;
+
+impl Puzzles for DirectPuzzles {
+    fn check(&self, solution: &Solution, network: &[u8; 32], key: &NodeKey, difficulty: u8) -> bool {
+        solution.verify(network, key, difficulty)
+    }
+}
