@@ -1,1 +1,242 @@
-//! x
+//! What a client makes of the receipts for a value that it stored: how many holders, by the members that it knows itself.
+//! Source: spec/evidence.md §4.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::evidence::Added;
+use super::lookup::Claim;
+use super::neighbourhood::Neighbourhood;
+use crate::crypto::keys::NodeKey;
+use crate::keyspace::Location;
+use crate::limits::{HOLDERS, RECEIPT_NEWCOMERS_MAX, RECEIPT_SIGNERS_REACH};
+use crate::membership::members::Members;
+use crate::time::UnixTime;
+use crate::wire::network::Network;
+use crate::wire::statement::{Operation, Question, Statement, Verdict};
+
+/// The receipts for one value at one location, over all answers of one operation.
+#[derive(Debug)]
+pub struct Receipts {
+    neighbourhood: Neighbourhood,
+    value: Claim,
+    stored: BTreeSet<NodeKey>,
+    conflicts: BTreeMap<NodeKey, Claim>,
+    full: BTreeSet<NodeKey>,
+}
+
+impl Receipts {
+    /// Begins with the members that the client knows before it stores the value of this sequence number and digest.
+    #[must_use]
+    pub fn new(location: Location, value: Claim, members: &Members) -> Self {
+        Self {
+            neighbourhood: Neighbourhood::new(location, members, RECEIPT_NEWCOMERS_MAX),
+            value,
+            stored: BTreeSet::new(),
+            conflicts: BTreeMap::new(),
+            full: BTreeSet::new(),
+        }
+    }
+
+    /// Takes the answer of one exit to one store. What a signer says last holds.
+    pub fn add(
+        &mut self,
+        network: &Network,
+        question: &Question,
+        statements: &[Statement],
+        members: &Members,
+        now: UnixTime,
+    ) -> Added {
+        let awaited = (members, RECEIPT_SIGNERS_REACH);
+        let mut valid = 0;
+        if question.operation == Operation::Store {
+            for statement in self.neighbourhood.believed(network, question, statements, awaited, now) {
+                valid += usize::from(self.take(statement));
+            }
+        }
+        Added { valid, refused: statements.len() - valid }
+    }
+
+    /// Holders that keep this very value by their signed word.
+    #[must_use]
+    pub fn stored(&self) -> usize {
+        self.stored.len()
+    }
+
+    /// Holders that there can be: [`HOLDERS`], or fewer where fewer members are known.
+    #[must_use]
+    pub fn wanted(&self, members: &Members) -> usize {
+        self.neighbourhood.closest(members, HOLDERS, |_| false).len()
+    }
+
+    /// Holders that keep another value instead.
+    #[must_use]
+    pub fn conflicts(&self) -> usize {
+        self.conflicts.len()
+    }
+
+    /// The newest value that is kept instead, if it is newer than the one to store: only that loses to nothing but a read.
+    #[must_use]
+    pub fn newer(&self) -> Option<Claim> {
+        self.newest_conflict().filter(|held| *held > self.value)
+    }
+
+    /// The newest value that is kept instead, newer or only not the expected one; seq 0 for none held at all.
+    #[must_use]
+    pub fn newest_conflict(&self) -> Option<Claim> {
+        self.conflicts.values().max().copied()
+    }
+
+    /// Members that have no room.
+    #[must_use]
+    pub fn full(&self) -> usize {
+        self.full.len()
+    }
+
+    /// Where it was stored.
+    #[must_use]
+    pub fn location(&self) -> Location {
+        self.neighbourhood.location()
+    }
+
+    /// Whether the statement answers a store of this value.
+    fn take(&mut self, statement: &Statement) -> bool {
+        let (signer, about) = (statement.signer, (statement.seq, statement.digest));
+        let answers = match statement.verdict {
+            Verdict::Stored => about == self.value,
+            Verdict::Conflict => about != self.value,
+            Verdict::Full | Verdict::NotCloseEnough | Verdict::Invalid => true,
+            Verdict::Absent | Verdict::Present => false,
+        };
+        if !answers {
+            return false;
+        }
+        self.stored.remove(&signer);
+        self.conflicts.remove(&signer);
+        self.full.remove(&signer);
+        match statement.verdict {
+            Verdict::Stored => drop(self.stored.insert(signer)),
+            Verdict::Conflict => drop(self.conflicts.insert(signer, about)),
+            Verdict::Full => drop(self.full.insert(signer)),
+            Verdict::NotCloseEnough | Verdict::Invalid | Verdict::Absent | Verdict::Present => (),
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyspace::Id;
+    use crate::membership::fixture::{ISSUED, members_of, network, relay, secret};
+    use crate::wire::statement::{Nonce, Saying};
+
+    const LOCATION: Location = Id([0x33; 20]);
+    const VALUE: Claim = (7, [7; 32]);
+
+    fn nearest_of(relays: u32) -> Vec<u32> {
+        let mut numbers: Vec<u32> = (0..relays).collect();
+        numbers.sort_by_key(|number| relay(*number).id().distance(&LOCATION));
+        numbers
+    }
+
+    fn question(operation: Operation) -> Question {
+        Question { nonce: Nonce([1; 16]), operation, location: LOCATION }
+    }
+
+    fn said(number: u32, verdict: Verdict, (seq, digest): Claim) -> Statement {
+        let saying = Saying { verdict, seq, digest, relays_estimate: 30 };
+        Statement::sign(&network(), &secret(number), &question(Operation::Store), &saying, ISSUED)
+    }
+
+    fn added(receipts: &mut Receipts, members: &Members, statements: &[Statement]) -> Added {
+        receipts.add(&network(), &question(Operation::Store), statements, members, ISSUED)
+    }
+
+    fn check(name: &str, statements: impl FnOnce(&[u32]) -> Vec<Statement>, stored: usize) {
+        let (members, near) = (members_of((0..60).map(relay)), nearest_of(60));
+        let mut receipts = Receipts::new(LOCATION, VALUE, &members);
+        added(&mut receipts, &members, &statements(&near));
+        assert_eq!((receipts.stored(), receipts.wanted(&members)), (stored, HOLDERS), "{name}");
+    }
+
+    fn stored(numbers: &[u32]) -> Vec<Statement> {
+        numbers.iter().map(|number| said(*number, Verdict::Stored, VALUE)).collect()
+    }
+
+    #[test]
+    fn receipts_count_by_distinct_members_near_the_location_for_this_very_value() {
+        check("the five closest", |near| stored(&near[..5]), 5);
+        check("the dead shift the set outwards", |near| stored(&near[11..16]), 5);
+        check("members too far away", |near| stored(&near[16..21]), 0);
+        check("one signer twice", |near| stored(&[near[0], near[0]]), 1);
+        check("strangers", |_| stored(&[998, 999]), 0);
+        check("another value", |near| vec![said(near[0], Verdict::Stored, (7, [8; 32]))], 0);
+        check("an answer to a find", |near| vec![said(near[0], Verdict::Present, VALUE)], 0);
+        check(
+            "a forged one",
+            |near| {
+                let mut forged = stored(&near[..1]);
+                forged[0].signature.0[3] ^= 1;
+                forged
+            },
+            0,
+        );
+    }
+
+    #[test]
+    fn receipts_signed_for_a_find_do_not_count() {
+        let (members, near) = (members_of((0..60).map(relay)), nearest_of(60));
+        let mut receipts = Receipts::new(LOCATION, VALUE, &members);
+        let saying = Saying { verdict: Verdict::Stored, seq: VALUE.0, digest: VALUE.1, relays_estimate: 1 };
+        let find = question(Operation::Find);
+        let statement = Statement::sign(&network(), &secret(near[0]), &find, &saying, ISSUED);
+        let refused = Added { valid: 0, refused: 1 };
+        assert_eq!(receipts.add(&network(), &find, core::slice::from_ref(&statement), &members, ISSUED), refused);
+        assert_eq!(added(&mut receipts, &members, &[statement]), refused);
+    }
+
+    #[test]
+    fn a_newer_value_held_elsewhere_is_reported_and_an_older_one_only_as_a_conflict() {
+        let (members, near) = (members_of((0..60).map(relay)), nearest_of(60));
+        for (held, newer) in [((9, [1; 32]), true), ((3, [1; 32]), false)] {
+            let mut receipts = Receipts::new(LOCATION, VALUE, &members);
+            added(
+                &mut receipts,
+                &members,
+                &[said(near[0], Verdict::Conflict, held), said(near[1], Verdict::Full, VALUE)],
+            );
+            assert_eq!((receipts.conflicts(), receipts.full(), receipts.stored()), (1, 1, 0));
+            assert_eq!(receipts.newest_conflict(), Some(held));
+            assert_eq!(receipts.newer(), newer.then_some(held));
+        }
+    }
+
+    #[test]
+    fn what_a_signer_says_last_holds() {
+        let (members, near) = (members_of((0..60).map(relay)), nearest_of(60));
+        let mut receipts = Receipts::new(LOCATION, VALUE, &members);
+        added(&mut receipts, &members, &[said(near[0], Verdict::Full, VALUE)]);
+        added(&mut receipts, &members, &stored(&near[..1]));
+        assert_eq!((receipts.stored(), receipts.full()), (1, 0));
+        added(&mut receipts, &members, &[said(near[0], Verdict::Conflict, (9, [1; 32]))]);
+        assert_eq!((receipts.stored(), receipts.conflicts()), (0, 1));
+    }
+
+    #[test]
+    fn relays_that_an_exit_introduces_are_never_all_the_holders() {
+        let near = nearest_of(60);
+        let mut members = members_of(near[10..].iter().map(|number| relay(*number)));
+        let mut receipts = Receipts::new(LOCATION, VALUE, &members);
+        for number in &near[..10] {
+            members.merge(relay(*number), ISSUED);
+        }
+        added(&mut receipts, &members, &stored(&near[..10]));
+        assert_eq!(receipts.stored(), RECEIPT_NEWCOMERS_MAX);
+    }
+
+    #[test]
+    fn in_a_small_network_fewer_holders_are_wanted() {
+        let members = members_of((0..3).map(relay));
+        assert_eq!(Receipts::new(LOCATION, VALUE, &members).wanted(&members), 3);
+    }
+}
