@@ -431,6 +431,10 @@ mod tests {
             // whom the client compares with its own members.
             if !lies_answer {
                 prop_assert_eq!(lookup.closest_answered(SIGNERS), honest);
+            } else if liars > 0 {
+                prop_assert_eq!(asked.len(), LOOKUP_ASKS_MAX);
+                prop_assert_eq!(lookup.candidates.len(), LOOKUP_CONTACTS_MAX);
+                prop_assert!(honest.iter().all(|known| asked.contains(&known.id)));
             }
         }
     }
