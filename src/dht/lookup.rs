@@ -431,6 +431,10 @@ mod tests {
             // whom the client compares with its own members.
             if !lies_answer {
                 prop_assert_eq!(lookup.closest_answered(SIGNERS), honest);
+            } else if liars > 0 {
+                prop_assert_eq!(asked.len(), LOOKUP_ASKS_MAX);
+                prop_assert_eq!(lookup.candidates.len(), LOOKUP_CONTACTS_MAX);
+                prop_assert!(honest.iter().all(|known| asked.contains(&known.id)));
             }
         }
     }
@@ -445,6 +449,31 @@ mod tests {
         assert_eq!(asked(&mut lookup), [], "it has answered already");
         lookup.handle(at(2), LookupInput::Failed { from: Id([22; 20]) });
         assert_eq!(asked(&mut lookup), [23]);
+    }
+
+    #[test]
+    fn inventions_that_fail_at_once_leave_questions_for_the_known_nodes() {
+        let mut lookup = started(nets(100..108));
+        assert_eq!(asked(&mut lookup), [100, 101, 102]);
+        for (liar, lies) in [(100, 1..21), (101, 21..41), (102, 41..61)] {
+            answer(&mut lookup, at(1), liar, nets(lies));
+        }
+        let mut invented = asked(&mut lookup);
+        let mut failed = 0;
+        while let Some(lie) = invented.get(failed).copied() {
+            failed += 1;
+            if lie < 100 {
+                lookup.handle(at(1), LookupInput::Failed { from: Id([lie; 20]) });
+                invented.extend(asked(&mut lookup));
+            }
+        }
+        assert_eq!(invented.iter().filter(|place| **place < 100).count(), HEARSAY_ASKS_MAX);
+        for known in 103..108 {
+            invented.extend(asked(&mut lookup));
+            assert!(invented.contains(&known), "{known} is asked");
+            answer(&mut lookup, at(1), known, Vec::new());
+        }
+        assert_eq!(ids(&lookup.closest_answered(8)), ids(&nets(100..108)));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a client makes of the receipts for a value that it stored: how many holders, by the members that it knows itself.
 //! Source: spec/evidence.md §4.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::evidence::Added;
 use super::lookup::Claim;
@@ -19,9 +19,16 @@ use crate::wire::statement::{Operation, Question, Statement, Verdict};
 pub struct Receipts {
     neighbourhood: Neighbourhood,
     value: Claim,
-    stored: BTreeSet<NodeKey>,
-    conflicts: BTreeMap<NodeKey, Claim>,
-    full: BTreeSet<NodeKey>,
+    answers: BTreeMap<NodeKey, StoreAnswer>,
+}
+
+/// What a signer said last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum StoreAnswer {
+    Stored,
+    Conflict(Claim),
+    Full,
+    Refused,
 }
 
 impl Receipts {
@@ -31,9 +38,7 @@ impl Receipts {
         Self {
             neighbourhood: Neighbourhood::new(location, members, RECEIPT_NEWCOMERS_MAX),
             value,
-            stored: BTreeSet::new(),
-            conflicts: BTreeMap::new(),
-            full: BTreeSet::new(),
+            answers: BTreeMap::new(),
         }
     }
 
@@ -50,7 +55,10 @@ impl Receipts {
         let mut valid = 0;
         if question.operation == Operation::Store {
             for statement in self.neighbourhood.believed(network, question, statements, awaited, now) {
-                valid += usize::from(self.take(statement));
+                if let Some(answer) = self.answer(statement) {
+                    self.answers.insert(statement.signer, answer);
+                    valid += 1;
+                }
             }
         }
         Added { valid, refused: statements.len() - valid }
@@ -59,7 +67,7 @@ impl Receipts {
     /// Holders that keep this very value by their signed word.
     #[must_use]
     pub fn stored(&self) -> usize {
-        self.stored.len()
+        self.count(|answer| answer == StoreAnswer::Stored)
     }
 
     /// Holders that there can be: [`HOLDERS`], or fewer where fewer members are known.
@@ -71,10 +79,10 @@ impl Receipts {
     /// Holders that keep another value instead.
     #[must_use]
     pub fn conflicts(&self) -> usize {
-        self.conflicts.len()
+        self.conflicting().count()
     }
 
-    /// The newest value that is kept instead, if it is newer than the one to store: only that loses to nothing but a read.
+    /// The newest value that is kept instead, if it is newer than the one to store.
     #[must_use]
     pub fn newer(&self) -> Option<Claim> {
         self.newest_conflict().filter(|held| *held > self.value)
@@ -83,13 +91,13 @@ impl Receipts {
     /// The newest value that is kept instead, newer or only not the expected one; seq 0 for none held at all.
     #[must_use]
     pub fn newest_conflict(&self) -> Option<Claim> {
-        self.conflicts.values().max().copied()
+        self.conflicting().max()
     }
 
     /// Members that have no room.
     #[must_use]
     pub fn full(&self) -> usize {
-        self.full.len()
+        self.count(|answer| answer == StoreAnswer::Full)
     }
 
     /// Where it was stored.
@@ -98,28 +106,27 @@ impl Receipts {
         self.neighbourhood.location()
     }
 
-    /// Whether the statement answers a store of this value.
-    fn take(&mut self, statement: &Statement) -> bool {
-        let (signer, about) = (statement.signer, (statement.seq, statement.digest));
-        let answers = match statement.verdict {
-            Verdict::Stored => about == self.value,
-            Verdict::Conflict => about != self.value,
-            Verdict::Full | Verdict::NotCloseEnough | Verdict::Invalid => true,
-            Verdict::Absent | Verdict::Present => false,
-        };
-        if !answers {
-            return false;
-        }
-        self.stored.remove(&signer);
-        self.conflicts.remove(&signer);
-        self.full.remove(&signer);
+    /// What the statement says of a store of this value; `None` when it is about something else.
+    fn answer(&self, statement: &Statement) -> Option<StoreAnswer> {
+        let about = (statement.seq, statement.digest);
         match statement.verdict {
-            Verdict::Stored => drop(self.stored.insert(signer)),
-            Verdict::Conflict => drop(self.conflicts.insert(signer, about)),
-            Verdict::Full => drop(self.full.insert(signer)),
-            Verdict::NotCloseEnough | Verdict::Invalid | Verdict::Absent | Verdict::Present => (),
+            Verdict::Stored if about == self.value => Some(StoreAnswer::Stored),
+            Verdict::Conflict if about != self.value => Some(StoreAnswer::Conflict(about)),
+            Verdict::Full => Some(StoreAnswer::Full),
+            Verdict::NotCloseEnough | Verdict::Invalid => Some(StoreAnswer::Refused),
+            Verdict::Stored | Verdict::Conflict | Verdict::Absent | Verdict::Present => None,
         }
-        true
+    }
+
+    fn conflicting(&self) -> impl Iterator<Item = Claim> {
+        self.answers.values().filter_map(|answer| match answer {
+            StoreAnswer::Conflict(held) => Some(*held),
+            StoreAnswer::Stored | StoreAnswer::Full | StoreAnswer::Refused => None,
+        })
+    }
+
+    fn count(&self, which: impl Fn(StoreAnswer) -> bool) -> usize {
+        self.answers.values().filter(|answer| which(**answer)).count()
     }
 }
 
