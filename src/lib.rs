@@ -1,4 +1,6 @@
 //! Bauta: an overlay for anonymous lookup.
+#[cfg(feature = "cli")]
+pub mod cli;
 #[cfg(feature = "net")]
 pub mod client;
 pub mod content;

@@ -268,7 +268,9 @@ pub const SECOND_HOP_REPLACED_WINDOW_S: u64 = 24 * 3_600;
 /// An operation ends within this time unless its caller says otherwise.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// Circuits that one operation may build in all.
-pub const OPERATION_CIRCUITS_MAX: usize = 24;
+pub const OPERATION_CIRCUITS_MAX: usize = 40;
+/// Answers that one operation takes for one location or batch before it gives up on it.
+pub const ANSWERS_PER_PLACE_MAX: usize = 5;
 /// Circuits of one operation are staggered by up to so much.
 pub const STAGGER_MAX: Duration = Duration::from_millis(50);
 /// A failed circuit is followed by another after up to so much.

@@ -1,1 +1,5 @@
-fn main() {}
+//! The `bauta` command.
+
+fn main() -> std::process::ExitCode {
+    bauta::cli::main()
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::{KEPT_FILE, Shared, lock};
+use super::{KEPT_FILE, Shared, lock, sample_of};
 use crate::disk::{StateDir, StateError};
 use crate::limits::PATHS_REMEMBERED_MAX;
 use crate::net::NodeHandle;
@@ -27,6 +27,7 @@ pub(super) async fn serve(
         match event {
             None => break,
             Some(ClientEvent::Ready { guard, .. }) => {
+                remember(&mut lock(&shared.guards_used), guard);
                 shared.guard.send_replace(Some(guard));
             }
             Some(ClientEvent::Path { hops, .. }) => remember(&mut lock(&shared.paths), hops),
@@ -40,6 +41,7 @@ pub(super) async fn serve(
             Some(ClientEvent::Keep(kept)) => match keep(&state, known.clone(), kept.clone()).await {
                 Ok(now_kept) => {
                     let foreign = (now_kept != kept).then(|| now_kept.clone());
+                    *lock(&shared.sample) = sample_of(&now_kept);
                     known = Some(now_kept);
                     if handle.commands.send(ClientCommand::Kept(foreign)).await.is_err() {
                         break;

@@ -153,6 +153,8 @@ struct Shared {
     paths: Mutex<Vec<Vec<Contact>>>,
     sights: Mutex<Vec<Sight>>,
     guard: watch::Sender<Option<NodeKey>>,
+    guards_used: Mutex<Vec<NodeKey>>,
+    sample: Mutex<Vec<NodeKey>>,
     state_error: Mutex<Option<StateError>>,
 }
 
@@ -195,6 +197,8 @@ impl Client {
             paths: Mutex::default(),
             sights: Mutex::default(),
             guard: watch::Sender::new(None),
+            guards_used: Mutex::default(),
+            sample: Mutex::new(kept.as_ref().map(sample_of).unwrap_or_default()),
             state_error: Mutex::default(),
         });
         let commands = handle.commands.clone();
@@ -228,6 +232,18 @@ impl Client {
         let mut guard = self.inner.shared.guard.subscribe();
         let found = guard.wait_for(Option::is_some).await.map_err(|_| ClientError::Stopped)?;
         found.ok_or(ClientError::Stopped)
+    }
+
+    /// Guards that were in use since the start, in order.
+    #[must_use]
+    pub fn guards_used(&self) -> Vec<NodeKey> {
+        lock(&self.inner.shared.guards_used).clone()
+    }
+
+    /// The ordered sample of guards, as the state directory holds it.
+    #[must_use]
+    pub fn guard_sample(&self) -> Vec<NodeKey> {
+        lock(&self.inner.shared.sample).clone()
     }
 
     /// Every path that was built, in order, the last 65,536 of them.
@@ -367,6 +383,10 @@ impl Drop for CancelOnDrop<'_> {
             let _ = self.client.inner.commands.try_send(ClientCommand::Cancel { id: self.id });
         }
     }
+}
+
+fn sample_of(kept: &Kept) -> Vec<NodeKey> {
+    kept.guards.guards.iter().map(|guard| NodeKey(guard.key)).collect()
 }
 
 /// A poisoned lock held plain data all the same.

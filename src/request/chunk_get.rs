@@ -5,20 +5,17 @@ use super::attempts::{AttemptResult, Attempts, retry_delay};
 use super::{Context, Refused, RequestInput, Success};
 use crate::crypto::hash::blake3;
 use crate::crypto::random_bytes;
-use crate::limits::{BATCH_CHUNKS, CHUNK_LOCATIONS, SLOT_CELLS, SLOT_LEN, STAGGER_MAX};
+use crate::limits::{ANSWERS_PER_PLACE_MAX, BATCH_CHUNKS, CHUNK_LOCATIONS, SLOT_CELLS, SLOT_LEN, STAGGER_MAX};
 use crate::time::{Duration, Instant, Now};
 use crate::wire::onion::{ExitAnswer, ExitRequest};
 use crate::wire::record::{ChunkName, ValueKind};
 use crate::wire::statement::Nonce;
 
-/// Circuits tried for one batch.
-const TRIES_MAX: usize = 10;
-
 /// The machine.
 pub struct ChunkGet {
     hashes: Vec<[u8; 32]>,
     found: Vec<Option<Vec<u8>>>,
-    tries: usize,
+    answers: usize,
     index: usize,
     pub(super) attempts: Attempts<Vec<usize>>,
 }
@@ -29,17 +26,16 @@ impl ChunkGet {
         hashes.truncate(BATCH_CHUNKS);
         let found = hashes.iter().map(|_| None).collect();
         let index = usize::from(random_bytes::<1>(context.rng)[0]) % CHUNK_LOCATIONS;
-        let mut request = Self { hashes, found, tries: 0, index, attempts: Attempts::new(now + timeout) };
+        let mut request = Self { hashes, found, answers: 0, index, attempts: Attempts::new(now + timeout) };
         request.ask(now, STAGGER_MAX, context);
         request
     }
 
     fn ask(&mut self, now: Instant, delay: Duration, context: &mut Context<'_>) {
-        if self.tries >= TRIES_MAX {
+        if self.answers >= ANSWERS_PER_PLACE_MAX * CHUNK_LOCATIONS {
             return;
         }
-        let index = u8::try_from((self.index + self.tries) % CHUNK_LOCATIONS).unwrap_or(0);
-        self.tries += 1;
+        let index = u8::try_from((self.index + self.answers) % CHUNK_LOCATIONS).unwrap_or(0);
         let missing: Vec<usize> =
             self.found.iter().enumerate().filter(|(_, found)| found.is_none()).map(|(at, _)| at).collect();
         let name = |at: &usize| self.hashes.get(*at).map(|hash| ChunkName { hash: *hash, index });
@@ -75,6 +71,8 @@ impl ChunkGet {
     }
 
     fn on_answer(&mut self, asked: &[usize], bytes: &[u8]) {
+        // The next circuit asks for the other location.
+        self.answers += 1;
         for (slot, at) in bytes.chunks(SLOT_LEN).zip(asked) {
             let (Some(hash), Some(found)) = (self.hashes.get(*at), self.found.get_mut(*at)) else { continue };
             match ExitAnswer::decode(slot, ValueKind::Hashed).map(|answer| answer.value) {

@@ -4,14 +4,11 @@ use super::attempts::{AttemptResult, Attempts, retry_delay};
 use super::{Context, Refused, RequestInput, Success};
 use crate::crypto::random_bytes;
 use crate::dht::receipts::Receipts;
-use crate::limits::{BATCH_CHUNKS, CHUNK_LOCATIONS, CIRCUIT_DATA_LEN_MAX, HOLDERS, SLOT_LEN, STAGGER_MAX};
+use crate::limits::{ANSWERS_PER_PLACE_MAX, BATCH_CHUNKS, CHUNK_LOCATIONS, CIRCUIT_DATA_LEN_MAX, HOLDERS, SLOT_LEN, STAGGER_MAX};
 use crate::time::{Duration, Instant, Now};
 use crate::wire::onion::{ExitAnswer, ExitRequest};
 use crate::wire::record::{ChunkName, Expiry, ValueKind};
 use crate::wire::statement::{Nonce, Operation, Question};
-
-/// Circuits tried for one batch at one location.
-const TRIES_MAX: usize = 4;
 
 /// A chunk's ciphertext and its name.
 #[derive(Clone, PartialEq, Eq)]
@@ -41,7 +38,7 @@ pub struct ChunkPut {
     expiry: Expiry,
     /// By location, then by chunk; made with the first answer.
     receipts: Vec<Vec<Option<Receipts>>>,
-    tries: [usize; CHUNK_LOCATIONS],
+    answers: [usize; CHUNK_LOCATIONS],
     pub(super) attempts: Attempts<Batch>,
 }
 
@@ -57,7 +54,7 @@ impl ChunkPut {
         chunks.truncate(BATCH_CHUNKS);
         let receipts = (0..CHUNK_LOCATIONS).map(|_| chunks.iter().map(|_| None).collect()).collect();
         let attempts = Attempts::new(now + timeout);
-        let mut request = Self { chunks, expiry, receipts, tries: [0; CHUNK_LOCATIONS], attempts };
+        let mut request = Self { chunks, expiry, receipts, answers: [0; CHUNK_LOCATIONS], attempts };
         for index in 0..CHUNK_LOCATIONS {
             request.ask(index, now, STAGGER_MAX, context);
         }
@@ -65,14 +62,15 @@ impl ChunkPut {
     }
 
     fn ask(&mut self, index: usize, now: Instant, delay: Duration, context: &mut Context<'_>) {
-        let Some(tries) = self.tries.get_mut(index).filter(|tries| **tries < TRIES_MAX) else { return };
+        if self.answers.get(index).is_none_or(|answers| *answers >= ANSWERS_PER_PLACE_MAX) {
+            return;
+        }
         let Some(receipts) = self.receipts.get(index) else { return };
         let wanting: Vec<usize> =
             receipts.iter().enumerate().filter(|(_, one)| stored(one) < HOLDERS).map(|(at, _)| at).collect();
         if wanting.is_empty() {
             return;
         }
-        *tries += 1;
         let nonce = Nonce(random_bytes(context.rng));
         let picked: Vec<&SealedChunk> = wanting.iter().filter_map(|at| self.chunks.get(*at)).collect();
         let named = |chunk: &&SealedChunk| (name(chunk, index), u32::try_from(chunk.bytes.len()).unwrap_or(0));
@@ -103,6 +101,9 @@ impl ChunkPut {
     }
 
     fn on_answer(&mut self, batch: &Batch, bytes: &[u8], now: Now, context: &mut Context<'_>) {
+        if let Some(answers) = self.answers.get_mut(batch.index) {
+            *answers += 1;
+        }
         for (cell, at) in bytes.chunks(CIRCUIT_DATA_LEN_MAX).zip(&batch.chunks) {
             let receipts = self.receipts.get_mut(batch.index).and_then(|all| all.get_mut(*at));
             let (Some(receipts), Some(chunk)) = (receipts, self.chunks.get(*at)) else { continue };

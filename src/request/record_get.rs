@@ -5,15 +5,12 @@ use super::{Context, Refused, RequestInput, Success};
 use crate::crypto::random_bytes;
 use crate::dht::evidence::Tally;
 use crate::keyspace::Location;
-use crate::limits::{LOCATIONS, STAGGER_MAX};
+use crate::limits::{ANSWERS_PER_PLACE_MAX, LOCATIONS, STAGGER_MAX};
 use crate::record::VerifiedValue;
 use crate::time::{Duration, Instant, Now, UnixTime};
 use crate::wire::onion::{ExitAnswer, ExitRequest};
 use crate::wire::record::{RecordBytes, Value, ValueKind};
 use crate::wire::statement::{Nonce, Operation, Question};
-
-/// Circuits tried for one location.
-const TRIES_MAX: usize = 5;
 
 /// How many of the three locations must answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -43,7 +40,7 @@ struct Place {
     /// Made with the first answer: the members are known by then.
     tally: Option<Tally>,
     attested: bool,
-    tries: usize,
+    asked: bool,
     answers: usize,
     best: Option<VerifiedValue>,
     state: State,
@@ -79,7 +76,7 @@ impl RecordGet {
             location,
             tally: None,
             attested: false,
-            tries: 0,
+            asked: false,
             answers: 0,
             best: None,
             state: State::Open,
@@ -101,8 +98,8 @@ impl RecordGet {
         let Some(place) = self.places.get_mut(at) else { return };
         let nonce = Nonce(random_bytes(context.rng));
         let request = ExitRequest::Find { location: place.location, nonce };
-        place.tries += 1;
-        if place.tries > TRIES_MAX
+        place.asked = true;
+        if place.answers >= ANSWERS_PER_PLACE_MAX
             || !self.attempts.start((at, nonce), (request, Vec::new(), 1), now, delay, context.rng)
         {
             place.state = State::GaveUp;
@@ -171,7 +168,7 @@ impl RecordGet {
         }
         // A location that gave up is replaced by one that was not asked yet.
         let busy = (0..LOCATIONS).filter(|at| self.attempts.is_open(|(open, _)| open == at)).count();
-        let spare = self.places.iter().position(|place| place.state == State::Open && place.tries == 0);
+        let spare = self.places.iter().position(|place| place.state == State::Open && !place.asked);
         match spare {
             Some(at) if answered + busy < self.needed => self.ask(at, now.instant, STAGGER_MAX, context),
             _ if self.attempts.none_open() => self.settle(None),

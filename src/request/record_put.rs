@@ -5,14 +5,11 @@ use super::{Context, Refused, RequestInput, Success};
 use crate::crypto::random_bytes;
 use crate::dht::receipts::Receipts;
 use crate::keyspace::Location;
-use crate::limits::{HOLDERS, STAGGER_MAX};
+use crate::limits::{ANSWERS_PER_PLACE_MAX, HOLDERS, STAGGER_MAX};
 use crate::time::{Duration, Instant, Now};
 use crate::wire::onion::{ExitAnswer, ExitRequest};
 use crate::wire::record::{RecordBytes, ValueKind};
 use crate::wire::statement::{Nonce, Operation, Question};
-
-/// Circuits tried for one location.
-const TRIES_MAX: usize = 4;
 
 struct Place {
     location: Location,
@@ -20,7 +17,7 @@ struct Place {
     seq: u64,
     /// Made with the first answer: the members are known by then.
     receipts: Option<Receipts>,
-    tries: usize,
+    answers: usize,
 }
 
 /// The machine.
@@ -41,7 +38,7 @@ impl RecordPut {
     ) -> Self {
         let place = |(location, record): (Location, RecordBytes)| {
             let seq = record.fields().map_or(0, |fields| fields.seq);
-            Place { location, record, seq, receipts: None, tries: 0 }
+            Place { location, record, seq, receipts: None, answers: 0 }
         };
         let places: Vec<_> = records.into_iter().map(place).collect();
         let mut request = Self { places, expected, attempts: Attempts::new(now + timeout) };
@@ -52,8 +49,7 @@ impl RecordPut {
     }
 
     fn ask(&mut self, at: usize, now: Instant, delay: Duration, context: &mut Context<'_>) {
-        let Some(place) = self.places.get_mut(at).filter(|place| place.tries < TRIES_MAX) else { return };
-        place.tries += 1;
+        let Some(place) = self.places.get(at).filter(|place| place.answers < ANSWERS_PER_PLACE_MAX) else { return };
         let nonce = Nonce(random_bytes(context.rng));
         let request = ExitRequest::Put { nonce, expected: self.expected, record: place.record.clone() };
         self.attempts.start((at, nonce), (request, Vec::new(), 1), now, delay, context.rng);
@@ -86,6 +82,7 @@ impl RecordPut {
             self.attempts.counts.invalid += 1;
             return;
         };
+        place.answers += 1;
         let question = Question { nonce, operation: Operation::Store, location: place.location };
         let (location, claim) = (place.location, (place.seq, place.record.digest()));
         let receipts = place.receipts.get_or_insert_with(|| Receipts::new(location, claim, context.members));

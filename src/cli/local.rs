@@ -1,0 +1,213 @@
+//! A whole network in this process, over real sockets on loopback: for the demo, the devnet and the tests.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rand::SeedableRng;
+use rand::rngs::ChaCha20Rng;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::crypto::keys::{DhSecret, IdentitySecret, NodeKey};
+use crate::crypto::puzzle::{Solution, solve};
+use crate::dht::store::MemoryStore;
+use crate::limits::{STORE_BYTES_MAX, STORE_VALUES_MAX};
+use crate::membership::prefix_rule::PrefixRule;
+use crate::net::{LinkIdentity, NodeControl, Runtime, ShellConfig, Tap, spawn_node};
+use crate::node::{Relay, RelayConfig, RelayEvent, Sight};
+use crate::wire::address::Address;
+use crate::wire::contact::Contact;
+use crate::wire::network::Network;
+
+/// Trials of the identity puzzle; local networks ask for no zero bits.
+const PUZZLE_TRIALS: u32 = 1 << 20;
+
+/// What kind of network.
+#[derive(Clone)]
+pub struct LocalOptions {
+    /// The network.
+    pub network: Network,
+    /// Relays, at most [`LOCAL_RELAYS_MAX`].
+    pub relays: usize,
+    /// Of them, those that everybody starts from.
+    pub bootstraps: usize,
+    /// Identities follow from it.
+    pub seed: u64,
+    /// Whether sights are recorded.
+    pub witness: bool,
+    /// Who listens in.
+    pub tap: Option<Arc<dyn Tap>>,
+}
+
+/// Relays of one local network: each has a loopback /16 of its own, and clients need some too.
+pub const LOCAL_RELAYS_MAX: usize = 200;
+/// Second byte of the first client's loopback address.
+const CLIENT_NET: u8 = 220;
+
+/// A relay of this process.
+pub struct LocalRelay {
+    /// Its key.
+    pub key: NodeKey,
+    /// How it is reached.
+    pub contact: Contact,
+    /// What it holds.
+    pub store: Arc<Mutex<MemoryStore>>,
+    /// Relays it knows of.
+    pub members: watch::Receiver<usize>,
+    sights: Arc<Mutex<Vec<Sight>>>,
+    control: Option<NodeControl>,
+}
+
+/// The network.
+pub struct LocalNetwork {
+    /// Its parameters.
+    pub network: Network,
+    /// Strict where the system has all of 127.0.0.0/8.
+    pub rule: PrefixRule,
+    /// Its relays; the first ones are the bootstraps.
+    pub relays: Vec<LocalRelay>,
+    bootstraps: usize,
+}
+
+/// Keys of one relay, made before any node starts, so that bootstraps can be named.
+struct Plan {
+    identity: IdentitySecret,
+    link: DhSecret,
+    solution: Solution,
+    listener: TcpListener,
+    contact: Contact,
+}
+
+impl LocalNetwork {
+    /// Binds all sockets, then starts all relays.
+    ///
+    /// # Errors
+    /// When a socket cannot be bound.
+    pub async fn start(runtime: &Arc<Runtime>, options: &LocalOptions) -> std::io::Result<Self> {
+        let rule = prefix_rule().await;
+        let mut rng = ChaCha20Rng::seed_from_u64(options.seed);
+        let mut plans = Vec::new();
+        for index in 0..options.relays.min(LOCAL_RELAYS_MAX) {
+            plans.push(plan(&options.network, index, rule, &mut rng).await?);
+        }
+        let bootstraps: Vec<Contact> = plans.iter().take(options.bootstraps).map(|plan| plan.contact).collect();
+        let relays = plans.into_iter().map(|plan| start_relay(runtime, options, rule, plan, &bootstraps)).collect();
+        Ok(Self { network: options.network, rule, relays, bootstraps: options.bootstraps })
+    }
+
+    /// The contacts that clients start from.
+    #[must_use]
+    pub fn bootstraps(&self) -> Vec<Contact> {
+        self.relays.iter().take(self.bootstraps).map(|relay| relay.contact).collect()
+    }
+
+    /// Returns once every running relay knows of every other.
+    pub async fn ready(&mut self) {
+        let all = self.relays.len();
+        for relay in self.relays.iter_mut().filter(|relay| relay.control.is_some()) {
+            // An error means that the relay has ended: then there is nothing to wait for.
+            let _ = relay.members.wait_for(|count| *count >= all).await;
+        }
+    }
+
+    /// Stops one relay: its sockets are closed when this returns.
+    pub async fn stop(&mut self, index: usize) {
+        if let Some(control) = self.relays.get_mut(index).and_then(|relay| relay.control.take()) {
+            control.shutdown().await;
+        }
+    }
+
+    /// An address for a client of its own loopback /16, where the system has them.
+    #[must_use]
+    pub fn client_ip(&self, number: u8) -> Option<IpAddr> {
+        let own = IpAddr::V4(Ipv4Addr::new(127, CLIENT_NET.saturating_add(number), 0, 1));
+        (self.rule == PrefixRule::Distinct).then_some(own)
+    }
+}
+
+impl LocalRelay {
+    /// What it saw, when sights are recorded.
+    #[must_use]
+    pub fn sights(&self) -> Vec<Sight> {
+        self.sights.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Values it holds.
+    #[must_use]
+    pub fn values(&self) -> usize {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether it runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.control.is_some()
+    }
+
+    /// Its life, for counters.
+    #[must_use]
+    pub fn control(&self) -> Option<&NodeControl> {
+        self.control.as_ref()
+    }
+}
+
+/// Linux has all of 127.0.0.0/8 on loopback; others have one address, and there nothing can keep relays apart.
+async fn prefix_rule() -> PrefixRule {
+    match TcpListener::bind((Ipv4Addr::new(127, CLIENT_NET, 0, 1), 0)).await {
+        Ok(_) => PrefixRule::Distinct,
+        Err(_) => PrefixRule::RelaxedForOneHost,
+    }
+}
+
+async fn plan(network: &Network, index: usize, rule: PrefixRule, rng: &mut ChaCha20Rng) -> std::io::Result<Plan> {
+    let net = u8::try_from(index + 1).unwrap_or(u8::MAX);
+    let ip = if rule == PrefixRule::Distinct { Ipv4Addr::new(127, net, 0, 1) } else { Ipv4Addr::LOCALHOST };
+    let listener = TcpListener::bind(SocketAddr::from((ip, 0))).await?;
+    let address = Address(listener.local_addr()?);
+    let (identity, link) = (IdentitySecret::generate(rng), DhSecret::generate(rng));
+    let solution = solve(&network.id, &identity.public(), network.difficulty, 0, PUZZLE_TRIALS)
+        .ok_or_else(|| std::io::Error::other("no solution of the identity puzzle in 2^20 trials"))?;
+    let contact = Contact { id: solution.id(&identity.public()), link_key: link.public(), address };
+    Ok(Plan { identity, link, solution, listener, contact })
+}
+
+fn start_relay(
+    runtime: &Arc<Runtime>,
+    options: &LocalOptions,
+    rule: PrefixRule,
+    plan: Plan,
+    bootstraps: &[Contact],
+) -> LocalRelay {
+    let (key, contact) = (plan.identity.public(), plan.contact);
+    let config = RelayConfig {
+        network: options.network,
+        identity: Arc::new(plan.identity),
+        solution: plan.solution,
+        link_key: plan.link.public(),
+        address: contact.address,
+        family: [0; 8],
+        bootstraps: bootstraps.to_vec(),
+        rule,
+        witness: options.witness,
+    };
+    let relay = Relay::new(config, runtime.entropy().generator(), runtime.clock().now());
+    let mut shell = ShellConfig::new(options.network, LinkIdentity::Relay { secret: plan.link });
+    (shell.bind_ip, shell.listener, shell.tap) =
+        (Some(contact.address.0.ip()), Some(plan.listener), options.tap.clone());
+    let store = Arc::new(Mutex::new(MemoryStore::new(STORE_VALUES_MAX, STORE_BYTES_MAX)));
+    let applied = Arc::clone(&store);
+    let apply = Box::new(move |now, op| applied.lock().unwrap_or_else(PoisonError::into_inner).apply(now, op));
+    let mut handle = spawn_node(Arc::clone(runtime), relay, shell, apply);
+    let sights = Arc::new(Mutex::new(Vec::new()));
+    let (tell, members) = watch::channel(0);
+    let seen = Arc::clone(&sights);
+    runtime.spawn(async move {
+        while let Some(event) = handle.events.recv().await {
+            match event {
+                RelayEvent::Members(count) => drop(tell.send_replace(count)),
+                RelayEvent::Sight(sight) => seen.lock().unwrap_or_else(PoisonError::into_inner).push(sight),
+            }
+        }
+    });
+    LocalRelay { key, contact, store, members, sights, control: Some(handle.control) }
+}

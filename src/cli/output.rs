@@ -1,0 +1,39 @@
+//! What people and scripts read: results on standard output, everything else on standard error. A closed pipe is no error.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// One line of result, on standard output.
+pub(super) fn print(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// One line for the person who watches, on standard error.
+pub(super) fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// A bar, on a terminal alone.
+pub(super) fn progress(what: &'static str) -> ProgressBar {
+    let bar = if std::io::stderr().is_terminal() {
+        ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10))
+    } else {
+        ProgressBar::hidden()
+    };
+    if let Ok(style) = ProgressStyle::with_template("  {msg:12} {bar:40} {pos}/{len}  {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.set_message(what);
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+/// Logs go to standard error, as `BAUTA_LOG` asks for; warnings alone otherwise. They never hold keys or addresses above debug.
+pub(super) fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("BAUTA_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    // Only the first call of a process counts.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
