@@ -28,9 +28,12 @@ impl ReadBuffer {
 
     /// Where the next bytes are to be read to; never empty once all whole frames are taken.
     pub(super) fn room(&mut self) -> &mut [u8] {
-        self.bytes.copy_within(self.start..self.end, 0);
-        self.end -= self.start;
-        self.start = 0;
+        // Only the piece of a frame is ever moved, not the frames that wait.
+        if self.end - self.start < FRAME_LEN {
+            self.bytes.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
         self.bytes.get_mut(self.end..).unwrap_or_default()
     }
 

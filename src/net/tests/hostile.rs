@@ -3,7 +3,7 @@
 use super::*;
 use crate::limits::{HANDSHAKES_PENDING_MAX, HANDSHAKES_PER_PREFIX_BURST, LINK_QUEUE_CELLS_MAX};
 
-const SOON: Duration = Duration::from_millis(300);
+const SOON: Duration = Duration::from_millis(800);
 
 fn hurried() -> ShellLimits {
     let timing = Timing { handshake: SOON, ..Timing::default() };

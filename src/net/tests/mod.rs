@@ -39,6 +39,8 @@ struct Puppet {
     now: Option<Now>,
     worked: std::collections::BTreeSet<u64>,
     stored: u64,
+    /// Cells poured out and come back, in order.
+    echoed: Option<u32>,
 }
 
 enum Order {
@@ -46,6 +48,8 @@ enum Order {
     Jobs(u64),
     TellWorked,
     TellStored,
+    Pour(LinkId, u32),
+    TellEchoed,
     Ops(u64),
     Events(u64),
 }
@@ -86,6 +90,19 @@ impl Machine for Puppet {
                 self.tell(Told::Up { link, key: peer.link_key, relay, from: peer.address.0, dialled: peer.dialled });
             }
             MachineInput::Node(Input::LinkDown { link, reason }) => self.tell(Told::Down(link, reason)),
+            MachineInput::Node(Input::Cell { cell, .. }) if self.echoed.is_some() => {
+                assert_eq!(cell.body().first_chunk(), self.echoed.map(u32::to_be_bytes).as_ref());
+                self.echoed = self.echoed.map(|count| count + 1);
+            }
+            MachineInput::Command(Order::Pour(link, count)) => {
+                self.echoed = Some(0);
+                self.outputs.extend((0..count).map(|n| {
+                    let mut cell = cell(0);
+                    *cell.body_mut().first_chunk_mut().unwrap() = n.to_be_bytes();
+                    MachineOutput::Node(Output::Send { link, cell })
+                }));
+            }
+            MachineInput::Command(Order::TellEchoed) => self.tell(Told::Number(self.echoed.unwrap().into())),
             MachineInput::Node(Input::Cell { link, cell }) => {
                 if cell.command() == Command::Forward {
                     let mut twin = Cell::new(cell.circuit(), Command::Backward);

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::limits::{NODE_EVENTS_MAX, STORE_OPS_MAX, WORK_JOBS_MAX};
+use crate::limits::{INBOX_EVENTS_MAX, NODE_EVENTS_MAX, STORE_OPS_MAX, WORK_JOBS_MAX};
 
 #[derive(Default)]
 struct Listening {
@@ -40,6 +40,24 @@ async fn two_relays_link_from_their_own_addresses_and_exchange_cells() {
     one.order(Output::Close { link: LinkId(4) }).await;
     assert_eq!(two.told().await, Told::Down(link, DownReason::Closed));
     until(|| runtime.link_budget().0 == runtime.link_budget().1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_cells_than_an_inbox_holds_all_arrive_and_come_back_in_order() {
+    let runtime = Runtime::start().unwrap();
+    let mut one = relay(&runtime, 17, ShellLimits::default()).await;
+    let mut two = relay(&runtime, 18, ShellLimits::default()).await;
+    one.dial(2, two.address, two.key).await;
+    assert!(matches!(two.told().await, Told::Up { .. }));
+    let count = 3 * u32::try_from(INBOX_EVENTS_MAX).unwrap();
+    assert!(one.handle.commands.send(Order::Pour(LinkId(2), count)).await.is_ok());
+    let mut echoed = 0;
+    while echoed < u64::from(count) {
+        assert!(one.handle.commands.send(Order::TellEchoed).await.is_ok());
+        let Told::Number(so_far) = one.told().await else { panic!() };
+        echoed = so_far;
+    }
+    assert_eq!(echoed, u64::from(count));
 }
 
 #[tokio::test]
@@ -132,7 +150,7 @@ async fn all_frames_have_one_size_and_a_tap_sees_frames_and_cells_both_ways() {
 async fn more_jobs_than_may_be_under_way_wait_and_none_is_lost() {
     let runtime = Runtime::start().unwrap();
     let mut node = relay(&runtime, 12, ShellLimits::default()).await;
-    let count = u64::try_from(WORK_JOBS_MAX).unwrap() + 500;
+    let count = 2 * u64::try_from(WORK_JOBS_MAX).unwrap() + 5_000;
     assert!(node.handle.commands.send(Order::Jobs(count)).await.is_ok());
     let mut done = 0;
     while done < count {
