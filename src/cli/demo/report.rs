@@ -1,0 +1,120 @@
+//! What the demo prints: the story, the table of who saw what, the checks; or all of it as JSON.
+
+use indicatif::ProgressBar;
+use serde_json::json;
+
+use super::exposure::Saw;
+use super::{RELAYS_MIN, Story};
+use crate::cli::output::print as out;
+use crate::client::Progress;
+use crate::membership::prefix_rule::PrefixRule;
+
+/// Moves a bar.
+pub(super) fn show(bar: &ProgressBar, step: Progress) {
+    bar.set_length(u64::try_from(step.total).unwrap_or(u64::MAX));
+    bar.set_position(u64::try_from(step.done).unwrap_or(u64::MAX));
+}
+
+/// Everything, for people.
+pub(super) fn print(story: &Story) {
+    out(&format!("file       {} ({} bytes)", story.name.as_str(), story.len));
+    out(&format!("link       {}", story.published.link));
+    out(&format!("network    {} relays, ready in {:.1} s", story.exposure.relays.len(), story.ready.as_secs_f64()));
+    let copies = match story.published.chunk_copies_min {
+        Some(copies) => format!("{} chunks, at least {copies} receipts each; ", story.published.chunks),
+        None => String::new(),
+    };
+    let roots: Vec<String> = story.published.root_copies.iter().map(usize::to_string).collect();
+    let (published, got) = (story.publish_time.as_secs_f64(), story.get_time.as_secs_f64());
+    out(&format!("published  {copies}root with {} receipts ({published:.1} s)", roots.join(" + ")));
+    let guard = if story.guard_stopped { ", the second client's guard among them" } else { "" };
+    out(&format!("stopped    {} of {} holders{guard}", story.stopped.len(), story.holders));
+    let fresh = if story.attested { "freshness attested" } else { "freshness not attested" };
+    out(&format!("got        by the second client ({got:.1} s), {fresh}"));
+    out("");
+    print_table(story);
+    out("");
+    for check in &story.checks {
+        out(&format!("  {}  {}", if check.held { "ok    " } else { "FAILED" }, check.what));
+    }
+    out("");
+    if story.rule == PrefixRule::RelaxedForOneHost {
+        out("note: this system has one loopback address; the /16 rule was relaxed by name (RelaxedForOneHost)");
+    }
+    out(&format!("seed {} · {:.1} s in all", story.seed, story.total.as_secs_f64()));
+}
+
+fn print_table(story: &Story) {
+    out("who saw what");
+    out("  relay         client's   circuits   requests   finds and   locations   encrypted   who with");
+    out("                address    passed     opened     stores      seen        values      what");
+    for (index, saw) in story.exposure.relays.iter().enumerate() {
+        out(&row(index, saw));
+    }
+    out("  client's address: guards and bootstraps see it, and cells of one size besides");
+    out("  requests opened: an exit sees a location (a blinded key's hash), never who asks");
+    out("  who with what: a relay that saw both a client and what it asked for; must be no everywhere");
+    debug_assert!(story.exposure.relays.len() >= RELAYS_MIN);
+}
+
+fn row(index: usize, saw: &Saw) -> String {
+    let name = format!("{}{}", index + 1, if saw.runs { "" } else { " (stopped)" });
+    let client = if saw.clients > 0 { "yes" } else { "-" };
+    let joined = if saw.joined { "YES" } else { "no" };
+    format!(
+        "  {name:<13} {client:<10} {:<10} {:<10} {:<11} {:<11} {:<11} {joined}",
+        saw.passed,
+        saw.exited,
+        saw.asked,
+        saw.locations.len(),
+        saw.values,
+    )
+}
+
+/// Everything, for programs. Schema: spec/cli.md §3.
+pub(super) fn print_json(story: &Story) -> anyhow::Result<()> {
+    let relays: Vec<_> = story.exposure.relays.iter().map(relay_json).collect();
+    let clients: Vec<_> = story
+        .exposure
+        .clients
+        .iter()
+        .map(|did| json!({"circuits": did.paths.len(), "peers": did.peers.len(), "guards_used": did.guards.len()}))
+        .collect();
+    let checks: Vec<_> = story.checks.iter().map(|check| json!({"check": check.what, "held": check.held})).collect();
+    let object = json!({
+        "file": story.name.as_str(),
+        "bytes": story.len,
+        "link": story.published.link.to_string(),
+        "seed": story.seed,
+        "prefix_rule": format!("{:?}", story.rule),
+        "chunks": story.published.chunks,
+        "chunk_copies_min": story.published.chunk_copies_min,
+        "root_copies": story.published.root_copies,
+        "holders": story.holders,
+        "stopped": story.stopped.iter().map(|at| at + 1).collect::<Vec<_>>(),
+        "guard_stopped": story.guard_stopped,
+        "attested": story.attested,
+        "elapsed_ready_s": story.ready.as_secs_f64(),
+        "elapsed_publish_s": story.publish_time.as_secs_f64(),
+        "elapsed_get_s": story.get_time.as_secs_f64(),
+        "elapsed_total_s": story.total.as_secs_f64(),
+        "relays": relays,
+        "clients": clients,
+        "checks": checks,
+    });
+    out(&serde_json::to_string_pretty(&object)?);
+    Ok(())
+}
+
+fn relay_json(saw: &Saw) -> serde_json::Value {
+    json!({
+        "running": saw.runs,
+        "saw_client_address": saw.clients > 0,
+        "circuits_passed": saw.passed,
+        "requests_opened": saw.exited,
+        "finds_and_stores": saw.asked,
+        "locations_seen": saw.locations.len(),
+        "values_held": saw.values,
+        "joined_who_and_what": saw.joined,
+    })
+}
