@@ -12,7 +12,12 @@ use crate::client::ClientError;
 use crate::request::Refused;
 
 #[derive(Parser)]
-#[command(name = "bauta", version, about = "Publish and retrieve content without revealing who asked", max_term_width = 100)]
+#[command(
+    name = "bauta",
+    version,
+    about = "Publish and retrieve content without revealing who asked",
+    max_term_width = 100
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -66,9 +71,15 @@ impl Exit {
                 Refused::PrivacyFloor(_) | Refused::GuardsGone => Self::PrivacyFloor,
             },
             Some(ClientError::Root(_) | ClientError::Chunk(_) | ClientError::Unreadable) => Self::Damaged,
-            Some(ClientError::Seal(_) | ClientError::Name(_) | ClientError::Link(_) | ClientError::Hops(_)) => Self::Usage,
+            Some(ClientError::Seal(_) | ClientError::Name(_) | ClientError::Link(_) | ClientError::Hops(_)) => {
+                Self::Usage
+            }
             Some(ClientError::State(_) | ClientError::Stopped) | None => {
-                if error.is::<demo::Usage>() { Self::Usage } else { Self::Failed }
+                if error.is::<demo::Usage>() {
+                    Self::Usage
+                } else {
+                    Self::Failed
+                }
             }
         }
     }

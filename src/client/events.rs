@@ -75,7 +75,7 @@ async fn keep(state: &Arc<StateDir>, known: Option<Kept>, wanted: Kept) -> Resul
             _ => wanted,
         })
     };
-    tokio::task::spawn_blocking(update).await.unwrap_or_else(|stopped| {
-        Err(StateError::Io { path, source: std::io::Error::other(stopped) })
-    })
+    tokio::task::spawn_blocking(update)
+        .await
+        .unwrap_or_else(|stopped| Err(StateError::Io { path, source: std::io::Error::other(stopped) }))
 }

@@ -76,7 +76,7 @@ impl ClientOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The operation ended without a result; see [`Refused`] for which way.
-    #[error("{0}")]
+    #[error("{0} ({1})")]
     Refused(Refused, Counts),
     /// What came does not hold together, although its author signed it.
     #[error(transparent)]

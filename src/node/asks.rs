@@ -53,7 +53,11 @@ impl Asks {
     /// Questions that waited for this link.
     pub(super) fn on_up(&mut self, link: LinkId) -> Vec<(AskId, Vec<u8>)> {
         let waited = self.waiting.remove(&link).unwrap_or_default();
-        waited.into_iter().filter(|one| self.deadlines.contains_key(&one.ask)).map(|one| (one.ask, one.message)).collect()
+        waited
+            .into_iter()
+            .filter(|one| self.deadlines.contains_key(&one.ask))
+            .map(|one| (one.ask, one.message))
+            .collect()
     }
 
     /// Puts a question on a link: its cells.

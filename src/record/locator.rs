@@ -102,8 +102,7 @@ impl Locator {
         if payload.len() > PAYLOAD_LEN_MAX {
             return Err(SealRefused::PayloadTooLong);
         }
-        let signer =
-            BlindedSecret::new(author, &self.label, &self.secret, index).map_err(|_| SealRefused::Key)?;
+        let signer = BlindedSecret::new(author, &self.label, &self.secret, index).map_err(|_| SealRefused::Key)?;
         let mut text = [0; RECORD_TEXT_LEN];
         let len = u16::try_from(payload.len()).map_err(|_| SealRefused::PayloadTooLong)?.to_be_bytes();
         text.iter_mut().zip(len.iter().chain(payload)).for_each(|(to, from)| *to = *from);

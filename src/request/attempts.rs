@@ -78,6 +78,16 @@ pub struct Counts {
     pub timed_out: usize,
 }
 
+impl core::fmt::Display for Counts {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self { asked, valid, empty, invalid, timed_out } = self;
+        write!(
+            f,
+            "{asked} circuits asked, {valid} valid, {empty} empty, {invalid} invalid, {timed_out} without an answer"
+        )
+    }
+}
+
 /// The circuits of an operation; `T` says what each is for.
 pub(super) struct Attempts<T> {
     open: BTreeMap<u32, T>,
@@ -120,7 +130,14 @@ impl<T> Attempts<T> {
         self.open.insert(id, what);
         let at = now + random_part(delay, rng);
         let avoid = self.used_exits.clone();
-        self.outputs.push_back(RequestOutput::Attempt(Box::new(Attempt { id, request, upload, reply_cells, avoid, at })));
+        self.outputs.push_back(RequestOutput::Attempt(Box::new(Attempt {
+            id,
+            request,
+            upload,
+            reply_cells,
+            avoid,
+            at,
+        })));
         true
     }
 

@@ -4,7 +4,9 @@ use super::attempts::{AttemptResult, Attempts, retry_delay};
 use super::{Context, Refused, RequestInput, Success};
 use crate::crypto::random_bytes;
 use crate::dht::receipts::Receipts;
-use crate::limits::{ANSWERS_PER_PLACE_MAX, BATCH_CHUNKS, CHUNK_LOCATIONS, CIRCUIT_DATA_LEN_MAX, HOLDERS, SLOT_LEN, STAGGER_MAX};
+use crate::limits::{
+    ANSWERS_PER_PLACE_MAX, BATCH_CHUNKS, CHUNK_LOCATIONS, CIRCUIT_DATA_LEN_MAX, HOLDERS, SLOT_LEN, STAGGER_MAX,
+};
 use crate::time::{Duration, Instant, Now};
 use crate::wire::onion::{ExitAnswer, ExitRequest};
 use crate::wire::record::{ChunkName, Expiry, ValueKind};
@@ -113,8 +115,7 @@ impl ChunkPut {
             };
             let location = name(chunk, batch.index).location();
             let question = Question { nonce: batch.nonce, operation: Operation::Store, location };
-            let receipts =
-                receipts.get_or_insert_with(|| Receipts::new(location, (0, chunk.hash), context.members));
+            let receipts = receipts.get_or_insert_with(|| Receipts::new(location, (0, chunk.hash), context.members));
             receipts.add(context.network, &question, &answer.statements, context.members, now.unix);
             if receipts.stored() > 0 {
                 self.attempts.counts.valid += 1;

@@ -178,7 +178,8 @@ impl RecordGet {
 
     /// Ends with the best of what is there.
     fn settle(&mut self, refused: Option<Refused>) {
-        let newest = self.places.iter().filter_map(|place| place.best.as_ref()).max_by_key(|best| (best.seq(), best.digest()));
+        let newest =
+            self.places.iter().filter_map(|place| place.best.as_ref()).max_by_key(|best| (best.seq(), best.digest()));
         let answered = self.places.iter().filter(|place| place.state == State::Answered).count();
         let result = match newest.map(|best| (best.clone(), best.seq())) {
             Some((best, seq)) => {

@@ -202,6 +202,15 @@ pub struct ExitAnswer {
 }
 
 impl ExitAnswer {
+    /// The same with at most so many statements, and no descriptor of a signer who is left out.
+    #[must_use]
+    pub fn with_statements_max(mut self, max: usize) -> Self {
+        self.statements.truncate(max);
+        let is_signer = |one: &SignedDescriptor| self.statements.iter().any(|said| said.signer == one.claim().0);
+        self.descriptors.retain(is_signer);
+        self
+    }
+
     /// Encodes, padded to `len` bytes; `None` when it does not fit.
     #[must_use]
     pub fn encode(&self, len: usize) -> Option<Vec<u8>> {

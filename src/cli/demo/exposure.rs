@@ -52,8 +52,7 @@ impl Exposure {
     pub(super) fn gather(network: &LocalNetwork, clients: &[&Client]) -> Self {
         let link_keys: BTreeMap<DhKey, NodeKey> =
             network.relays.iter().map(|relay| (relay.contact.link_key, relay.key)).collect();
-        let all: Vec<(NodeKey, Vec<Sight>)> =
-            network.relays.iter().map(|relay| (relay.key, relay.sights())).collect();
+        let all: Vec<(NodeKey, Vec<Sight>)> = network.relays.iter().map(|relay| (relay.key, relay.sights())).collect();
         let exits: BTreeSet<(NodeKey, Location)> = all
             .iter()
             .flat_map(|(key, sights)| sights.iter().map(move |sight| (key, sight)))
@@ -83,14 +82,16 @@ impl Exposure {
 
     /// What must hold of them.
     pub(super) fn checks(&self, network: &LocalNetwork) -> Vec<Check> {
-        let bootstraps: BTreeSet<NodeKey> = network.relays.iter().take(network.bootstraps().len()).map(|r| r.key).collect();
+        let bootstraps: BTreeSet<NodeKey> =
+            network.relays.iter().take(network.bootstraps().len()).map(|r| r.key).collect();
         let mut paths = self.clients.iter().flat_map(|client| &client.paths);
         let peers_fit = |did: &Did| did.peers.iter().all(|peer| bootstraps.contains(peer) || did.guards.contains(peer));
         let was_asked = self.relays.iter().any(|saw| saw.asked > 0) && self.relays.iter().any(|saw| saw.exited > 0);
         vec![
             Check {
                 what: "every path had three distinct hops in different /16s",
-                held: paths.all(|path| is_strong(path, network.rule)) && self.clients.iter().all(|c| !c.paths.is_empty()),
+                held: paths.all(|path| is_strong(path, network.rule))
+                    && self.clients.iter().all(|c| !c.paths.is_empty()),
             },
             Check {
                 what: "each client met nobody but bootstraps and its guard, or the guard's confirmed replacement",
@@ -100,10 +101,7 @@ impl Exposure {
                 what: "every find and store reached a storer from an exit",
                 held: !self.asked_by_others && was_asked,
             },
-            Check {
-                what: "no node saw both who asked and what for",
-                held: self.relays.iter().all(|saw| !saw.joined),
-            },
+            Check { what: "no node saw both who asked and what for", held: self.relays.iter().all(|saw| !saw.joined) },
             Check { what: "nothing that a node noted was lost", held: self.complete },
         ]
     }

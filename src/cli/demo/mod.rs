@@ -97,14 +97,20 @@ pub(super) fn run(arguments: DemoArguments) -> anyhow::Result<()> {
     }
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let story = tokio.block_on(play(&arguments, name, content))?;
-    if arguments.json { report::print_json(&story)? } else { report::print(&story) }
+    if arguments.json {
+        report::print_json(&story)?
+    } else {
+        report::print(&story)
+    }
     let failed: Vec<&str> = story.checks.iter().filter(|check| !check.held).map(|check| check.what).collect();
     if failed.is_empty() { Ok(()) } else { Err(anyhow::anyhow!("the run did not hold: {}", failed.join("; "))) }
 }
 
 fn read_file(file: Option<&PathBuf>) -> Result<(FileName, Vec<u8>), Usage> {
     let Some(path) = file else {
-        return FileName::new(TEXT_NAME).map(|name| (name, TEXT.to_vec())).map_err(|why| Usage::Name(TEXT_NAME.into(), why));
+        return FileName::new(TEXT_NAME)
+            .map(|name| (name, TEXT.to_vec()))
+            .map_err(|why| Usage::Name(TEXT_NAME.into(), why));
     };
     let shown = path.display().to_string();
     let is_directory = || std::io::Error::other("is a directory");
@@ -162,7 +168,8 @@ async fn play(arguments: &DemoArguments, name: FileName, content: Vec<u8>) -> an
     let at = clock();
     let link: ContentLink = published.link.to_string().parse()?;
     let bar = progress("getting");
-    let got = getter.get(&link, GetOptions::default(), |step| report::show(&bar, step)).await.context("getting failed")?;
+    let got =
+        getter.get(&link, GetOptions::default(), |step| report::show(&bar, step)).await.context("getting failed")?;
     bar.finish_and_clear();
     let get_time = at.elapsed();
     say(&format!("got {} bytes back ({:.1} s)", got.bytes.len(), get_time.as_secs_f64()));
@@ -196,7 +203,9 @@ async fn start_network(runtime: &Arc<Runtime>, relays: usize, seed: u64) -> anyh
     let options = LocalOptions { network, relays, bootstraps: BOOTSTRAPS, seed, witness: true, tap: None };
     let mut local = LocalNetwork::start(runtime, &options).await.context("no sockets on loopback")?;
     if local.rule == PrefixRule::RelaxedForOneHost {
-        say("this system has only 127.0.0.1: the rule that no two hops share an IPv4 /16 is relaxed (RelaxedForOneHost)");
+        say(
+            "this system has only 127.0.0.1: the rule that no two hops share an IPv4 /16 is relaxed (RelaxedForOneHost)",
+        );
     }
     let ready = tokio::time::timeout(READY_TIMEOUT, local.ready()).await;
     ready.context("the relays did not find each other in time")?;

@@ -63,8 +63,7 @@ impl ClientNode {
 
     fn start_run(&mut self, now: Now, guard: NodeKey, Due { operation, attempt }: Due) {
         let fail = |why| AttemptResult::Failed { exit: None, why };
-        let terms =
-            PathTerms { length: self.config.hops, rule: self.config.rule, ours: &[], avoid: &attempt.avoid };
+        let terms = PathTerms { length: self.config.hops, rule: self.config.rule, ours: &[], avoid: &attempt.avoid };
         let path = match choose(&self.members, &guard, &self.second_hops, &terms, &mut self.rng) {
             Ok(path) => path,
             Err(refused) => return self.deliver(now, operation, attempt.id, fail(Failure::Path(refused))),

@@ -214,8 +214,7 @@ impl Relay {
 
     /// Descriptors of the signers that clients are least likely to know.
     fn newest_signers(&self, statements: &[Statement]) -> Vec<crate::wire::descriptor::SignedDescriptor> {
-        let mut known: Vec<_> =
-            statements.iter().filter_map(|statement| self.members.get(&statement.signer)).collect();
+        let mut known: Vec<_> = statements.iter().filter_map(|statement| self.members.get(&statement.signer)).collect();
         known.sort_by_key(|member| core::cmp::Reverse(member.issued));
         known.into_iter().take(ANSWER_DESCRIPTORS_MAX).map(|member| member.to_signed()).collect()
     }
@@ -229,10 +228,12 @@ impl Relay {
             let next = exit.sent;
             let Some(mut answer) = exit.ready.remove(&next) else { return };
             exit.sent += 1;
-            if shape == Shape::Put {
+            match shape {
                 // A cell holds the receipts of as many holders as there should be.
-                answer.statements.truncate(HOLDERS);
-                answer.value = None;
+                Shape::Put => answer = ExitAnswer { value: None, ..answer }.with_statements_max(HOLDERS),
+                // A chunk that fits its hash needs no witness, and a slot has no room for both.
+                Shape::Fetch if answer.value.is_some() => answer = answer.with_statements_max(0),
+                Shape::Fetch | Shape::Record => (),
             }
             let len = match shape {
                 Shape::Record => ANSWER_LEN,

@@ -85,10 +85,7 @@ impl Relay {
         let Some(from) = self.pulls.under_way.remove(&link_key) else { return };
         let Answer::Members { descriptors, more } = answer else { return };
         let last = descriptors.last().map(|last| last.claim().0);
-        let wanted: Vec<_> = descriptors
-            .into_iter()
-            .filter(|one| self.members.wants(one))
-            .collect();
+        let wanted: Vec<_> = descriptors.into_iter().filter(|one| self.members.wants(one)).collect();
         if !wanted.is_empty() {
             let (network, now) = (self.config.network, now.unix);
             self.work(Pending::Descriptors, Job::CheckDescriptors { network, descriptors: wanted, now });

@@ -112,7 +112,8 @@ impl Relay {
         }
         match &mut circuit.stage {
             Stage::Middle(hop) => {
-                let Some((body, number)) = hop.peel_forward(cell.body()).ok().zip(circuit.outward.map(|end| end.1)) else {
+                let Some((body, number)) = hop.peel_forward(cell.body()).ok().zip(circuit.outward.map(|end| end.1))
+                else {
                     return self.kill_circuit(no);
                 };
                 let mut out = Cell::new(number, Command::Forward);
