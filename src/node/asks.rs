@@ -38,7 +38,7 @@ pub(super) enum Heard {
     /// More cells are to come, or nobody waits for it.
     Nothing,
     /// The whole answer.
-    Answer(AskId, Answer),
+    Answer(AskId, Box<Answer>),
     /// The peer sent something that is no answer.
     Broken(AskId),
 }
@@ -91,7 +91,7 @@ impl Asks {
         };
         self.outgoing.remove(&key);
         self.deadlines.remove(&ask);
-        joined.map_or(Heard::Broken(ask), |answer| Heard::Answer(ask, answer))
+        joined.map_or(Heard::Broken(ask), |answer| Heard::Answer(ask, Box::new(answer)))
     }
 
     /// A cell of a question: `Ok(Some)` once it is whole.

@@ -90,7 +90,7 @@ impl ClientNode {
             Heard::Nothing => (),
             Heard::Answer(ask, answer) => {
                 self.links.close_circuit(link, cell.circuit());
-                self.on_page(now, ask, answer);
+                self.on_page(now, ask, *answer);
             }
             Heard::Broken(ask) => {
                 self.pull_failed(now, ask);

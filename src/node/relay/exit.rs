@@ -186,7 +186,7 @@ impl Relay {
     }
 
     pub(super) fn on_errand_answer(&mut self, now: Now, owner: ErrandAsk, answer: Answer) {
-        self.errand_handle(now, owner.errand, ErrandInput::Answered { from: owner.to, answer });
+        self.errand_handle(now, owner.errand, ErrandInput::Answered { from: owner.to, answer: Box::new(answer) });
     }
 
     pub(super) fn on_errand_failed(&mut self, now: Now, owner: ErrandAsk) {

@@ -44,7 +44,7 @@ impl Relay {
             Heard::Nothing => (),
             Heard::Answer(ask, answer) => {
                 self.links.close_circuit(link, cell.circuit());
-                self.on_answer(now, ask, answer);
+                self.on_answer(now, ask, *answer);
             }
             Heard::Broken(ask) => {
                 self.ask_failed(now, ask);
