@@ -1,5 +1,10 @@
 //! Every kept fuzz input, replayed through its oracle: what a fuzzer once found is found again without one.
-#![expect(clippy::expect_used, clippy::panic, reason = "an oracle's assertions are what it is for")]
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "an oracle's assertions are what it is for"
+)]
 
 #[path = "../fuzz/oracles/cell_decode.rs"]
 mod cell_decode;
@@ -15,7 +20,6 @@ fn replay(target: &str, check: impl Fn(&[u8])) {
     let inputs: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(!inputs.is_empty());
     for input in inputs {
-        println!("{}", input.display());
         check(&std::fs::read(input).unwrap());
     }
 }

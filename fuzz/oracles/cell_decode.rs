@@ -4,7 +4,7 @@ use bauta::limits::CELL_LEN;
 use bauta::wire::cell::{Cell, Command};
 
 /// Checks one input.
-pub fn check(data: &[u8]) {
+pub(crate) fn check(data: &[u8]) {
     // Short inputs are padded, so that the fuzzer spends its time on headers.
     let mut bytes = [0; CELL_LEN];
     bytes.iter_mut().zip(data).for_each(|(to, from)| *to = *from);

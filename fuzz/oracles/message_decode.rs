@@ -11,7 +11,7 @@ use bauta::wire::onion::{ExitAnswer, ExitRequest};
 use bauta::wire::record::ValueKind;
 
 /// Checks one input.
-pub fn check(data: &[u8]) {
+pub(crate) fn check(data: &[u8]) {
     let Some((kind, data)) = data.split_first() else { return };
     match kind % 7 {
         0 => {

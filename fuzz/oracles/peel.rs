@@ -49,7 +49,7 @@ fn world() -> &'static World {
 }
 
 /// Checks one input.
-pub fn check(data: &[u8]) {
+pub(crate) fn check(data: &[u8]) {
     let world = world();
     let mut rng = ChaCha20Rng::seed_from_u64(2);
     // Two bytes of position, then what is written there: mutations of a real packet, or a packet of the fuzzer's own.
