@@ -141,6 +141,11 @@ impl<T> Attempts<T> {
         true
     }
 
+    /// What a circuit under way is for.
+    pub(super) fn what(&self, id: u32) -> Option<&T> {
+        self.open.get(&id)
+    }
+
     /// Takes a circuit's end: what it was for. `None` when nobody waits for it.
     pub(super) fn end(&mut self, id: u32, result: &AttemptResult) -> Option<T> {
         let what = self.open.remove(&id)?;

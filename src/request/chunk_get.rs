@@ -46,6 +46,9 @@ impl ChunkGet {
     }
 
     pub(super) fn handle(&mut self, now: Now, input: RequestInput, context: &mut Context<'_>) {
+        if matches!(input, RequestInput::Building { .. }) {
+            return;
+        }
         if let RequestInput::Attempted { id, result } = input {
             let Some(asked) = self.attempts.end(id, &result) else { return };
             if let Some(refused) = Attempts::<()>::hopeless(&result) {

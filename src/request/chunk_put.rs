@@ -38,7 +38,7 @@ pub(super) struct Batch {
 pub struct ChunkPut {
     chunks: Vec<SealedChunk>,
     expiry: Expiry,
-    /// By location, then by chunk; made with the first answer.
+    /// By location, then by chunk; made with the first circuit, before any answer adds to the members.
     receipts: Vec<Vec<Option<Receipts>>>,
     answers: [usize; CHUNK_LOCATIONS],
     pub(super) attempts: Attempts<Batch>,
@@ -84,6 +84,9 @@ impl ChunkPut {
     }
 
     pub(super) fn handle(&mut self, now: Now, input: RequestInput, context: &mut Context<'_>) {
+        if let RequestInput::Building { id } = input {
+            return self.on_building(id, context);
+        }
         if let RequestInput::Attempted { id, result } = input {
             let Some(batch) = self.attempts.end(id, &result) else { return };
             if let Some(refused) = Attempts::<()>::hopeless(&result) {
@@ -102,6 +105,14 @@ impl ChunkPut {
         }
     }
 
+    fn on_building(&mut self, id: u32, context: &Context<'_>) {
+        let Some(index) = self.attempts.what(id).map(|batch| batch.index) else { return };
+        for (chunk, receipts) in self.chunks.iter().zip(self.receipts.get_mut(index).into_iter().flatten()) {
+            let location = name(chunk, index).location();
+            receipts.get_or_insert_with(|| Receipts::new(location, (0, chunk.hash), context.members));
+        }
+    }
+
     fn on_answer(&mut self, batch: &Batch, bytes: &[u8], now: Now, context: &mut Context<'_>) {
         if let Some(answers) = self.answers.get_mut(batch.index) {
             *answers += 1;
@@ -115,7 +126,7 @@ impl ChunkPut {
             };
             let location = name(chunk, batch.index).location();
             let question = Question { nonce: batch.nonce.of_slot(slot), operation: Operation::Store, location };
-            let receipts = receipts.get_or_insert_with(|| Receipts::new(location, (0, chunk.hash), context.members));
+            let Some(receipts) = receipts else { continue };
             receipts.add(context.network, &question, &answer.statements, context.members, now.unix);
             if receipts.stored() > 0 {
                 self.attempts.counts.valid += 1;

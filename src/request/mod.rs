@@ -34,6 +34,12 @@ pub struct Context<'a> {
 pub enum RequestInput {
     /// A deadline may have passed.
     Timeout,
+    /// A circuit it asked for is being built. What is known of the membership now is what its answer is judged by: nobody whom
+    /// the answer itself introduces is in it.
+    Building {
+        /// Which.
+        id: u32,
+    },
     /// A circuit it asked for came to its end.
     Attempted {
         /// Which.

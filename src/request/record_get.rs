@@ -37,7 +37,7 @@ impl Consistency {
 /// One location's state.
 struct Place {
     location: Location,
-    /// Made with the first answer: the members are known by then.
+    /// Made with the first circuit: the members are known by then, and no answer has added to them.
     tally: Option<Tally>,
     attested: bool,
     asked: bool,
@@ -107,6 +107,9 @@ impl RecordGet {
     }
 
     pub(super) fn handle(&mut self, now: Now, input: RequestInput, context: &mut Context<'_>) {
+        if let RequestInput::Building { id } = input {
+            return self.on_building(id, context);
+        }
         if let RequestInput::Attempted { id, result } = input {
             let Some((at, nonce)) = self.attempts.end(id, &result) else { return };
             if let Some(refused) = Attempts::<()>::hopeless(&result)
@@ -123,6 +126,12 @@ impl RecordGet {
             }
         }
         self.advance(now, context);
+    }
+
+    fn on_building(&mut self, id: u32, context: &Context<'_>) {
+        let Some(place) = self.attempts.what(id).and_then(|(at, _)| self.places.get_mut(*at)) else { return };
+        let location = place.location;
+        place.tally.get_or_insert_with(|| Tally::new(location, context.members));
     }
 
     /// With every exit used once and no other left, exits may be used again; the path is as long as before.
@@ -142,8 +151,7 @@ impl RecordGet {
         };
         place.answers += 1;
         let question = Question { nonce, operation: Operation::Find, location: place.location };
-        let location = place.location;
-        let tally = place.tally.get_or_insert_with(|| Tally::new(location, context.members));
+        let Some(tally) = &mut place.tally else { return };
         tally.add(context.network, &question, &answer.statements, context.members, now);
         match answer.value.map(|value| check(context, place.location, &value, now)) {
             None => self.attempts.counts.empty += 1,

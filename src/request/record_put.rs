@@ -15,7 +15,7 @@ struct Place {
     location: Location,
     record: RecordBytes,
     seq: u64,
-    /// Made with the first answer: the members are known by then.
+    /// Made with the first circuit: the members are known by then, and no answer has added to them.
     receipts: Option<Receipts>,
     answers: usize,
 }
@@ -56,6 +56,9 @@ impl RecordPut {
     }
 
     pub(super) fn handle(&mut self, now: Now, input: RequestInput, context: &mut Context<'_>) {
+        if let RequestInput::Building { id } = input {
+            return self.on_building(id, context);
+        }
         if let RequestInput::Attempted { id, result } = input {
             let Some((at, nonce)) = self.attempts.end(id, &result) else { return };
             if let Some(refused) = Attempts::<()>::hopeless(&result) {
@@ -76,6 +79,12 @@ impl RecordPut {
         }
     }
 
+    fn on_building(&mut self, id: u32, context: &Context<'_>) {
+        let Some(place) = self.attempts.what(id).and_then(|(at, _)| self.places.get_mut(*at)) else { return };
+        let (location, claim) = (place.location, (place.seq, place.record.digest()));
+        place.receipts.get_or_insert_with(|| Receipts::new(location, claim, context.members));
+    }
+
     fn on_answer(&mut self, at: usize, nonce: Nonce, bytes: &[u8], now: Now, context: &mut Context<'_>) {
         let Some(place) = self.places.get_mut(at) else { return };
         let Ok(answer) = ExitAnswer::decode(bytes, ValueKind::Signed) else {
@@ -84,8 +93,7 @@ impl RecordPut {
         };
         place.answers += 1;
         let question = Question { nonce, operation: Operation::Store, location: place.location };
-        let (location, claim) = (place.location, (place.seq, place.record.digest()));
-        let receipts = place.receipts.get_or_insert_with(|| Receipts::new(location, claim, context.members));
+        let Some(receipts) = &mut place.receipts else { return };
         let before = receipts.stored();
         receipts.add(context.network, &question, &answer.statements, context.members, now.unix);
         if receipts.stored() > before {

@@ -89,6 +89,7 @@ impl ClientNode {
         let hops: Vec<Contact> = path.hops().iter().map(Contact::from).collect();
         self.effects.event(ClientEvent::Path { id: operation, hops });
         self.effects.send(link, Cell::build(number, built.suite, built.hint, built.body));
+        self.operation_handle(now, operation, RequestInput::Building { id: attempt.id });
         let run = Run::new(operation, attempt, &path, built.building, now.instant + CIRCUIT_ANSWER_TIMEOUT);
         self.runs.insert((link, number), run);
     }
