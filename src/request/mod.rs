@@ -6,6 +6,8 @@ mod chunk_get;
 mod chunk_put;
 mod record_get;
 mod record_put;
+#[cfg(test)]
+mod tests;
 
 pub use attempts::{Attempt, AttemptResult, Counts, Failure};
 pub use chunk_get::ChunkGet;
