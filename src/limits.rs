@@ -132,6 +132,12 @@ pub const MESSAGE_LEN_MAX: usize = MESSAGE_CELLS_MAX * BODY_LEN - 4;
 pub const ASKS_PER_LINK_MAX: usize = 1_024;
 /// A question between relays is answered within this time or counts as failed.
 pub const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Bytes of questions that have not come whole, all links of a node together.
+pub const PARTIAL_ASKS_BYTES_MAX: usize = 32 << 20;
+/// A question whose cells stop coming is dropped, and its link with it, after this time.
+pub const PARTIAL_ASK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Links that a node remembers as not to be dialled for a moment.
+pub const DIAL_BACKOFFS_MAX: usize = 4_096;
 /// Descriptors in one page of a membership answer.
 pub const MEMBERS_PAGE_MAX: usize = 256;
 
@@ -279,6 +285,8 @@ pub const RETRY_DELAY_MAX: Duration = Duration::from_millis(200);
 pub const CIRCUIT_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// One batch of a transfer ends within this time.
 pub const TRANSFER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Locators whose newest sequence number a client remembers, for as long as it runs.
+pub const SEEN_SEQS_MAX: usize = 4_096;
 /// Paths and sights that a client remembers for whoever asks.
 pub const PATHS_REMEMBERED_MAX: usize = 65_536;
 /// Operations of one client at once.

@@ -178,8 +178,8 @@ impl<T> Attempts<T> {
         !self.used_exits.is_empty()
     }
 
-    pub(super) fn is_open(&self, mut fits: impl FnMut(&T) -> bool) -> bool {
-        self.open.values().any(|what| fits(what))
+    pub(super) fn is_open(&self, fits: impl FnMut(&T) -> bool) -> bool {
+        self.open.values().any(fits)
     }
 
     pub(super) fn none_open(&self) -> bool {

@@ -106,7 +106,7 @@ impl ChunkPut {
         if let Some(answers) = self.answers.get_mut(batch.index) {
             *answers += 1;
         }
-        for (cell, at) in bytes.chunks(CIRCUIT_DATA_LEN_MAX).zip(&batch.chunks) {
+        for (slot, (cell, at)) in bytes.chunks(CIRCUIT_DATA_LEN_MAX).zip(&batch.chunks).enumerate() {
             let receipts = self.receipts.get_mut(batch.index).and_then(|all| all.get_mut(*at));
             let (Some(receipts), Some(chunk)) = (receipts, self.chunks.get(*at)) else { continue };
             let Ok(answer) = ExitAnswer::decode(cell, ValueKind::Hashed) else {
@@ -114,7 +114,7 @@ impl ChunkPut {
                 continue;
             };
             let location = name(chunk, batch.index).location();
-            let question = Question { nonce: batch.nonce, operation: Operation::Store, location };
+            let question = Question { nonce: batch.nonce.of_slot(slot), operation: Operation::Store, location };
             let receipts = receipts.get_or_insert_with(|| Receipts::new(location, (0, chunk.hash), context.members));
             receipts.add(context.network, &question, &answer.statements, context.members, now.unix);
             if receipts.stored() > 0 {

@@ -109,10 +109,10 @@ impl RecordGet {
     pub(super) fn handle(&mut self, now: Now, input: RequestInput, context: &mut Context<'_>) {
         if let RequestInput::Attempted { id, result } = input {
             let Some((at, nonce)) = self.attempts.end(id, &result) else { return };
-            if let Some(refused) = Attempts::<()>::hopeless(&result) {
-                if !self.recover_from(refused) {
-                    return self.settle(Some(refused));
-                }
+            if let Some(refused) = Attempts::<()>::hopeless(&result)
+                && !self.recover_from(refused)
+            {
+                return self.settle(Some(refused));
             }
             if let AttemptResult::Answered { bytes, .. } = result {
                 self.on_answer(at, nonce, &bytes, now.unix, context);

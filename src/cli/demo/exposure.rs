@@ -36,6 +36,7 @@ pub(super) struct Saw {
 pub(super) struct Did {
     pub(super) paths: Vec<Vec<Contact>>,
     pub(super) peers: BTreeSet<NodeKey>,
+    /// Guards that were in use, and those before them in the sample: a guard is dialled only when all before it failed.
     pub(super) guards: Vec<NodeKey>,
 }
 
@@ -132,11 +133,10 @@ impl Did {
             Sight::Link { relay, .. } => *relay,
             _ => None,
         };
-        Self {
-            paths: client.paths(),
-            peers: client.sights().iter().filter_map(peer).collect(),
-            guards: client.guards_used(),
-        }
+        let (sample, mut guards) = (client.guard_sample(), client.guards_used());
+        let last_used = sample.iter().rposition(|key| guards.contains(key));
+        guards.extend(sample.iter().take(last_used.unwrap_or(0)));
+        Self { paths: client.paths(), peers: client.sights().iter().filter_map(peer).collect(), guards }
     }
 }
 

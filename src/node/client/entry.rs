@@ -68,8 +68,10 @@ impl ClientNode {
         match self.links.reach(now.instant, from.link_key, from.address) {
             (Reach::Up(link), _) => self.start_ask(now, link, ask, &question.encode()),
             (Reach::Dialling(link), dial) => {
-                self.asks.wait(now.instant, link, ask, &question);
                 dial.into_iter().for_each(|dial| self.effects.io(dial));
+                if !self.asks.wait(now.instant, link, ask, &question) {
+                    self.pull_failed(now, ask);
+                }
             }
             (Reach::Refused, _) => self.pull_failed(now, ask),
         }
@@ -90,7 +92,7 @@ impl ClientNode {
             Heard::Nothing => (),
             Heard::Answer(ask, answer) => {
                 self.links.close_circuit(link, cell.circuit());
-                self.on_page(now, ask, answer);
+                self.on_page(now, ask, *answer);
             }
             Heard::Broken(ask) => {
                 self.pull_failed(now, ask);

@@ -3,9 +3,9 @@
 use super::{ClientEvent, ClientNode, Pending};
 use crate::crypto::Forged;
 use crate::crypto::keys::NodeKey;
-use crate::limits::CIRCUIT_ANSWER_TIMEOUT;
+use crate::limits::{CIRCUIT_ANSWER_TIMEOUT, RETRY_DELAY_MAX};
 use crate::link::flow::{Receiving, Sending};
-use crate::membership::path::{Path, PathTerms, choose};
+use crate::membership::path::{Path, PathRefused, PathTerms, choose};
 use crate::node::io::LinkId;
 use crate::node::work::Job;
 use crate::onion::{Building, Circuit, build};
@@ -63,9 +63,18 @@ impl ClientNode {
 
     fn start_run(&mut self, now: Now, guard: NodeKey, Due { operation, attempt }: Due) {
         let fail = |why| AttemptResult::Failed { exit: None, why };
-        let terms = PathTerms { length: self.config.hops, rule: self.config.rule, ours: &[], avoid: &attempt.avoid };
+        // No exit sees two locations of one operation: it could join them.
+        let at_work: Vec<NodeKey> =
+            self.runs.values().filter(|run| run.operation == operation).map(|run| run.exit).collect();
+        let avoid = [&attempt.avoid[..], &at_work].concat();
+        let terms = PathTerms { length: self.config.hops, rule: self.config.rule, ours: &[], avoid: &avoid };
         let path = match choose(&self.members, &guard, &self.second_hops, &terms, &mut self.rng) {
             Ok(path) => path,
+            Err(PathRefused::ExitsUsedUp) if !at_work.is_empty() => {
+                // In a small network an exit is free again once its circuit has ended.
+                let attempt = Attempt { at: now.instant + RETRY_DELAY_MAX, ..attempt };
+                return self.due.push(Due { operation, attempt });
+            }
             Err(refused) => return self.deliver(now, operation, attempt.id, fail(Failure::Path(refused))),
         };
         let link = self.members.get(&guard).and_then(|guard| self.links.link_to(&guard.link_key));

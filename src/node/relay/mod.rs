@@ -304,8 +304,10 @@ impl Relay {
         match self.links.reach(now.instant, to.link_key, to.address) {
             (Reach::Up(link), _) => self.start_ask(now, link, ask, &question.encode()),
             (Reach::Dialling(link), dial) => {
-                self.asks.wait(now.instant, link, ask, &question);
                 dial.into_iter().for_each(|dial| self.effects.io(dial));
+                if !self.asks.wait(now.instant, link, ask, &question) {
+                    self.ask_failed(now, ask);
+                }
             }
             (Reach::Refused, _) => self.ask_failed(now, ask),
         }
@@ -337,6 +339,9 @@ impl Relay {
     }
 
     fn sweep(&mut self, now: Now) {
+        for link in self.asks.unfinished(now.instant) {
+            self.close_link(now, link);
+        }
         for no in self.circuits.stale(now.instant) {
             self.kill_circuit(no);
         }

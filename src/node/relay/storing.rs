@@ -32,7 +32,8 @@ impl Relay {
         if is_new && !self.links.accept_circuit(now.instant, link, circuit, max) {
             return self.close_link(now, link);
         }
-        match self.asks.on_ask(link, cell, is_new) {
+        let from_client = self.links.peer(link).is_none_or(|peer| peer.descriptor.is_none());
+        match self.asks.on_ask(now.instant, link, cell, from_client) {
             Ok(None) => (),
             Ok(Some(ask)) => self.on_ask(now, Asker::Remote(link, circuit), ask),
             Err(()) => self.close_link(now, link),
@@ -44,7 +45,7 @@ impl Relay {
             Heard::Nothing => (),
             Heard::Answer(ask, answer) => {
                 self.links.close_circuit(link, cell.circuit());
-                self.on_answer(now, ask, answer);
+                self.on_answer(now, ask, *answer);
             }
             Heard::Broken(ask) => {
                 self.ask_failed(now, ask);
