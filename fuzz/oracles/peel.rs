@@ -7,7 +7,7 @@ use bauta::crypto::keys::{DhSecret, IdentitySecret};
 use bauta::crypto::puzzle::Solution;
 use bauta::limits::BODY_LEN;
 use bauta::onion::{OnionKeys, OnionSecrets, Role, build, peel};
-use bauta::time::UnixTime;
+use bauta::time::{Instant, Now, UnixTime};
 use bauta::wire::address::Address;
 use bauta::wire::descriptor::Descriptor;
 use bauta::wire::network::{Network, SUITE};
@@ -27,7 +27,7 @@ fn world() -> &'static World {
         let mut rng = ChaCha20Rng::seed_from_u64(1);
         let network = Network::named("fuzz", 0);
         let identity = IdentitySecret::generate(&mut rng);
-        let keys = OnionKeys::new(network, identity.public(), NOW, &mut rng);
+        let keys = OnionKeys::new(network, identity.public(), Now { instant: Instant::ZERO, unix: NOW }, &mut rng);
         let (onion_key, onion_epoch) = keys.public();
         let descriptor = Descriptor {
             key: identity.public(),

@@ -187,6 +187,7 @@ fn start_relay(
         address: contact.address,
         family: [0; 8],
         bootstraps: bootstraps.to_vec(),
+        issued_before: 0,
         rule,
         witness: options.witness,
     };

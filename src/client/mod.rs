@@ -250,7 +250,7 @@ impl Client {
         lock(&self.inner.shared.sample).clone()
     }
 
-    /// Every path that was built, in order, the last 65,536 of them.
+    /// Every path that was built, in order, the first [`crate::limits::PATHS_REMEMBERED_MAX`] of them.
     #[must_use]
     pub fn paths(&self) -> Vec<Vec<Contact>> {
         lock(&self.inner.shared.paths).clone()
@@ -274,7 +274,7 @@ impl Client {
     pub async fn get_record(&self, locator: &Locator, options: GetOptions) -> Result<Found, ClientError> {
         let GetOptions { consistency, seq_min, timeout } = options;
         let seq_min = seq_min.max(self.seen(locator));
-        let operation = Operation::RecordGet { locations: locator.locations(), consistency, seq_min };
+        let operation = Operation::RecordGet { places: locator.places(), consistency, seq_min };
         let (success, counts) = self.run(operation, timeout.unwrap_or(self.inner.timeout)).await?;
         match success {
             Success::Record { record, seq, attested } => {
@@ -304,11 +304,13 @@ impl Client {
         let (seq, records) = {
             let mut rng = lock(&self.inner.rng);
             let step = u64::from(u16::from_be_bytes(crate::crypto::random_bytes(&mut *rng))) + 1;
-            let seq = options.previous.unwrap_or(0).saturating_add(step);
+            // A first number is random, so that none says how often its value has changed.
+            let first = u64::from(u32::from_be_bytes(crate::crypto::random_bytes(&mut *rng))) << 8;
+            let seq = options.previous.unwrap_or(first).saturating_add(step);
             let network = self.inner.network;
             let mut seal = |index| locator.seal(&network, author, index, (seq, expiry), payload, &mut *rng);
             let records = INDICES.into_iter().map(&mut seal).collect::<Result<Vec<_>, _>>()?;
-            (seq, locator.locations().into_iter().zip(records).collect())
+            (seq, locator.places().into_iter().zip(records).collect())
         };
         let operation = Operation::RecordPut { records, expected: Some(options.previous.unwrap_or(0)) };
         match self.run(operation, options.timeout.unwrap_or(self.inner.timeout)).await? {

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use super::io::LinkId;
 use crate::keyspace::Id;
-use crate::limits::{ASK_TIMEOUT, ASKS_PER_LINK_MAX, BODY_LEN, PARTIAL_ASK_TIMEOUT, PARTIAL_ASKS_BYTES_MAX};
+use crate::limits::{
+    ASK_TIMEOUT, ASKS_PER_LINK_MAX, BODY_LEN, PARTIAL_ASK_TIMEOUT, PARTIAL_ASKS_BYTES_MAX,
+    PARTIAL_ASKS_PER_LINK_BYTES_MAX,
+};
 use crate::time::Instant;
 use crate::wire::cell::{Cell, CircuitId, Command};
 use crate::wire::message::{Answer, Ask, Assembler, cells_of};
@@ -38,6 +41,7 @@ pub(super) struct Asks {
     outgoing: BTreeMap<(LinkId, CircuitId), Outgoing>,
     incoming: BTreeMap<(LinkId, CircuitId), Incoming>,
     incoming_cells: usize,
+    incoming_by_link: BTreeMap<LinkId, usize>,
     deadlines: BTreeMap<AskId, Instant>,
 }
 
@@ -110,35 +114,49 @@ impl Asks {
     /// A cell of a question: `Ok(Some)` once it is whole. A client's questions are one cell long.
     ///
     /// # Errors
-    /// The peer broke the protocol, or has too much open.
+    /// The link that must go: its peer broke the protocol, or holds most of what may not grow further.
     pub(super) fn on_ask(
         &mut self,
         now: Instant,
         link: LinkId,
         cell: &Cell,
         from_client: bool,
-    ) -> Result<Option<Ask>, ()> {
+    ) -> Result<Option<Ask>, LinkId> {
         let key = (link, cell.circuit());
         let mut incoming = match self.take_incoming(&key) {
             Some(incoming) => incoming,
-            None if self.open_on(link) >= ASKS_PER_LINK_MAX => return Err(()),
+            None if self.open_on(link) >= ASKS_PER_LINK_MAX => return Err(link),
             None => Incoming { assembler: Assembler::default(), cells: 0, deadline: now + PARTIAL_ASK_TIMEOUT },
         };
-        match incoming.assembler.push(cell.body()).map_err(|_| ())? {
-            Some(message) => Ask::decode(&message).map(Some).map_err(|_| ()),
-            None if from_client || (self.incoming_cells + 1) * BODY_LEN > PARTIAL_ASKS_BYTES_MAX => Err(()),
-            None => {
-                incoming.cells += 1;
-                self.incoming_cells += incoming.cells;
-                self.incoming.insert(key, incoming);
-                Ok(None)
-            }
+        if let Some(message) = incoming.assembler.push(cell.body()).map_err(|_| link)? {
+            return Ask::decode(&message).map(Some).map_err(|_| link);
         }
+        incoming.cells += 1;
+        let share = self.incoming_by_link.entry(link).or_default();
+        *share += incoming.cells;
+        self.incoming_cells += incoming.cells;
+        let is_over = from_client || *share * BODY_LEN > PARTIAL_ASKS_PER_LINK_BYTES_MAX;
+        self.incoming.insert(key, incoming);
+        if is_over {
+            return Err(link);
+        }
+        if self.incoming_cells * BODY_LEN > PARTIAL_ASKS_BYTES_MAX {
+            // Not the one that happens to come last: the one that holds most.
+            let most = self.incoming_by_link.iter().max_by_key(|(_, cells)| **cells);
+            return Err(most.map_or(link, |(link, _)| *link));
+        }
+        Ok(None)
     }
 
     fn take_incoming(&mut self, key: &(LinkId, CircuitId)) -> Option<Incoming> {
         let incoming = self.incoming.remove(key)?;
         self.incoming_cells -= incoming.cells;
+        if let Some(share) = self.incoming_by_link.get_mut(&key.0) {
+            *share -= incoming.cells;
+            if *share == 0 {
+                self.incoming_by_link.remove(&key.0);
+            }
+        }
         Some(incoming)
     }
 
@@ -243,26 +261,49 @@ mod tests {
     }
 
     #[test]
-    fn a_client_has_one_cell_for_a_question_and_a_relay_a_share_of_memory() {
-        let mut asks = Asks::default();
-        assert!(asks.on_ask(Instant::ZERO, LINK, &beginning(1), true).is_err());
-        let cap = PARTIAL_ASKS_BYTES_MAX / BODY_LEN;
-        let (first, mut taken) = (beginning(1), 0);
-        'links: for link in 1.. {
-            for circuit in 1..=u32::try_from(ASKS_PER_LINK_MAX).unwrap() {
-                let cell = first.clone().on_circuit(CircuitId(circuit));
+    fn a_client_has_one_cell_for_a_question() {
+        assert_eq!(Asks::default().on_ask(Instant::ZERO, LINK, &beginning(1), true), Err(LINK));
+    }
+
+    /// Beginnings of questions on one link until it must go; how many cells were taken, and which link it was.
+    fn fill(asks: &mut Asks, link: u64, first: &[Cell], cells_max: usize) -> (usize, Option<LinkId>) {
+        let mut taken = 0;
+        for circuit in 1.. {
+            for cell in first {
+                if taken == cells_max {
+                    return (taken, None);
+                }
+                let cell = cell.clone().on_circuit(CircuitId(circuit));
                 match asks.on_ask(Instant::ZERO, LinkId(link), &cell, false) {
-                    Ok(None) => taken += 1,
-                    _ => break 'links,
+                    Ok(_) => taken += 1,
+                    Err(guilty) => return (taken, Some(guilty)),
                 }
             }
-            assert!(asks.on_ask(Instant::ZERO, LinkId(link), &beginning(u32::MAX), false).is_err());
         }
-        assert_eq!(taken, cap);
-        for link in 1..=u64::try_from(cap / ASKS_PER_LINK_MAX + 1).unwrap() {
-            asks.on_down(LinkId(link));
-        }
+        unreachable!("the share of a link ends")
+    }
+
+    #[test]
+    fn what_has_not_come_whole_is_capped_per_link_and_in_all_and_the_link_that_holds_most_must_go() {
+        let all = cells_of(CircuitId(1), Command::Ask, &vec![0; MESSAGE_LEN_MAX]).unwrap();
+        let first = &all[..all.len() - 1];
+        let (per_link, in_all) = (PARTIAL_ASKS_PER_LINK_BYTES_MAX / BODY_LEN, PARTIAL_ASKS_BYTES_MAX / BODY_LEN);
+        let mut asks = Asks::default();
+        assert_eq!(fill(&mut asks, 1, first, usize::MAX), (per_link, Some(LinkId(1))));
+        asks.on_down(LinkId(1));
         assert_eq!(asks.incoming_cells, 0);
+        assert!(asks.incoming_by_link.is_empty());
+        let mut held = 0;
+        for link in 2..100 {
+            // The first of them holds a little more than the others.
+            let (taken, guilty) = fill(&mut asks, link, first, per_link - usize::from(link > 2));
+            held += taken;
+            if let Some(guilty) = guilty {
+                assert_eq!((guilty, held), (LinkId(2), in_all));
+                return;
+            }
+        }
+        unreachable!("the cap in all was not reached");
     }
 
     #[test]

@@ -6,7 +6,8 @@ use super::io::{DownReason, LinkId, Output, Peer};
 use crate::crypto::CryptoRng;
 use crate::crypto::keys::DhKey;
 use crate::limits::{
-    BUILDS_PER_LINK_BURST, BUILDS_PER_LINK_PER_S, DIAL_BACKOFF, DIAL_BACKOFFS_MAX, LINK_AGE_MAX, LINK_IDLE_MAX,
+    BUILDS_PER_CLIENT_LINK_PER_S, BUILDS_PER_LINK_BURST, BUILDS_PER_LINK_PER_S, DIAL_BACKOFF, DIAL_BACKOFFS_MAX,
+    LINK_AGE_MAX, LINK_IDLE_MAX,
 };
 use crate::time::Instant;
 use crate::wire::address::Address;
@@ -40,9 +41,10 @@ struct Link {
 pub(super) struct Links {
     up: BTreeMap<LinkId, Link>,
     by_key: BTreeMap<DhKey, LinkId>,
-    dialling: BTreeMap<DhKey, LinkId>,
-    dialled: BTreeMap<LinkId, DhKey>,
-    backoff: BTreeMap<DhKey, Instant>,
+    /// By key and address: a wrong address said of somebody must not keep us from the right one.
+    dialling: BTreeMap<(DhKey, Address), LinkId>,
+    dialled: BTreeMap<LinkId, (DhKey, Address)>,
+    backoff: BTreeMap<(DhKey, Address), Instant>,
     pinned: BTreeSet<DhKey>,
     next: u64,
 }
@@ -56,16 +58,16 @@ impl Links {
                 return (Reach::Up(*link), None);
             }
         }
-        if let Some(link) = self.dialling.get(&link_key) {
+        if let Some(link) = self.dialling.get(&(link_key, address)) {
             return (Reach::Dialling(*link), None);
         }
-        if self.backoff.get(&link_key).is_some_and(|until| now < *until) {
+        if self.backoff.get(&(link_key, address)).is_some_and(|until| now < *until) {
             return (Reach::Refused, None);
         }
         self.next += 1;
         let link = LinkId(self.next << 1);
-        self.dialling.insert(link_key, link);
-        self.dialled.insert(link, link_key);
+        self.dialling.insert((link_key, address), link);
+        self.dialled.insert(link, (link_key, address));
         (Reach::Dialling(link), Some(Output::Dial { link, address, link_key }))
     }
 
@@ -105,7 +107,7 @@ impl Links {
 
     /// The key that an attempt under way is for.
     pub(super) fn dialled_key(&self, link: LinkId) -> Option<DhKey> {
-        self.dialled.get(&link).copied()
+        self.dialled.get(&link).map(|(key, _)| *key)
     }
 
     pub(super) fn peer(&self, link: LinkId) -> Option<&Peer> {
@@ -148,7 +150,8 @@ impl Links {
     /// Takes one build packet from the link's bucket.
     pub(super) fn take_build(&mut self, now: Instant, link: LinkId) -> bool {
         let Some(up) = self.up.get_mut(&link) else { return false };
-        let gained = up.builds_at.until(now).as_secs_f64() * f64::from(BUILDS_PER_LINK_PER_S);
+        let rate = if up.peer.descriptor.is_some() { BUILDS_PER_LINK_PER_S } else { BUILDS_PER_CLIENT_LINK_PER_S };
+        let gained = up.builds_at.until(now).as_secs_f64() * f64::from(rate);
         up.builds = (up.builds + gained).min(f64::from(BUILDS_PER_LINK_BURST));
         up.builds_at = now;
         let enough = up.builds >= 1.0;

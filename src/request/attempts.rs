@@ -179,6 +179,10 @@ impl<T> Attempts<T> {
         self.used_exits.clear();
     }
 
+    pub(super) fn used_exits(&self) -> &[NodeKey] {
+        &self.used_exits
+    }
+
     pub(super) fn has_used_exits(&self) -> bool {
         !self.used_exits.is_empty()
     }

@@ -4,9 +4,8 @@ use super::attempts::{AttemptResult, Attempts, retry_delay};
 use super::{Context, Refused, RequestInput, Success};
 use crate::crypto::random_bytes;
 use crate::dht::evidence::Tally;
-use crate::keyspace::Location;
 use crate::limits::{ANSWERS_PER_PLACE_MAX, LOCATIONS, STAGGER_MAX};
-use crate::record::VerifiedValue;
+use crate::record::{Place, VerifiedValue};
 use crate::time::{Duration, Instant, Now, UnixTime};
 use crate::wire::onion::{ExitAnswer, ExitRequest};
 use crate::wire::record::{RecordBytes, Value, ValueKind};
@@ -35,14 +34,15 @@ impl Consistency {
 }
 
 /// One location's state.
-struct Place {
-    location: Location,
+struct Search {
+    place: Place,
     /// Made with the first circuit: the members are known by then, and no answer has added to them.
     tally: Option<Tally>,
     attested: bool,
     asked: bool,
     answers: usize,
-    best: Option<VerifiedValue>,
+    /// With its author's sequence number.
+    best: Option<(VerifiedValue, u64)>,
     state: State,
 }
 
@@ -56,24 +56,26 @@ enum State {
 
 /// The machine.
 pub struct RecordGet {
-    places: Vec<Place>,
+    places: Vec<Search>,
     needed: usize,
     seq_min: u64,
+    /// The newest value that was older than that.
+    older: Option<u64>,
     pub(super) attempts: Attempts<(usize, Nonce)>,
 }
 
 impl RecordGet {
     /// Starts at once. A value with a sequence number below `seq_min` (what this client has seen before) is not taken.
     pub fn new(
-        locations: [Location; LOCATIONS],
+        places: [Place; LOCATIONS],
         consistency: Consistency,
         seq_min: u64,
         now: Instant,
         timeout: Duration,
         context: &mut Context<'_>,
     ) -> Self {
-        let place = |location| Place {
-            location,
+        let search = |place| Search {
+            place,
             tally: None,
             attested: false,
             asked: false,
@@ -82,9 +84,10 @@ impl RecordGet {
             state: State::Open,
         };
         let mut request = Self {
-            places: locations.into_iter().map(place).collect(),
+            places: places.into_iter().map(search).collect(),
             needed: consistency.needed(),
             seq_min,
+            older: None,
             attempts: Attempts::new(now + timeout),
         };
         let first = usize::from(random_bytes::<1>(context.rng)[0]) % LOCATIONS;
@@ -95,14 +98,14 @@ impl RecordGet {
     }
 
     fn ask(&mut self, at: usize, now: Instant, delay: Duration, context: &mut Context<'_>) {
-        let Some(place) = self.places.get_mut(at) else { return };
+        let Some(search) = self.places.get_mut(at) else { return };
         let nonce = Nonce(random_bytes(context.rng));
-        let request = ExitRequest::Find { location: place.location, nonce };
-        place.asked = true;
-        if place.answers >= ANSWERS_PER_PLACE_MAX
+        let request = ExitRequest::Find { location: search.place.location, nonce };
+        search.asked = true;
+        if search.answers >= ANSWERS_PER_PLACE_MAX
             || !self.attempts.start((at, nonce), (request, Vec::new(), 1), now, delay, context.rng)
         {
-            place.state = State::GaveUp;
+            search.state = State::GaveUp;
         }
     }
 
@@ -120,7 +123,7 @@ impl RecordGet {
             if let AttemptResult::Answered { bytes, .. } = result {
                 self.on_answer(at, nonce, &bytes, now.unix, context);
             }
-            let still_open = self.places.get(at).is_some_and(|place| place.state == State::Open);
+            let still_open = self.places.get(at).is_some_and(|search| search.state == State::Open);
             if still_open {
                 self.ask(at, now.instant, retry_delay(), context);
             }
@@ -129,9 +132,9 @@ impl RecordGet {
     }
 
     fn on_building(&mut self, id: u32, context: &Context<'_>) {
-        let Some(place) = self.attempts.what(id).and_then(|(at, _)| self.places.get_mut(*at)) else { return };
-        let location = place.location;
-        place.tally.get_or_insert_with(|| Tally::new(location, context.members));
+        let Some(search) = self.attempts.what(id).and_then(|(at, _)| self.places.get_mut(*at)) else { return };
+        let location = search.place.location;
+        search.tally.get_or_insert_with(|| Tally::new(location, context.members));
     }
 
     /// With every exit used once and no other left, exits may be used again; the path is as long as before.
@@ -144,39 +147,45 @@ impl RecordGet {
     }
 
     fn on_answer(&mut self, at: usize, nonce: Nonce, bytes: &[u8], now: UnixTime, context: &mut Context<'_>) {
-        let Some(place) = self.places.get_mut(at) else { return };
+        let Some(search) = self.places.get_mut(at) else { return };
         let Ok(answer) = ExitAnswer::decode(bytes, ValueKind::Signed) else {
             self.attempts.counts.invalid += 1;
             return;
         };
-        place.answers += 1;
-        let question = Question { nonce, operation: Operation::Find, location: place.location };
-        let Some(tally) = &mut place.tally else { return };
+        search.answers += 1;
+        let question = Question { nonce, operation: Operation::Find, location: search.place.location };
+        let Some(tally) = &mut search.tally else { return };
         tally.add(context.network, &question, &answer.statements, context.members, now);
-        match answer.value.map(|value| check(context, place.location, &value, now)) {
+        let place = search.place;
+        let checked = answer.value.map(|value| check(context, &place, &value, now));
+        match checked {
             None => self.attempts.counts.empty += 1,
-            Some(Some(value)) if value.seq() >= self.seq_min => {
+            Some(Some((value, seq))) if seq >= self.seq_min => {
                 self.attempts.counts.valid += 1;
-                if place.best.as_ref().is_none_or(|best| value.replaces(best)) {
-                    place.best = Some(value);
+                if search.best.as_ref().is_none_or(|(best, _)| value.replaces(best)) {
+                    search.best = Some((value, seq));
                 }
             }
-            Some(_) => self.attempts.counts.invalid += 1,
+            Some(Some((_, seq))) => {
+                self.attempts.counts.empty += 1;
+                self.older = self.older.max(Some(seq));
+            }
+            Some(None) => self.attempts.counts.invalid += 1,
         }
-        place.judge(context);
+        search.judge(context);
     }
 
     fn advance(&mut self, now: Now, context: &mut Context<'_>) {
         if self.attempts.is_done() {
             return;
         }
-        let answered = self.places.iter().filter(|place| place.state == State::Answered).count();
+        let answered = self.places.iter().filter(|search| search.state == State::Answered).count();
         if answered >= self.needed || self.attempts.is_over(now.instant) {
             return self.settle(None);
         }
         // A location that gave up is replaced by one that was not asked yet.
         let busy = (0..LOCATIONS).filter(|at| self.attempts.is_open(|(open, _)| open == at)).count();
-        let spare = self.places.iter().position(|place| place.state == State::Open && !place.asked);
+        let spare = self.places.iter().position(|search| search.state == State::Open && !search.asked);
         match spare {
             Some(at) if answered + busy < self.needed => self.ask(at, now.instant, STAGGER_MAX, context),
             _ if self.attempts.none_open() => self.settle(None),
@@ -186,13 +195,12 @@ impl RecordGet {
 
     /// Ends with the best of what is there.
     fn settle(&mut self, refused: Option<Refused>) {
-        let newest =
-            self.places.iter().filter_map(|place| place.best.as_ref()).max_by_key(|best| (best.seq(), best.digest()));
-        let answered = self.places.iter().filter(|place| place.state == State::Answered).count();
-        let result = match newest.map(|best| (best.clone(), best.seq())) {
+        let newest = self.places.iter().filter_map(|search| search.best.as_ref()).max_by_key(|(_, seq)| *seq);
+        let answered = self.places.iter().filter(|search| search.state == State::Answered).count();
+        let result = match newest.cloned() {
             Some((best, seq)) => {
                 // Fresh only as far as enough locations say so, each by enough of the closest members.
-                let attested = answered >= self.needed && self.places.iter().any(|place| place.is_attested_at(seq));
+                let attested = answered >= self.needed && self.places.iter().any(|search| search.is_attested_at(seq));
                 match best.into_value() {
                     Value::Signed(record) => Ok(Success::Record { record, seq, attested }),
                     Value::Hashed(_) => Err(Refused::Damaged),
@@ -200,16 +208,19 @@ impl RecordGet {
             }
             None if answered >= self.needed => Err(Refused::NotFound),
             None if self.attempts.counts.invalid > 0 && self.attempts.counts.timed_out == 0 => Err(Refused::Damaged),
-            None => Err(refused.unwrap_or(Refused::Unreachable)),
+            None => {
+                let older = self.older.map(|seq| Refused::Older { seq });
+                Err(refused.or(older).unwrap_or(Refused::Unreachable))
+            }
         };
         self.attempts.finish(result);
     }
 }
 
-impl Place {
+impl Search {
     fn judge(&mut self, context: &Context<'_>) {
         let Some(tally) = &mut self.tally else { return };
-        let best = self.best.as_ref().map(|best| (best.seq(), best.digest()));
+        let best = self.best.as_ref().map(|(best, _)| (best.seq(), best.digest()));
         if self.answers >= 2 && tally.newest_claimed() > best {
             // Two exits could not bring what some member claims to have: its word alone proves nothing.
             tally.on_not_backed(best);
@@ -225,12 +236,14 @@ impl Place {
     }
 
     fn is_attested_at(&self, seq: u64) -> bool {
-        self.attested && self.best.as_ref().is_some_and(|best| best.seq() == seq)
+        self.attested && self.best.as_ref().is_some_and(|(_, best)| *best == seq)
     }
 }
 
-fn check(context: &Context<'_>, location: Location, value: &[u8], now: UnixTime) -> Option<VerifiedValue> {
+/// The value and its author's sequence number, if it proves itself and belongs here.
+fn check(context: &Context<'_>, place: &Place, value: &[u8], now: UnixTime) -> Option<(VerifiedValue, u64)> {
     let record = RecordBytes::new(value).ok()?;
     let checked = VerifiedValue::check(context.network, Value::Signed(record), now).ok()?;
-    (checked.location() == location).then_some(checked)
+    let seq = place.seq_of(checked.seq()).filter(|_| checked.location() == place.location)?;
+    Some((checked, seq))
 }

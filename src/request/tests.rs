@@ -14,7 +14,7 @@ use crate::limits::{
 };
 use crate::membership::fixture::{ISSUED, key, members_of, network, relay, secret};
 use crate::membership::path::PathRefused;
-use crate::record::{INDICES, Locator};
+use crate::record::{INDICES, Locator, Place};
 use crate::time::{Duration, UnixTime};
 use crate::wire::onion::{ExitAnswer, ExitRequest};
 use crate::wire::record::{ChunkName, Expiry};
@@ -43,11 +43,11 @@ impl World {
         Self { members: members_of((0..RELAYS).map(relay)), rng, locator, author, network: network() }
     }
 
-    fn records(&mut self, seq: u64) -> Vec<(Location, RecordBytes)> {
-        let place = (seq, Expiry::at_least(UnixTime(ISSUED.0 + 3_600)));
-        let seal = |index| self.locator.seal(&self.network, &self.author, index, place, b"payload", &mut self.rng);
+    fn records(&mut self, seq: u64) -> Vec<(Place, RecordBytes)> {
+        let numbered = (seq, Expiry::at_least(UnixTime(ISSUED.0 + 3_600)));
+        let seal = |index| self.locator.seal(&self.network, &self.author, index, numbered, b"payload", &mut self.rng);
         let records: Vec<_> = INDICES.into_iter().map(seal).map(Result::unwrap).collect();
-        self.locator.locations().into_iter().zip(records).collect()
+        self.locator.places().into_iter().zip(records).collect()
     }
 
     fn start(&mut self, make: impl FnOnce(&mut Context<'_>, &Locator) -> Request) -> Request {
@@ -58,18 +58,11 @@ impl World {
     fn get(&mut self, consistency: Consistency, seq_min: u64) -> Request {
         self.start(|context, locator| {
             let (at, timeout) = (Instant::ZERO, OPERATION_TIMEOUT);
-            Request::RecordGet(Box::new(RecordGet::new(
-                locator.locations(),
-                consistency,
-                seq_min,
-                at,
-                timeout,
-                context,
-            )))
+            Request::RecordGet(Box::new(RecordGet::new(locator.places(), consistency, seq_min, at, timeout, context)))
         })
     }
 
-    fn put(&mut self, records: Vec<(Location, RecordBytes)>) -> Request {
+    fn put(&mut self, records: Vec<(Place, RecordBytes)>) -> Request {
         self.start(|context, _| {
             Request::RecordPut(Box::new(RecordPut::new(records, Some(0), Instant::ZERO, OPERATION_TIMEOUT, context)))
         })
@@ -115,10 +108,10 @@ fn statement(number: u32, question: &Question, verdict: Verdict, claim: (u64, [u
 }
 
 /// What an honest exit answers to a find, when the network holds these records.
-fn find_answer(attempt: &Attempt, held: &[(Location, RecordBytes)], signers: usize) -> ExitAnswer {
+fn find_answer(attempt: &Attempt, held: &[(Place, RecordBytes)], signers: usize) -> ExitAnswer {
     let ExitRequest::Find { location, nonce } = &attempt.request else { unreachable!("a find") };
     let question = Question { nonce: *nonce, operation: Operation::Find, location: *location };
-    let record = held.iter().find(|(at, _)| at == location).map(|(_, record)| record);
+    let record = held.iter().find(|(at, _)| at.location == *location).map(|(_, record)| record);
     let said = record.map_or((Verdict::Absent, (0, [0; 32])), |record| (Verdict::Present, claim_of(record)));
     let sign = |number: u32| statement(number, &question, said.0, said.1);
     ExitAnswer {
@@ -231,7 +224,7 @@ fn an_older_value_than_one_seen_before_is_not_taken() {
     let held = world.records(7);
     let request = world.get(Consistency::Quorum, 8);
     let outcome = world.play(request, |_, number, attempt| answered(number, &find_answer(attempt, &held, SIGNERS)));
-    assert_eq!(outcome.result, Err(Refused::Damaged));
+    assert_eq!(outcome.result, Err(Refused::Older { seq: 7 }));
 }
 
 #[test]
@@ -292,7 +285,9 @@ fn put_answer(attempt: &Attempt, holders: usize, verdict: Verdict, other: Option
     let ExitRequest::Put { nonce, record, .. } = &attempt.request else { unreachable!("a put") };
     let location = crate::crypto::hash::signed_location(&record.fields().unwrap().key);
     let question = Question { nonce: *nonce, operation: Operation::Store, location };
-    let claim = other.unwrap_or_else(|| claim_of(record));
+    // What is held instead is told relative to the record: numbers differ from location to location.
+    let (seq, digest) = claim_of(record);
+    let claim = other.map_or((seq, digest), |(ahead, digest)| (seq + ahead, digest));
     let sign = |number: u32| statement(number, &question, verdict, claim);
     let statements = nearest(&location).into_iter().take(holders).map(sign).collect();
     ExitAnswer { statements, ..ExitAnswer::default() }
@@ -303,7 +298,7 @@ fn a_put_counts_receipts_and_tells_stored_partly_and_conflict_apart() {
     let rows = [
         (HOLDERS, Verdict::Stored, None, Ok(Success::RecordStored { copies: vec![HOLDERS; 3] })),
         (3, Verdict::Stored, None, Err(Refused::Partly { copies: 9, asked: 15 })),
-        (HOLDERS, Verdict::Conflict, Some((9, [9; 32])), Err(Refused::Conflict { seq: 9 })),
+        (HOLDERS, Verdict::Conflict, Some((2, [9; 32])), Err(Refused::Conflict { seq: 9 })),
         (HOLDERS, Verdict::Full, Some((0, [0; 32])), Err(Refused::Unreachable)),
     ];
     for (holders, verdict, other, result) in rows {
@@ -319,7 +314,7 @@ fn a_put_counts_receipts_and_tells_stored_partly_and_conflict_apart() {
 #[test]
 fn receipts_for_another_record_another_nonce_or_from_far_away_do_not_count() {
     let lies: [fn(&Attempt) -> ExitAnswer; 3] = [
-        |attempt| put_answer(attempt, HOLDERS, Verdict::Stored, Some((7, [9; 32]))),
+        |attempt| put_answer(attempt, HOLDERS, Verdict::Stored, Some((0, [9; 32]))),
         |attempt| {
             let mut other = attempt.clone();
             let ExitRequest::Put { nonce, .. } = &mut other.request else { unreachable!("a put") };

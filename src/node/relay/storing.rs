@@ -36,7 +36,7 @@ impl Relay {
         match self.asks.on_ask(now.instant, link, cell, from_client) {
             Ok(None) => (),
             Ok(Some(ask)) => self.on_ask(now, Asker::Remote(link, circuit), ask),
-            Err(()) => self.close_link(now, link),
+            Err(guilty) => self.close_link(now, guilty),
         }
     }
 
@@ -64,15 +64,16 @@ impl Relay {
     fn on_answer(&mut self, now: Now, ask: AskId, answer: Answer) {
         match self.ask_owners.remove(&ask) {
             Some(AskOwner::Errand(owner)) => self.on_errand_answer(now, owner, answer),
-            Some(AskOwner::Members { link_key }) => self.on_members_page(now, link_key, answer),
+            Some(AskOwner::Members { from, after }) => self.on_members_page(now, from, after, answer),
             None => (),
         }
     }
 
     pub(super) fn ask_failed(&mut self, now: Now, ask: AskId) {
+        self.ask_ids.remove(&ask);
         match self.ask_owners.remove(&ask) {
             Some(AskOwner::Errand(owner)) => self.on_errand_failed(now, owner),
-            Some(AskOwner::Members { link_key }) => self.pulls.failed(now.instant, &link_key),
+            Some(AskOwner::Members { from, .. }) => self.pulls.ended(&from.link_key),
             None => (),
         }
     }
