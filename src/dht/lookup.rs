@@ -446,7 +446,7 @@ mod tests {
         answer(&mut lookup, at(1), 21, nets(15..16));
         assert_eq!(asked(&mut lookup), [15]);
         answer(&mut lookup, at(1), 21, nets(10..11));
-        assert_eq!(asked(&mut lookup), [], "it has answered already");
+        assert!(asked(&mut lookup).is_empty(), "it has answered already");
         lookup.handle(at(2), LookupInput::Failed { from: Id([22; 20]) });
         assert_eq!(asked(&mut lookup), [23]);
     }
