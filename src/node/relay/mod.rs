@@ -43,6 +43,7 @@ use crate::wire::statement::Question;
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// What a relay is.
+#[derive(Clone)]
 pub struct RelayConfig {
     /// The network.
     pub network: Network,
@@ -62,6 +63,8 @@ pub struct RelayConfig {
     pub rule: PrefixRule,
     /// Whether sights are told: tests, simulations and the demo alone.
     pub witness: bool,
+    /// Number of the last descriptor that this identity issued, 0 for none: two of one number would have it banned.
+    pub issued_before: u32,
 }
 
 /// What a relay tells whoever runs it.
@@ -378,7 +381,7 @@ fn describe(config: &RelayConfig, onion: &OnionKeys, now: Now) -> VerifiedDescri
         address: config.address,
         family: config.family,
         versions: VERSIONS,
-        issued: now.unix.to_wire(),
+        issued: now.unix.to_wire().max(config.issued_before.saturating_add(1)),
         effort: 0,
     };
     descriptor.sign(&config.network, &config.identity)
