@@ -145,6 +145,12 @@ impl<T> Attempts<T> {
     pub(super) fn end(&mut self, id: u32, result: &AttemptResult) -> Option<T> {
         let what = self.open.remove(&id)?;
         let exit = match result {
+            AttemptResult::Failed { why: Failure::Path(PathRefused::ExitsUsedUp), .. } => {
+                // Every exit was used once: they may be used again, over paths as strong as before. No circuit was built.
+                self.used_exits.clear();
+                self.counts.asked = self.counts.asked.saturating_sub(1);
+                None
+            }
             AttemptResult::Answered { exit, .. } => Some(*exit),
             AttemptResult::Failed { exit, why } => {
                 if *why == Failure::Forged {
@@ -162,20 +168,12 @@ impl<T> Attempts<T> {
     /// Whether this end means that no other circuit can do better.
     pub(super) fn hopeless(result: &AttemptResult) -> Option<Refused> {
         match result {
+            AttemptResult::Failed { why: Failure::Path(PathRefused::ExitsUsedUp), .. } => None,
             AttemptResult::Failed { why: Failure::Path(refused), .. } => Some(Refused::PrivacyFloor(*refused)),
             AttemptResult::Failed { why: Failure::GuardsGone, .. } => Some(Refused::GuardsGone),
             AttemptResult::Failed { why: Failure::Unreachable, .. } => Some(Refused::Unreachable),
             _ => None,
         }
-    }
-
-    /// Forgets used exits: in a small network there may be no others left.
-    pub(super) fn forget_exits(&mut self) {
-        self.used_exits.clear();
-    }
-
-    pub(super) fn has_used_exits(&self) -> bool {
-        !self.used_exits.is_empty()
     }
 
     pub(super) fn is_open(&self, mut fits: impl FnMut(&T) -> bool) -> bool {

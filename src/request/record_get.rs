@@ -42,6 +42,7 @@ struct Place {
     attested: bool,
     asked: bool,
     answers: usize,
+    /// The newest valid value that came, too old to be taken or not.
     best: Option<VerifiedValue>,
     state: State,
 }
@@ -49,7 +50,7 @@ struct Place {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
-    /// A valid value, or attested absence.
+    /// A value that may be given out, or attested absence of one.
     Answered,
     GaveUp,
 }
@@ -110,9 +111,7 @@ impl RecordGet {
         if let RequestInput::Attempted { id, result } = input {
             let Some((at, nonce)) = self.attempts.end(id, &result) else { return };
             if let Some(refused) = Attempts::<()>::hopeless(&result) {
-                if !self.recover_from(refused) {
-                    return self.settle(Some(refused));
-                }
+                return self.settle(Some(refused));
             }
             if let AttemptResult::Answered { bytes, .. } = result {
                 self.on_answer(at, nonce, &bytes, now.unix, context);
@@ -123,15 +122,6 @@ impl RecordGet {
             }
         }
         self.advance(now, context);
-    }
-
-    /// With every exit used once and no other left, exits may be used again; the path is as long as before.
-    fn recover_from(&mut self, refused: Refused) -> bool {
-        let can = matches!(refused, Refused::PrivacyFloor(_)) && self.attempts.has_used_exits();
-        if can {
-            self.attempts.forget_exits();
-        }
-        can
     }
 
     fn on_answer(&mut self, at: usize, nonce: Nonce, bytes: &[u8], now: UnixTime, context: &mut Context<'_>) {
@@ -147,15 +137,15 @@ impl RecordGet {
         tally.add(context.network, &question, &answer.statements, context.members, now);
         match answer.value.map(|value| check(context, place.location, &value, now)) {
             None => self.attempts.counts.empty += 1,
-            Some(Some(value)) if value.seq() >= self.seq_min => {
+            Some(Some(value)) => {
                 self.attempts.counts.valid += 1;
                 if place.best.as_ref().is_none_or(|best| value.replaces(best)) {
                     place.best = Some(value);
                 }
             }
-            Some(_) => self.attempts.counts.invalid += 1,
+            Some(None) => self.attempts.counts.invalid += 1,
         }
-        place.judge(context);
+        place.judge(self.seq_min, context);
     }
 
     fn advance(&mut self, now: Now, context: &mut Context<'_>) {
@@ -178,8 +168,8 @@ impl RecordGet {
 
     /// Ends with the best of what is there.
     fn settle(&mut self, refused: Option<Refused>) {
-        let newest =
-            self.places.iter().filter_map(|place| place.best.as_ref()).max_by_key(|best| (best.seq(), best.digest()));
+        let usable = self.places.iter().filter_map(|place| place.usable(self.seq_min));
+        let newest = usable.max_by_key(|best| (best.seq(), best.digest()));
         let answered = self.places.iter().filter(|place| place.state == State::Answered).count();
         let result = match newest.map(|best| (best.clone(), best.seq())) {
             Some((best, seq)) => {
@@ -199,7 +189,12 @@ impl RecordGet {
 }
 
 impl Place {
-    fn judge(&mut self, context: &Context<'_>) {
+    /// What may be given to the caller.
+    fn usable(&self, seq_min: u64) -> Option<&VerifiedValue> {
+        self.best.as_ref().filter(|best| best.seq() >= seq_min)
+    }
+
+    fn judge(&mut self, seq_min: u64, context: &Context<'_>) {
         let Some(tally) = &mut self.tally else { return };
         let best = self.best.as_ref().map(|best| (best.seq(), best.digest()));
         if self.answers >= 2 && tally.newest_claimed() > best {
@@ -210,8 +205,9 @@ impl Place {
             None => tally.attested_absence(context.members),
             Some(best) => tally.attested_freshness(best, context.members),
         };
-        // A second exit is asked for what the first left open; after that a value stands, unattested.
-        if self.attested || (best.is_some() && self.answers >= 2) {
+        // A second exit is asked for what the first left open; after that a value stands, unattested. One that is too old
+        // stands only where it is attested that nothing newer is there: for this caller that is an absence.
+        if self.attested || (self.usable(seq_min).is_some() && self.answers >= 2) {
             self.state = State::Answered;
         }
     }

@@ -59,10 +59,7 @@ impl RecordPut {
         if let RequestInput::Attempted { id, result } = input {
             let Some((at, nonce)) = self.attempts.end(id, &result) else { return };
             if let Some(refused) = Attempts::<()>::hopeless(&result) {
-                if !(matches!(refused, Refused::PrivacyFloor(_)) && self.attempts.has_used_exits()) {
-                    return self.settle(Some(refused));
-                }
-                self.attempts.forget_exits();
+                return self.settle(Some(refused));
             }
             if let AttemptResult::Answered { bytes, .. } = result {
                 self.on_answer(at, nonce, &bytes, now, context);
