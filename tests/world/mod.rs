@@ -4,6 +4,7 @@
 
 mod ear;
 mod misbehaving;
+pub(crate) mod raw;
 
 use std::future::Future;
 use std::sync::Arc;
