@@ -18,7 +18,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // A network to talk to. A real one is joined by its id and the contacts of some of its nodes.
     let network = Network::named("an example", 0);
-    let options = LocalOptions { network, relays: 16, bootstraps: 2, seed: 1, witness: false, tap: None };
+    let options = LocalOptions { bootstraps: 2, ..LocalOptions::new(network, 16, 1) };
     let mut relays = LocalNetwork::start(&runtime, &options).await?;
     relays.ready().await;
 

@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::crypto::keys::{DhSecret, IdentitySecret, NodeKey};
 use crate::crypto::puzzle::{Solution, solve};
 use crate::dht::store::MemoryStore;
 use crate::limits::{STORE_BYTES_MAX, STORE_VALUES_MAX};
 use crate::membership::prefix_rule::PrefixRule;
-use crate::net::{LinkIdentity, NodeControl, Runtime, ShellConfig, Tap, spawn_node};
+use crate::net::{LinkIdentity, NodeControl, NodeHandle, Runtime, ShellConfig, ShellLimits, Tap, spawn_node};
+use crate::node::machine::Machine;
 use crate::node::{Relay, RelayConfig, RelayEvent, Sight};
 use crate::wire::address::Address;
 use crate::wire::contact::Contact;
@@ -37,6 +38,62 @@ pub struct LocalOptions {
     pub witness: bool,
     /// Who listens in.
     pub tap: Option<Arc<dyn Tap>>,
+    /// Relays that share one loopback /16; 1 everywhere but where a test wants too few networks.
+    pub relays_per_net: usize,
+    /// Deadlines of the relays' shells.
+    pub limits: ShellLimits,
+    /// Who starts the relays, when it is not to be done the plain way.
+    pub launch: Option<Launch>,
+}
+
+impl LocalOptions {
+    /// Three bootstraps, a /16 for each relay, nobody listens in.
+    #[must_use]
+    pub fn new(network: Network, relays: usize, seed: u64) -> Self {
+        let limits = ShellLimits::default();
+        Self {
+            network,
+            relays,
+            bootstraps: 3,
+            seed,
+            witness: false,
+            tap: None,
+            relays_per_net: 1,
+            limits,
+            launch: None,
+        }
+    }
+}
+
+/// A relay about to start: whoever launches it may put its machine into another, or its store behind another.
+pub struct Launching {
+    /// The process's runtime.
+    pub runtime: Arc<Runtime>,
+    /// Which relay of the network, from 0.
+    pub index: usize,
+    /// Its machine.
+    pub relay: Relay,
+    /// Its shell's configuration.
+    pub shell: ShellConfig,
+    /// What it holds; kept over a restart.
+    pub store: Arc<Mutex<MemoryStore>>,
+}
+
+/// A relay that was started.
+pub struct Launched {
+    /// What it tells.
+    pub events: mpsc::Receiver<RelayEvent>,
+    /// Its life.
+    pub control: NodeControl,
+}
+
+/// Starts a relay.
+pub type Launch = Arc<dyn Fn(Launching) -> Launched + Send + Sync>;
+
+impl<M: Machine<Event = RelayEvent>> From<NodeHandle<M>> for Launched {
+    fn from(handle: NodeHandle<M>) -> Self {
+        Self { events: handle.events, control: handle.control }
+    }
 }
 
 /// Relays of one local network: each has a loopback /16 of its own, and clients need some too.
@@ -56,6 +113,9 @@ pub struct LocalRelay {
     pub members: watch::Receiver<usize>,
     sights: Arc<Mutex<Vec<Sight>>>,
     control: Option<NodeControl>,
+    /// What it is started with again.
+    config: RelayConfig,
+    link: DhSecret,
 }
 
 /// The network.
@@ -66,7 +126,7 @@ pub struct LocalNetwork {
     pub rule: PrefixRule,
     /// Its relays; the first ones are the bootstraps.
     pub relays: Vec<LocalRelay>,
-    bootstraps: usize,
+    options: LocalOptions,
 }
 
 /// Keys of one relay, made before any node starts, so that bootstraps can be named.
@@ -88,17 +148,35 @@ impl LocalNetwork {
         let mut rng = ChaCha20Rng::seed_from_u64(options.seed);
         let mut plans = Vec::new();
         for index in 0..options.relays.min(LOCAL_RELAYS_MAX) {
-            plans.push(plan(&options.network, index, rule, &mut rng).await?);
+            plans.push(plan(options, index, rule, &mut rng).await?);
         }
         let bootstraps: Vec<Contact> = plans.iter().take(options.bootstraps).map(|plan| plan.contact).collect();
-        let relays = plans.into_iter().map(|plan| start_relay(runtime, options, rule, plan, &bootstraps)).collect();
-        Ok(Self { network: options.network, rule, relays, bootstraps: options.bootstraps })
+        let mut relays = Vec::new();
+        for (index, plan) in plans.into_iter().enumerate() {
+            let (listener, link) = (plan.listener, plan.link.clone());
+            let config = RelayConfig {
+                network: options.network,
+                identity: Arc::new(plan.identity),
+                solution: plan.solution,
+                link_key: plan.link.public(),
+                address: plan.contact.address,
+                family: [0; 8],
+                bootstraps: bootstraps.clone(),
+                rule,
+                witness: options.witness,
+                issued_before: 0,
+            };
+            let mut relay = LocalRelay::new(plan.contact, config, link);
+            relay.start(runtime, options, index, listener);
+            relays.push(relay);
+        }
+        Ok(Self { network: options.network, rule, relays, options: options.clone() })
     }
 
     /// The contacts that clients start from.
     #[must_use]
     pub fn bootstraps(&self) -> Vec<Contact> {
-        self.relays.iter().take(self.bootstraps).map(|relay| relay.contact).collect()
+        self.relays.iter().take(self.options.bootstraps).map(|relay| relay.contact).collect()
     }
 
     /// Returns once every running relay knows of every other.
@@ -117,6 +195,18 @@ impl LocalNetwork {
         }
     }
 
+    /// Starts a relay again that was stopped: same identity, address and values, new onion key, nothing else remembered.
+    ///
+    /// # Errors
+    /// When its address cannot be bound.
+    pub async fn restart(&mut self, runtime: &Arc<Runtime>, index: usize) -> std::io::Result<()> {
+        if let Some(relay) = self.relays.get_mut(index).filter(|relay| relay.control.is_none()) {
+            let listener = TcpListener::bind(relay.contact.address.0).await?;
+            relay.start(runtime, &self.options, index, listener);
+        }
+        Ok(())
+    }
+
     /// An address for a client of its own loopback /16, where the system has them.
     #[must_use]
     pub fn client_ip(&self, number: u8) -> Option<IpAddr> {
@@ -126,6 +216,37 @@ impl LocalNetwork {
 }
 
 impl LocalRelay {
+    fn new(contact: Contact, config: RelayConfig, link: DhSecret) -> Self {
+        let store = Arc::new(Mutex::new(MemoryStore::new(STORE_VALUES_MAX, STORE_BYTES_MAX)));
+        let (_, members) = watch::channel(0);
+        let key = config.identity.public();
+        Self { key, contact, store, members, sights: Arc::default(), control: None, config, link }
+    }
+
+    fn start(&mut self, runtime: &Arc<Runtime>, options: &LocalOptions, index: usize, listener: TcpListener) {
+        let relay = Relay::new(self.config.clone(), runtime.entropy().generator(), runtime.clock().now());
+        self.config.issued_before = relay.descriptor().issued;
+        let mut shell = ShellConfig::new(options.network, LinkIdentity::Relay { secret: self.link.clone() });
+        (shell.bind_ip, shell.listener) = (Some(self.contact.address.0.ip()), Some(listener));
+        (shell.tap, shell.limits) = (options.tap.clone(), options.limits);
+        let launching = Launching { runtime: Arc::clone(runtime), index, relay, shell, store: Arc::clone(&self.store) };
+        let Launched { mut events, control } = match &options.launch {
+            Some(launch) => launch(launching),
+            None => launch_plainly(launching),
+        };
+        let (tell, members) = watch::channel(0);
+        let seen = Arc::clone(&self.sights);
+        runtime.spawn(async move {
+            while let Some(event) = events.recv().await {
+                match event {
+                    RelayEvent::Members(count) => drop(tell.send_replace(count)),
+                    RelayEvent::Sight(sight) => seen.lock().unwrap_or_else(PoisonError::into_inner).push(sight),
+                }
+            }
+        });
+        (self.members, self.control) = (members, Some(control));
+    }
+
     /// What it saw, when sights are recorded.
     #[must_use]
     pub fn sights(&self) -> Vec<Sight> {
@@ -159,9 +280,16 @@ async fn prefix_rule() -> PrefixRule {
     }
 }
 
-async fn plan(network: &Network, index: usize, rule: PrefixRule, rng: &mut ChaCha20Rng) -> std::io::Result<Plan> {
-    let net = u8::try_from(index + 1).unwrap_or(u8::MAX);
-    let ip = if rule == PrefixRule::Distinct { Ipv4Addr::new(127, net, 0, 1) } else { Ipv4Addr::LOCALHOST };
+fn launch_plainly(Launching { runtime, relay, shell, store, .. }: Launching) -> Launched {
+    let apply = Box::new(move |now, op| store.lock().unwrap_or_else(PoisonError::into_inner).apply(now, op));
+    spawn_node(runtime, relay, shell, apply).into()
+}
+
+async fn plan(options: &LocalOptions, index: usize, rule: PrefixRule, rng: &mut ChaCha20Rng) -> std::io::Result<Plan> {
+    let (network, per_net) = (&options.network, options.relays_per_net.max(1));
+    let net = u8::try_from(index / per_net + 1).unwrap_or(u8::MAX);
+    let subnet = u8::try_from(index % per_net).unwrap_or(u8::MAX);
+    let ip = if rule == PrefixRule::Distinct { Ipv4Addr::new(127, net, subnet, 1) } else { Ipv4Addr::LOCALHOST };
     let listener = TcpListener::bind(SocketAddr::from((ip, 0))).await?;
     let address = Address(listener.local_addr()?);
     let (identity, link) = (IdentitySecret::generate(rng), DhSecret::generate(rng));
@@ -169,46 +297,4 @@ async fn plan(network: &Network, index: usize, rule: PrefixRule, rng: &mut ChaCh
         .ok_or_else(|| std::io::Error::other("no solution of the identity puzzle in 2^20 trials"))?;
     let contact = Contact { id: solution.id(&identity.public()), link_key: link.public(), address };
     Ok(Plan { identity, link, solution, listener, contact })
-}
-
-fn start_relay(
-    runtime: &Arc<Runtime>,
-    options: &LocalOptions,
-    rule: PrefixRule,
-    plan: Plan,
-    bootstraps: &[Contact],
-) -> LocalRelay {
-    let (key, contact) = (plan.identity.public(), plan.contact);
-    let config = RelayConfig {
-        network: options.network,
-        identity: Arc::new(plan.identity),
-        solution: plan.solution,
-        link_key: plan.link.public(),
-        address: contact.address,
-        family: [0; 8],
-        bootstraps: bootstraps.to_vec(),
-        issued_before: 0,
-        rule,
-        witness: options.witness,
-    };
-    let relay = Relay::new(config, runtime.entropy().generator(), runtime.clock().now());
-    let mut shell = ShellConfig::new(options.network, LinkIdentity::Relay { secret: plan.link });
-    (shell.bind_ip, shell.listener, shell.tap) =
-        (Some(contact.address.0.ip()), Some(plan.listener), options.tap.clone());
-    let store = Arc::new(Mutex::new(MemoryStore::new(STORE_VALUES_MAX, STORE_BYTES_MAX)));
-    let applied = Arc::clone(&store);
-    let apply = Box::new(move |now, op| applied.lock().unwrap_or_else(PoisonError::into_inner).apply(now, op));
-    let mut handle = spawn_node(Arc::clone(runtime), relay, shell, apply);
-    let sights = Arc::new(Mutex::new(Vec::new()));
-    let (tell, members) = watch::channel(0);
-    let seen = Arc::clone(&sights);
-    runtime.spawn(async move {
-        while let Some(event) = handle.events.recv().await {
-            match event {
-                RelayEvent::Members(count) => drop(tell.send_replace(count)),
-                RelayEvent::Sight(sight) => seen.lock().unwrap_or_else(PoisonError::into_inner).push(sight),
-            }
-        }
-    });
-    LocalRelay { key, contact, store, members, sights, control: Some(handle.control) }
 }

@@ -263,8 +263,7 @@ impl<M: Machine> Owner<M> {
         match output {
             MachineOutput::Node(Output::Send { link, cell }) => self.send(link, cell),
             MachineOutput::Node(Output::Dial { link, address, link_key }) => self.dial(link, address, link_key),
-            // The task writes what waits and ends; its last words are not heard.
-            MachineOutput::Node(Output::Close { link }) => drop(self.links.remove(&link)),
+            MachineOutput::Node(Output::Close { link, reason }) => self.close(link, reason),
             MachineOutput::Node(Output::Descriptor(own)) => self.descriptor = Some(own.to_signed()),
             MachineOutput::Store { id, op } => self.ops.push_back((id, op)),
             MachineOutput::Work { id, job } => self.jobs.push_back((id, job)),
@@ -286,6 +285,13 @@ impl<M: Machine> Owner<M> {
             end.abort.abort();
             self.links.remove(&link);
             self.refuse(link, DownReason::Limit);
+        }
+    }
+
+    /// The task writes what waits and ends; its last words are not heard.
+    fn close(&mut self, link: LinkId, reason: DownReason) {
+        if self.links.remove(&link).is_some() {
+            self.counts.add(reason);
         }
     }
 

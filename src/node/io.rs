@@ -74,6 +74,8 @@ pub enum Output {
     Close {
         /// Which.
         link: LinkId,
+        /// Why; counted.
+        reason: DownReason,
     },
     /// From now on the relay shows this descriptor in handshakes.
     Descriptor(Box<VerifiedDescriptor>),

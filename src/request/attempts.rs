@@ -146,44 +146,34 @@ impl<T> Attempts<T> {
         self.open.get(&id)
     }
 
-    /// Takes a circuit's end: what it was for. `None` when nobody waits for it.
-    pub(super) fn end(&mut self, id: u32, result: &AttemptResult) -> Option<T> {
+    /// Takes a circuit's end: what it was for, and why no other circuit can do better, if so. `None` when nobody waits for it.
+    pub(super) fn end(&mut self, id: u32, result: &AttemptResult) -> Option<(T, Option<Refused>)> {
         let what = self.open.remove(&id)?;
-        let exit = match result {
-            AttemptResult::Answered { exit, .. } => Some(*exit),
+        match result {
+            AttemptResult::Failed { why: Failure::Path(PathRefused::ExitsUsedUp), .. } if self.has_used_exits() => {
+                // They may be used again, over paths as strong as before. No circuit was built.
+                self.used_exits.clear();
+                self.counts.asked = self.counts.asked.saturating_sub(1);
+                return Some((what, None));
+            }
+            AttemptResult::Answered { exit, .. } => self.used_exits.push(*exit),
             AttemptResult::Failed { exit, why } => {
                 if *why == Failure::Forged {
                     self.counts.invalid += 1;
                 } else {
                     self.counts.timed_out += 1;
                 }
-                *exit
+                self.used_exits.extend(exit);
             }
-        };
-        self.used_exits.extend(exit);
-        Some(what)
-    }
-
-    /// Whether this end means that no other circuit can do better.
-    pub(super) fn hopeless(result: &AttemptResult) -> Option<Refused> {
-        match result {
-            AttemptResult::Failed { why: Failure::Path(refused), .. } => Some(Refused::PrivacyFloor(*refused)),
-            AttemptResult::Failed { why: Failure::GuardsGone, .. } => Some(Refused::GuardsGone),
-            AttemptResult::Failed { why: Failure::Unreachable, .. } => Some(Refused::Unreachable),
-            _ => None,
         }
-    }
-
-    /// Forgets used exits: in a small network there may be no others left.
-    pub(super) fn forget_exits(&mut self) {
-        self.used_exits.clear();
+        Some((what, hopeless(result)))
     }
 
     pub(super) fn used_exits(&self) -> &[NodeKey] {
         &self.used_exits
     }
 
-    pub(super) fn has_used_exits(&self) -> bool {
+    fn has_used_exits(&self) -> bool {
         !self.used_exits.is_empty()
     }
 
@@ -218,6 +208,16 @@ impl<T> Attempts<T> {
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         (!self.done).then_some(self.deadline)
+    }
+}
+
+/// Whether this end means that no other circuit can do better.
+fn hopeless(result: &AttemptResult) -> Option<Refused> {
+    match result {
+        AttemptResult::Failed { why: Failure::Path(refused), .. } => Some(Refused::PrivacyFloor(*refused)),
+        AttemptResult::Failed { why: Failure::GuardsGone, .. } => Some(Refused::GuardsGone),
+        AttemptResult::Failed { why: Failure::Unreachable, .. } => Some(Refused::Unreachable),
+        _ => None,
     }
 }
 

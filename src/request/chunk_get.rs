@@ -50,12 +50,9 @@ impl ChunkGet {
             return;
         }
         if let RequestInput::Attempted { id, result } = input {
-            let Some(asked) = self.attempts.end(id, &result) else { return };
-            if let Some(refused) = Attempts::<()>::hopeless(&result) {
-                if !(matches!(refused, Refused::PrivacyFloor(_)) && self.attempts.has_used_exits()) {
-                    return self.attempts.finish(Err(refused));
-                }
-                self.attempts.forget_exits();
+            let Some((asked, refused)) = self.attempts.end(id, &result) else { return };
+            if let Some(refused) = refused {
+                return self.attempts.finish(Err(refused));
             }
             if let AttemptResult::Answered { bytes, .. } = result {
                 self.on_answer(&asked, &bytes);

@@ -88,12 +88,9 @@ impl ChunkPut {
             return self.on_building(id, context);
         }
         if let RequestInput::Attempted { id, result } = input {
-            let Some(batch) = self.attempts.end(id, &result) else { return };
-            if let Some(refused) = Attempts::<()>::hopeless(&result) {
-                if !(matches!(refused, Refused::PrivacyFloor(_)) && self.attempts.has_used_exits()) {
-                    return self.settle(Some(refused));
-                }
-                self.attempts.forget_exits();
+            let Some((batch, refused)) = self.attempts.end(id, &result) else { return };
+            if let Some(refused) = refused {
+                return self.settle(Some(refused));
             }
             if let AttemptResult::Answered { bytes, .. } = result {
                 self.on_answer(&batch, &bytes, now, context);

@@ -41,7 +41,7 @@ struct Search {
     attested: bool,
     asked: bool,
     answers: usize,
-    /// With its author's sequence number.
+    /// The newest valid value that came, with its author's sequence number; too old to be taken or not.
     best: Option<(VerifiedValue, u64)>,
     state: State,
 }
@@ -59,8 +59,6 @@ pub struct RecordGet {
     places: Vec<Search>,
     needed: usize,
     seq_min: u64,
-    /// The newest value that was older than that.
-    older: Option<u64>,
     pub(super) attempts: Attempts<(usize, Nonce)>,
 }
 
@@ -87,7 +85,6 @@ impl RecordGet {
             places: places.into_iter().map(search).collect(),
             needed: consistency.needed(),
             seq_min,
-            older: None,
             attempts: Attempts::new(now + timeout),
         };
         let first = usize::from(random_bytes::<1>(context.rng)[0]) % LOCATIONS;
@@ -114,10 +111,8 @@ impl RecordGet {
             return self.on_building(id, context);
         }
         if let RequestInput::Attempted { id, result } = input {
-            let Some((at, nonce)) = self.attempts.end(id, &result) else { return };
-            if let Some(refused) = Attempts::<()>::hopeless(&result)
-                && !self.recover_from(refused)
-            {
+            let Some(((at, nonce), refused)) = self.attempts.end(id, &result) else { return };
+            if let Some(refused) = refused {
                 return self.settle(Some(refused));
             }
             if let AttemptResult::Answered { bytes, .. } = result {
@@ -137,15 +132,6 @@ impl RecordGet {
         search.tally.get_or_insert_with(|| Tally::new(location, context.members));
     }
 
-    /// With every exit used once and no other left, exits may be used again; the path is as long as before.
-    fn recover_from(&mut self, refused: Refused) -> bool {
-        let can = matches!(refused, Refused::PrivacyFloor(_)) && self.attempts.has_used_exits();
-        if can {
-            self.attempts.forget_exits();
-        }
-        can
-    }
-
     fn on_answer(&mut self, at: usize, nonce: Nonce, bytes: &[u8], now: UnixTime, context: &mut Context<'_>) {
         let Some(search) = self.places.get_mut(at) else { return };
         let Ok(answer) = ExitAnswer::decode(bytes, ValueKind::Signed) else {
@@ -160,15 +146,11 @@ impl RecordGet {
         let checked = answer.value.map(|value| check(context, &place, &value, now));
         match checked {
             None => self.attempts.counts.empty += 1,
-            Some(Some((value, seq))) if seq >= self.seq_min => {
+            Some(Some((value, seq))) => {
                 self.attempts.counts.valid += 1;
                 if search.best.as_ref().is_none_or(|(best, _)| value.replaces(best)) {
                     search.best = Some((value, seq));
                 }
-            }
-            Some(Some((_, seq))) => {
-                self.attempts.counts.empty += 1;
-                self.older = self.older.max(Some(seq));
             }
             Some(None) => self.attempts.counts.invalid += 1,
         }
@@ -198,7 +180,7 @@ impl RecordGet {
         let newest = self.places.iter().filter_map(|search| search.best.as_ref()).max_by_key(|(_, seq)| *seq);
         let answered = self.places.iter().filter(|search| search.state == State::Answered).count();
         let result = match newest.cloned() {
-            Some((best, seq)) => {
+            Some((best, seq)) if seq >= self.seq_min => {
                 // Fresh only as far as enough locations say so, each by enough of the closest members.
                 let attested = answered >= self.needed && self.places.iter().any(|search| search.is_attested_at(seq));
                 match best.into_value() {
@@ -206,12 +188,10 @@ impl RecordGet {
                     Value::Hashed(_) => Err(Refused::Damaged),
                 }
             }
+            Some((_, seq)) => Err(Refused::Older { seq }),
             None if answered >= self.needed => Err(Refused::NotFound),
             None if self.attempts.counts.invalid > 0 && self.attempts.counts.timed_out == 0 => Err(Refused::Damaged),
-            None => {
-                let older = self.older.map(|seq| Refused::Older { seq });
-                Err(refused.or(older).unwrap_or(Refused::Unreachable))
-            }
+            None => Err(refused.unwrap_or(Refused::Unreachable)),
         };
         self.attempts.finish(result);
     }

@@ -61,12 +61,9 @@ impl RecordPut {
             return self.on_building(id, context);
         }
         if let RequestInput::Attempted { id, result } = input {
-            let Some((at, nonce)) = self.attempts.end(id, &result) else { return };
-            if let Some(refused) = Attempts::<()>::hopeless(&result) {
-                if !(matches!(refused, Refused::PrivacyFloor(_)) && self.attempts.has_used_exits()) {
-                    return self.settle(Some(refused));
-                }
-                self.attempts.forget_exits();
+            let Some(((at, nonce), refused)) = self.attempts.end(id, &result) else { return };
+            if let Some(refused) = refused {
+                return self.settle(Some(refused));
             }
             if let AttemptResult::Answered { bytes, .. } = result {
                 self.on_answer(at, nonce, &bytes, now, context);

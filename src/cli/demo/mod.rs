@@ -200,7 +200,7 @@ async fn play(arguments: &DemoArguments, name: FileName, content: Vec<u8>) -> an
 
 async fn start_network(runtime: &Arc<Runtime>, relays: usize, seed: u64) -> anyhow::Result<LocalNetwork> {
     let network = Network::named(&format!("bauta demo {seed}"), 0);
-    let options = LocalOptions { network, relays, bootstraps: BOOTSTRAPS, seed, witness: true, tap: None };
+    let options = LocalOptions { bootstraps: BOOTSTRAPS, witness: true, ..LocalOptions::new(network, relays, seed) };
     let mut local = LocalNetwork::start(runtime, &options).await.context("no sockets on loopback")?;
     if local.rule == PrefixRule::RelaxedForOneHost {
         say(

@@ -37,7 +37,7 @@ async fn two_relays_link_from_their_own_addresses_and_exchange_cells() {
         let Told::Cell(LinkId(4), back) = one.told().await else { panic!() };
         assert_eq!((back.command(), back.body()[0]), (Command::Backward, mark));
     }
-    one.order(Output::Close { link: LinkId(4) }).await;
+    one.order(Output::Close { link: LinkId(4), reason: DownReason::Closed }).await;
     assert_eq!(two.told().await, Told::Down(link, DownReason::Closed));
     until(|| runtime.link_budget().0 == runtime.link_budget().1).await;
 }
@@ -83,7 +83,7 @@ async fn what_is_queued_before_a_close_still_goes_out() {
     one.dial(2, two.address, two.key).await;
     let Told::Up { link, .. } = two.told().await else { panic!() };
     one.send(2, Cell::new(CircuitId(5), Command::Destroy)).await;
-    one.order(Output::Close { link: LinkId(2) }).await;
+    one.order(Output::Close { link: LinkId(2), reason: DownReason::Closed }).await;
     assert_eq!(two.told().await, Told::Cell(link, Cell::new(CircuitId(5), Command::Destroy)));
     assert_eq!(two.told().await, Told::Down(link, DownReason::Closed));
 }

@@ -99,7 +99,7 @@ impl ClientNode {
             }
             Heard::Broken(ask) => {
                 self.pull_failed(now, ask);
-                self.effects.io(Output::Close { link });
+                self.effects.io(Output::Close { link, reason: DownReason::Protocol });
                 self.on_link_down(now, link, DownReason::Protocol);
             }
         }
@@ -194,7 +194,7 @@ impl ClientNode {
                 .and_then(|peer| peer.descriptor.as_ref())
                 .is_some_and(|relay| guards.first() == Some(&relay.key));
             if !is_guard {
-                self.effects.io(Output::Close { link });
+                self.effects.io(Output::Close { link, reason: DownReason::Closed });
                 self.on_link_down(now, link, DownReason::Closed);
             }
         }

@@ -358,7 +358,7 @@ impl ClientNode {
             Command::Answer => self.on_answer_cell(now, link, &cell),
             // A client passes nothing on and answers nobody.
             Command::Build | Command::Forward | Command::Ask => {
-                self.effects.io(Output::Close { link });
+                self.effects.io(Output::Close { link, reason: DownReason::Protocol });
                 self.on_link_down(now, link, DownReason::Protocol);
             }
             Command::Hello | Command::Padding => (),
@@ -376,7 +376,7 @@ impl ClientNode {
         due.into_iter().for_each(|id| self.operation_handle(now, id, RequestInput::Timeout));
         self.start_due(now);
         for link in self.links.idle(now.instant) {
-            self.effects.io(Output::Close { link });
+            self.effects.io(Output::Close { link, reason: DownReason::Closed });
             self.on_link_down(now, link, DownReason::Closed);
         }
     }

@@ -16,7 +16,7 @@ use self::storing::Asker;
 use super::asks::{AskId, Asks, ErrandAsk};
 use super::circuits::{CircuitNo, Circuits};
 use super::effects::{Effect, Effects};
-use super::io::{Input, LinkId, Output, Peer};
+use super::io::{DownReason, Input, LinkId, Output, Peer};
 use super::links::{Links, Reach};
 use super::sight::Sight;
 use super::work::{Done, Job};
@@ -43,6 +43,7 @@ use crate::wire::statement::Question;
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// What a relay is.
+#[derive(Clone)]
 pub struct RelayConfig {
     /// The network.
     pub network: Network,
@@ -363,7 +364,7 @@ impl Relay {
             self.kill_circuit(no);
         }
         for link in self.links.idle(now.instant) {
-            self.effects.io(Output::Close { link });
+            self.effects.io(Output::Close { link, reason: DownReason::Closed });
             let peer = self.links.on_down(now.instant, link, super::io::DownReason::Closed);
             self.on_link_down(now, link, peer);
         }

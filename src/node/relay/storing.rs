@@ -56,7 +56,7 @@ impl Relay {
 
     /// The peer broke the protocol.
     pub(super) fn close_link(&mut self, now: Now, link: LinkId) {
-        self.effects.io(Output::Close { link });
+        self.effects.io(Output::Close { link, reason: DownReason::Protocol });
         let peer = self.links.on_down(now.instant, link, DownReason::Protocol);
         self.on_link_down(now, link, peer);
     }
