@@ -258,7 +258,9 @@ pub const SECOND_HOP_FAILURES_MAX: u32 = 3;
 pub const MEMBERS_PULL_EVERY: Duration = Duration::from_secs(30);
 /// Bootstraps that a joining client asks for the membership.
 pub const BOOTSTRAPS_ASKED: usize = 3;
-/// A membership that did not come whole within this time is taken as it is, or the bootstraps as failed.
+/// Bootstraps that must say the same of a relay before a client goes through it; all, where fewer are configured.
+pub const BOOTSTRAPS_AGREE_MIN: usize = 2;
+/// A bootstrap that has not told all it knows within this time has failed.
 pub const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client's membership is asked for anew when an operation starts and it is older than this.
 pub const MEMBERS_FRESH_FOR: Duration = Duration::from_secs(600);

@@ -80,7 +80,13 @@ impl Links {
         let key = peer.link_key;
         // Two ends may dial each other at once; both links then live and each end uses the one it heard of last,
         // until the other idles out. Nothing depends on which.
-        self.by_key.insert(key, link);
+        // An accepted link is used for our own cells only when it comes from where its relay says it listens: an address that
+        // nobody ever connected to, or from, proves nothing.
+        let is_at_home =
+            peer.dialled || peer.descriptor.as_ref().is_none_or(|relay| relay.address.0.ip() == peer.address.0.ip());
+        if is_at_home {
+            self.by_key.insert(key, link);
+        }
         let builds = f64::from(BUILDS_PER_LINK_BURST);
         self.up.insert(link, Link { peer, born: now, used: now, open: BTreeSet::new(), builds, builds_at: now });
     }

@@ -1,10 +1,12 @@
 //! How a client enters: membership from bootstraps, guards by their rule, circuits only once a guard is in use.
 //! Source: spec/membership.md §2.3, §5.
 
+use std::collections::BTreeMap;
+
 use super::{ClientEvent, ClientNode, Kept, Pending};
 use crate::crypto::keys::{DhKey, NodeKey};
 use crate::crypto::random_bytes;
-use crate::limits::{BOOTSTRAPS_ASKED, JOIN_TIMEOUT, MEMBERS_FRESH_FOR};
+use crate::limits::{BOOTSTRAPS_AGREE_MIN, BOOTSTRAPS_ASKED, JOIN_TIMEOUT, MEMBERS_FRESH_FOR, MEMBERS_MAX};
 use crate::membership::guards::{GuardOutcome, Guards};
 use crate::membership::second_hops::SecondHops;
 use crate::node::asks::{AskId, Heard};
@@ -15,46 +17,71 @@ use crate::request::Failure;
 use crate::time::{Instant, Now, earlier};
 use crate::wire::cell::Cell;
 use crate::wire::contact::Contact;
+use crate::wire::descriptor::{DESCRIPTOR_LEN, SignedDescriptor};
 use crate::wire::message::{Answer, Ask};
 
 /// How far the client has come.
 #[derive(Default)]
 pub(super) struct Entry {
-    /// Pulls and checks not yet ended.
-    open: usize,
-    /// When they end, whole or not.
+    /// Bootstraps that are being asked, by link key.
+    sources: BTreeMap<DhKey, Source>,
+    /// When whoever has not told all counts as failed.
     deadline: Instant,
-    /// Whether a whole membership came since the pulls began.
-    came: bool,
-    /// When it last came.
+    /// Checks of descriptors under way.
+    checking: usize,
+    /// When a membership last came.
     members_at: Option<Instant>,
-    /// Whether the state directory has confirmed the sample: before that no guard is dialled.
+    /// States given out to be kept and not yet confirmed.
+    keeps_open: usize,
+    /// Whether a sample was drawn and the state directory holds it: before that no guard is dialled.
     confirmed: bool,
-    /// Whether every bootstrap that was asked failed.
+    /// Whether too few bootstraps told what they know.
     failed: bool,
     in_use: Option<NodeKey>,
 }
 
+/// What one bootstrap told.
+struct Source {
+    told: Vec<SignedDescriptor>,
+    state: SourceState,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SourceState {
+    Asking,
+    Whole,
+    Failed,
+}
+
+/// Descriptors checked in one job.
+const CHECKED_AT_ONCE: usize = 32;
+
 impl ClientNode {
     /// Asks some bootstraps for the membership.
     pub(super) fn join(&mut self, now: Now) {
-        if self.entry.open > 0 {
+        if self.is_joining() {
             return;
         }
         self.entry.failed = false;
-        self.entry.came = false;
+        self.entry.deadline = now.instant + JOIN_TIMEOUT;
         let mut left = self.config.bootstraps.clone();
         let mut asked = Vec::new();
         while !left.is_empty() && asked.len() < BOOTSTRAPS_ASKED {
             let drawn = usize::from(u16::from_be_bytes(random_bytes(&mut self.rng))) % left.len();
             asked.push(left.swap_remove(drawn));
         }
-        self.entry.open = asked.len();
-        self.entry.deadline = now.instant + JOIN_TIMEOUT;
-        self.entry.failed = asked.is_empty();
+        for bootstrap in &asked {
+            let source = Source { told: Vec::new(), state: SourceState::Asking };
+            self.entry.sources.insert(bootstrap.link_key, source);
+        }
         for bootstrap in asked {
             self.pull(now, bootstrap, None);
         }
+        self.agree_if_ended(now);
+    }
+
+    fn is_joining(&self) -> bool {
+        !self.entry.sources.is_empty() || self.entry.checking > 0
     }
 
     pub(super) fn rejoin_if_needed(&mut self, now: Now) {
@@ -107,52 +134,86 @@ impl ClientNode {
 
     fn on_page(&mut self, now: Now, ask: AskId, answer: Answer) {
         let Some((from, after)) = self.pulls.remove(&ask) else { return };
-        let Answer::Members { descriptors, more } = answer else { return self.pull_ended(now) };
-        let Some(last) = Answer::page_end(&descriptors, more, after) else { return self.pull_ended(now) };
-        let wanted: Vec<_> = descriptors.into_iter().filter(|one| self.members.wants(one)).collect();
-        let (network, unix) = (self.config.network, now.unix);
+        let Some(source) = self.entry.sources.get_mut(&from.link_key) else { return };
+        let page = match answer {
+            Answer::Members { descriptors, more } => {
+                Answer::page_end(&descriptors, more, after).map(|last| (descriptors, more, last))
+            }
+            _ => None,
+        };
+        let Some((descriptors, more, last)) = page.filter(|_| source.told.len() < MEMBERS_MAX) else {
+            return self.source_ended(now, &from.link_key, SourceState::Failed);
+        };
+        source.told.extend(descriptors);
         if more {
-            self.entry.open += 1;
             self.pull(now, from, last);
         } else {
-            self.entry.came = true;
+            self.source_ended(now, &from.link_key, SourceState::Whole);
         }
-        self.work(Pending::Members, Job::CheckDescriptors { network, descriptors: wanted, now: unix });
     }
 
     pub(super) fn pull_failed(&mut self, now: Now, ask: AskId) {
-        if self.pulls.remove(&ask).is_some() {
-            self.pull_ended(now);
+        if let Some((from, _)) = self.pulls.remove(&ask) {
+            self.source_ended(now, &from.link_key, SourceState::Failed);
+        }
+    }
+
+    fn source_ended(&mut self, now: Now, link_key: &DhKey, state: SourceState) {
+        if let Some(source) = self.entry.sources.get_mut(link_key) {
+            source.state = state;
+        }
+        self.agree_if_ended(now);
+    }
+
+    /// Once all bootstraps have ended, or the time is over: takes what at least two of them say alike. A descriptor made for this
+    /// client alone, with an onion key of its own, would mark every circuit through that relay.
+    fn agree_if_ended(&mut self, now: Now) {
+        let is_late = now.instant >= self.entry.deadline;
+        let is_open = self.entry.sources.values().any(|source| source.state == SourceState::Asking);
+        if is_open && !is_late {
+            return;
+        }
+        self.pulls.clear();
+        let sources = core::mem::take(&mut self.entry.sources);
+        let needed = BOOTSTRAPS_AGREE_MIN.min(self.config.bootstraps.len());
+        let whole: Vec<Source> = sources.into_values().filter(|one| one.state == SourceState::Whole).collect();
+        if needed == 0 || whole.len() < needed {
+            self.entry.failed = true;
+            return;
+        }
+        let mut said: BTreeMap<[u8; DESCRIPTOR_LEN], (usize, SignedDescriptor)> = BTreeMap::new();
+        for descriptor in whole.into_iter().flat_map(|source| source.told) {
+            said.entry(*descriptor.as_bytes()).or_insert_with(|| (0, descriptor)).0 += 1;
+        }
+        let agreed = said.into_values().filter(|(times, _)| *times >= needed).map(|(_, descriptor)| descriptor);
+        let wanted: Vec<_> = agreed.filter(|one| self.members.wants(one)).collect();
+        let (network, unix) = (self.config.network, now.unix);
+        for batch in wanted.chunks(CHECKED_AT_ONCE) {
+            self.entry.checking += 1;
+            let job = Job::CheckDescriptors { network, descriptors: batch.to_vec(), now: unix };
+            self.work(Pending::Members, job);
+        }
+        if wanted.is_empty() {
+            self.joined(now);
         }
     }
 
     pub(super) fn on_members_checked(&mut self, now: Now) {
-        self.pull_ended(now);
-    }
-
-    fn pull_ended(&mut self, now: Now) {
-        self.entry.open = self.entry.open.saturating_sub(1);
-        if self.entry.open == 0 {
-            self.pulls_ended(now);
+        self.entry.checking = self.entry.checking.saturating_sub(1);
+        if self.entry.checking == 0 {
+            self.joined(now);
         }
     }
 
-    /// A bootstrap that sends page after page, or nothing, does not keep the client out for ever.
-    fn end_late_pulls(&mut self, now: Now) {
-        if self.entry.open > 0 && now.instant >= self.entry.deadline {
-            self.entry.open = 0;
-            self.pulls.clear();
-            self.pulls_ended(now);
-        }
-    }
-
-    fn pulls_ended(&mut self, now: Now) {
-        if !self.entry.came || self.members.is_empty() {
+    /// The membership is here, whole and checked: only now guards are drawn from it.
+    fn joined(&mut self, now: Now) {
+        self.members.expire(now.unix);
+        self.judged.expire(now.unix);
+        if self.members.is_empty() {
             self.entry.failed = true;
             return;
         }
         self.entry.members_at = Some(now.instant);
-        self.members.expire(now.unix);
         self.sample(now);
         self.leave_bootstraps(now);
     }
@@ -167,11 +228,13 @@ impl ClientNode {
             self.entry.confirmed = false;
             self.keep();
         } else {
-            self.entry.confirmed = true;
+            self.entry.confirmed = self.entry.keeps_open == 0;
         }
     }
 
+    /// States are confirmed in the order in which they were given out.
     pub(super) fn on_kept(&mut self, now: Now, kept: Option<Kept>) {
+        self.entry.keeps_open = self.entry.keeps_open.saturating_sub(1);
         if let Some(kept) = kept {
             // Another process of this client was first: its sample is the sample.
             self.guards = Guards::new(kept.guards.clone());
@@ -179,7 +242,7 @@ impl ClientNode {
             self.config.kept = kept;
             return self.sample(now);
         }
-        self.entry.confirmed = true;
+        self.entry.confirmed = self.entry.keeps_open == 0 && self.entry.members_at.is_some();
     }
 
     /// Bootstraps have told what they know; only the guard's link stays.
@@ -205,6 +268,10 @@ impl ClientNode {
         self.guards.ordered().into_iter().find(is_it)
     }
 
+    pub(super) fn note_keep(&mut self) {
+        self.entry.keeps_open += 1;
+    }
+
     pub(super) fn is_ready(&self) -> bool {
         self.entry.in_use.is_some()
     }
@@ -215,12 +282,14 @@ impl ClientNode {
 
     pub(super) fn entry_timeout(&self) -> Option<Instant> {
         let guards = if self.entry.confirmed { self.guards.poll_timeout() } else { None };
-        earlier(guards, (self.entry.open > 0).then_some(self.entry.deadline))
+        earlier(guards, (!self.entry.sources.is_empty()).then_some(self.entry.deadline))
     }
 
     /// Dials guards by their rule, and tells the operations when there is no way in.
     pub(super) fn enter(&mut self, now: Now) {
-        self.end_late_pulls(now);
+        if !self.entry.sources.is_empty() {
+            self.agree_if_ended(now);
+        }
         if self.entry.confirmed {
             self.dial_guards(now);
             match self.guards.outcome() {

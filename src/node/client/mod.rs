@@ -160,7 +160,10 @@ enum Pending {
 pub struct ClientNode {
     config: ClientConfig,
     rng: ChaCha20Rng,
+    /// Relays that bootstraps agree on: paths are made of them alone.
     members: Members,
+    /// Those, and signers that answers introduced: evidence is judged by them, and nothing is sent to them.
+    judged: Members,
     guards: Guards,
     second_hops: SecondHops,
     entry: Entry,
@@ -183,6 +186,7 @@ impl ClientNode {
             effects: Effects::new(config.witness),
             rng,
             members: Members::new(MEMBERS_MAX).with_rule(config.rule),
+            judged: Members::new(MEMBERS_MAX).with_rule(config.rule),
             guards: Guards::new(config.kept.guards.clone()),
             second_hops: SecondHops::new(config.kept.second_hops.clone()),
             entry: Entry::default(),
@@ -229,7 +233,10 @@ impl ClientNode {
         let pending = self.pending.remove(&id);
         if let Done::Descriptors(descriptors) = done {
             for descriptor in descriptors {
-                self.members.merge(descriptor, now.unix);
+                if matches!(pending, Some(Pending::Members)) {
+                    self.members.merge(descriptor.clone(), now.unix);
+                }
+                self.judged.merge(descriptor, now.unix);
             }
         }
         match pending {
@@ -271,7 +278,7 @@ impl ClientNode {
             let outcome = Outcome { result: Err(Refused::Unreachable), counts: Counts::default() };
             return self.effects.event(ClientEvent::Done { id, outcome });
         }
-        let mut context = Context { network: &self.config.network, members: &self.members, rng: &mut self.rng };
+        let mut context = Context { network: &self.config.network, members: &self.judged, rng: &mut self.rng };
         let at = now.instant;
         let request = match operation {
             Operation::RecordGet { places, consistency, seq_min } => {
@@ -294,7 +301,7 @@ impl ClientNode {
     }
 
     fn operation_handle(&mut self, now: Now, id: u64, input: RequestInput) {
-        let mut context = Context { network: &self.config.network, members: &self.members, rng: &mut self.rng };
+        let mut context = Context { network: &self.config.network, members: &self.judged, rng: &mut self.rng };
         if let Some(request) = self.operations.get_mut(&id) {
             request.handle(now, input, &mut context);
             self.drain_operation(id);
@@ -320,7 +327,6 @@ impl ClientNode {
         self.links.on_up(now.instant, link, peer);
         if let Some(relay) = relay {
             let key = relay.key;
-            self.members.merge(relay, now.unix);
             if self.guards.on_link_up(&key, now.instant) {
                 self.keep();
             }
@@ -385,6 +391,7 @@ impl ClientNode {
         let kept = Kept { guards: self.guards.state(), second_hops: self.second_hops.state() };
         if kept != self.config.kept {
             self.config.kept = kept.clone();
+            self.note_keep();
             self.effects.event(ClientEvent::Keep(kept));
         }
     }

@@ -228,7 +228,7 @@ impl ClientNode {
         let is_record = matches!(run.attempt.request, ExitRequest::Find { .. } | ExitRequest::Put { .. });
         let answer = if is_record { ExitAnswer::decode(&run.bytes, ValueKind::Signed).ok() } else { None };
         let mut descriptors = answer.map(|answer| answer.descriptors).unwrap_or_default();
-        descriptors.retain(|one| self.members.wants(one));
+        descriptors.retain(|one| self.judged.wants(one));
         descriptors
     }
 

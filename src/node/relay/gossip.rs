@@ -86,13 +86,26 @@ impl Relay {
         let Answer::Members { descriptors, more } = answer else { return };
         let Some(last) = Answer::page_end(&descriptors, more, after) else { return };
         let wanted: Vec<_> = descriptors.into_iter().filter(|one| self.members.wants(one)).collect();
-        if !wanted.is_empty() {
-            let (network, now) = (self.config.network, now.unix);
-            self.work(Pending::Descriptors, Job::CheckDescriptors { network, descriptors: wanted, now });
-        }
-        if more {
+        let (network, unix, next) = (self.config.network, now.unix, last.filter(|_| more));
+        self.pulls.under_way.insert(from.link_key);
+        let pending = Pending::Descriptors { from, sent: wanted.len(), next };
+        self.work(pending, Job::CheckDescriptors { network, descriptors: wanted, now: unix });
+    }
+
+    /// The next page is asked for only once this one has held: who sends what does not, costs us one page.
+    pub(super) fn on_page_checked(
+        &mut self,
+        now: Now,
+        from: Contact,
+        (sent, next): (usize, Option<NodeKey>),
+        held: Vec<VerifiedDescriptor>,
+    ) {
+        self.pulls.ended(&from.link_key);
+        let all_held = held.len() == sent;
+        self.on_descriptors(now, held);
+        if let Some(after) = next.filter(|_| all_held) {
             self.pulls.under_way.insert(from.link_key);
-            self.pull_page(now, from, last);
+            self.pull_page(now, from, Some(after));
         }
     }
 

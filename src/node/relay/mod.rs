@@ -92,7 +92,7 @@ enum Pending {
     StoreSigned { asker: Asker },
     ErrandChecked { errand: u64, from: crate::keyspace::Id },
     PutChecked { circuit: CircuitNo, slot: usize, expected: Option<u64> },
-    Descriptors,
+    Descriptors { from: Contact, sent: usize, next: Option<crate::crypto::keys::NodeKey> },
     Expired,
 }
 
@@ -217,7 +217,9 @@ impl Relay {
             (Some(Pending::PutChecked { circuit, slot, expected }), Done::Value(value)) => {
                 self.on_put_checked(now, circuit, slot, expected, value);
             }
-            (Some(Pending::Descriptors), Done::Descriptors(descriptors)) => self.on_descriptors(now, descriptors),
+            (Some(Pending::Descriptors { from, sent, next }), Done::Descriptors(descriptors)) => {
+                self.on_page_checked(now, from, (sent, next), descriptors);
+            }
             _ => (),
         }
         self.handle_time(now);
