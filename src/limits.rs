@@ -110,7 +110,7 @@ pub const LINK_PADDING_AFTER: Duration = Duration::from_secs(30);
 pub const LINK_SILENCE_MAX: Duration = Duration::from_secs(95);
 /// A socket that takes nothing of a pending write for this long is dead.
 pub const LINK_WRITE_STALL_MAX: Duration = Duration::from_secs(20);
-/// A node that could not be dialled is not dialled again for this long.
+/// A key that could not be dialled at an address is not dialled there again for this long.
 pub const DIAL_BACKOFF: Duration = Duration::from_secs(5);
 
 /// Frames that a link's task reads at once while it is busy.
@@ -140,7 +140,7 @@ pub const PARTIAL_ASKS_BYTES_MAX: usize = 64 << 20;
 pub const PARTIAL_ASKS_PER_LINK_BYTES_MAX: usize = 8 << 20;
 /// A question whose cells stop coming is dropped, and its link with it, after this time.
 pub const PARTIAL_ASK_TIMEOUT: Duration = Duration::from_secs(10);
-/// Links that a node remembers as not to be dialled for a moment.
+/// Keys with addresses that a node remembers as not to be dialled for a moment.
 pub const DIAL_BACKOFFS_MAX: usize = 4_096;
 /// Descriptors in one page of a membership answer.
 pub const MEMBERS_PAGE_MAX: usize = 256;
@@ -258,7 +258,7 @@ pub const SECOND_HOP_FAILURES_MAX: u32 = 3;
 pub const MEMBERS_PULL_EVERY: Duration = Duration::from_secs(30);
 /// Bootstraps that a joining client asks for the membership.
 pub const BOOTSTRAPS_ASKED: usize = 3;
-/// A membership that did not come whole within this time is taken as it is, or the bootstraps as failed.
+/// A client's pull ends within this time: as it is when one bootstrap told all it knows, as failed otherwise.
 pub const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client's membership is asked for anew when an operation starts and it is older than this.
 pub const MEMBERS_FRESH_FOR: Duration = Duration::from_secs(600);

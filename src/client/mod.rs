@@ -270,7 +270,7 @@ impl Client {
     /// Gets and decrypts a record.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] tells apart not found, unreachable, damaged and privacy floor.
+    /// [`ClientError::Refused`] tells apart not found, unreachable, damaged, older and privacy floor.
     pub async fn get_record(&self, locator: &Locator, options: GetOptions) -> Result<Found, ClientError> {
         let GetOptions { consistency, seq_min, timeout } = options;
         let seq_min = seq_min.max(self.seen(locator));

@@ -22,7 +22,7 @@ pub const INDICES: [u8; LOCATIONS] = [0, 1, 2];
 pub struct Place {
     /// Where.
     pub location: Location,
-    /// What is added to sequence numbers there: storers of two locations see numbers that have nothing in common.
+    /// What is added to sequence numbers there: storers of two locations do not see one number twice.
     pub seq_offset: u64,
 }
 

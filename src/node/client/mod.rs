@@ -64,7 +64,7 @@ pub struct Kept {
 pub enum Operation {
     /// Get a signed value.
     RecordGet {
-        /// Its locations.
+        /// Its places.
         places: [Place; LOCATIONS],
         /// How many must answer.
         consistency: Consistency,
@@ -73,7 +73,7 @@ pub enum Operation {
     },
     /// Store a signed value.
     RecordPut {
-        /// Each record with its location.
+        /// Each record with its place.
         records: Vec<(Place, RecordBytes)>,
         /// Compare-and-swap: the sequence number that must be held, 0 for none.
         expected: Option<u64>,
