@@ -1,6 +1,7 @@
 //! One client in many processes: they share a state directory, and so a guard. The processes are this very test, run again.
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test crate")]
+#![expect(clippy::print_stdout, reason = "a child process answers its parent so")]
 
 mod world;
 

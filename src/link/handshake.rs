@@ -3,7 +3,7 @@
 //! Source: spec/link.md §2 and §3.
 
 use super::Frame;
-use super::machine::Timing;
+use super::timing::Timing;
 use crate::crypto::hash::{blake3, blake3_keyed};
 use crate::crypto::keys::{DhKey, DhSecret, equal_in_constant_time};
 use crate::crypto::noise_ik::{Handshake, MESSAGE1_OVERHEAD, MESSAGE2_OVERHEAD, Transport};

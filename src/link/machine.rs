@@ -9,30 +9,14 @@ use super::Frame;
 use super::down::DownReason;
 use super::handshake::{Accepting, Answered, Dialling, Params};
 use super::outbox::{Full, Outbox};
+use super::timing::Timing;
 use crate::crypto::keys::DhKey;
 use crate::crypto::noise_ik::Transport;
 use crate::crypto::{CryptoRng, random_bytes};
-use crate::limits::{CELL_LEN, FRAME_LEN, HANDSHAKE_TIMEOUT, LINK_PADDING_AFTER, LINK_SILENCE_MAX};
-use crate::time::{Duration, Instant, earlier};
+use crate::limits::{CELL_LEN, FRAME_LEN};
+use crate::time::{Instant, earlier};
 use crate::wire::cell::{Cell, Command};
 use crate::wire::hello::{Hello, common_version};
-
-/// Deadlines of a link.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Timing {
-    /// A handshake ends within this time.
-    pub handshake: Duration,
-    /// After so long without a frame sent, at the latest, one padding cell goes.
-    pub padding_after: Duration,
-    /// After so long without a frame heard the link ends.
-    pub silence_max: Duration,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Self { handshake: HANDSHAKE_TIMEOUT, padding_after: LINK_PADDING_AFTER, silence_max: LINK_SILENCE_MAX }
-    }
-}
 
 /// What a frame brought.
 #[derive(PartialEq, Eq, Debug)]

@@ -10,11 +10,13 @@ mod machine;
 mod outbox;
 #[cfg(test)]
 mod tests;
+mod timing;
 
 pub use down::DownReason;
 pub use handshake::Params;
-pub use machine::{Link, LinkEvent, Timing};
+pub use machine::{Link, LinkEvent};
 pub use outbox::{Full, Outbox};
+pub use timing::Timing;
 
 use crate::limits::FRAME_LEN;
 

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep_until, timeout_at};
 
 use super::frame_buffer::{ReadBuffer, WriteBuffer};
-use super::link_task::LinkShell;
+use super::link_shell::LinkShell;
 use crate::crypto::keys::DhKey;
 use crate::limits::{FRAMES_PER_WRITE_MAX, LINK_FLUSH_TIMEOUT};
 use crate::link::{DownReason, Link, LinkEvent};

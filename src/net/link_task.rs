@@ -3,7 +3,7 @@
 //! It must not know what cells mean. Every wait has a deadline.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::{TcpSocket, TcpStream};
@@ -11,9 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout_at;
 
 use super::link_session::Session;
-use super::runtime::Runtime;
-use super::shell::ShellLimits;
-use super::tap::Tap;
+use super::link_shell::LinkShell;
 use crate::crypto::keys::{DhKey, DhSecret};
 use crate::link::{DownReason, Link, Params};
 use crate::node::io::{Input, LinkId};
@@ -21,17 +19,7 @@ use crate::wire::address::Address;
 use crate::wire::cell::Cell;
 use crate::wire::descriptor::SignedDescriptor;
 use crate::wire::hello::Hello;
-use crate::wire::network::{Network, VERSIONS};
-
-/// What every link task of one node shares.
-pub(super) struct LinkShell {
-    pub(super) runtime: Arc<Runtime>,
-    pub(super) network: Network,
-    pub(super) bind_ip: Option<IpAddr>,
-    pub(super) limits: ShellLimits,
-    pub(super) tap: Option<Arc<dyn Tap>>,
-    pub(super) inbox: mpsc::Sender<Input>,
-}
+use crate::wire::network::VERSIONS;
 
 /// One link's own.
 pub(super) struct LinkTask {

@@ -4,10 +4,12 @@
 
 mod admission;
 mod clock;
+mod config;
 mod counts;
 mod entropy;
 mod frame_buffer;
 mod link_session;
+mod link_shell;
 mod link_task;
 mod listener;
 mod node_task;
@@ -21,9 +23,10 @@ mod tap;
 mod tests;
 
 pub use clock::Clock;
+pub use config::{LinkIdentity, ShellConfig, ShellLimits, Store};
 pub use counts::{Counts, DownKind};
 pub use entropy::Entropy;
 pub use puzzle_cache::PuzzleCache;
 pub use runtime::Runtime;
-pub use shell::{LinkIdentity, NodeControl, NodeHandle, ShellConfig, ShellLimits, Store, spawn_node};
+pub use shell::{NodeControl, NodeHandle, spawn_node};
 pub use tap::Tap;

@@ -11,11 +11,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep_until;
 
+use super::config::{LinkIdentity, ShellConfig, Store};
 use super::counts::Counts;
-use super::link_task::{LinkShell, LinkTask, Showing};
+use super::link_shell::LinkShell;
+use super::link_task::{LinkTask, Showing};
 use super::listener::{Accepted, listen};
 use super::runtime::Runtime;
-use super::shell::{LinkIdentity, ShellConfig, Store};
 use super::store_task;
 use crate::crypto::CryptoRng;
 use crate::crypto::keys::DhKey;

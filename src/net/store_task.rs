@@ -3,7 +3,7 @@
 use tokio::sync::mpsc;
 
 use super::clock::Clock;
-use super::shell::Store;
+use super::config::Store;
 use crate::node::machine::Machine;
 
 /// Runs until the node is gone. Both channels are bounded; the owner takes every result.

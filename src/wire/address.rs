@@ -68,12 +68,14 @@ impl Address {
     #[must_use]
     pub fn prefix(&self, v4: usize, v6: usize) -> Prefix {
         let mut bytes = [0; 9];
-        let (family, octets, len) = match self.0.ip() {
-            IpAddr::V4(ip) => (4, ip.octets().to_vec(), v4),
-            IpAddr::V6(ip) => (6, ip.octets().to_vec(), v6),
+        let fill = |bytes: &mut [u8; 9], family: u8, octets: &[u8], len: usize| {
+            let source = core::iter::once(&family).chain(octets.iter().take(len));
+            bytes.iter_mut().zip(source).for_each(|(to, from)| *to = *from);
         };
-        let source = core::iter::once(family).chain(octets.into_iter().take(len));
-        bytes.iter_mut().zip(source).for_each(|(to, from)| *to = from);
+        match self.0.ip() {
+            IpAddr::V4(ip) => fill(&mut bytes, 4, &ip.octets(), v4),
+            IpAddr::V6(ip) => fill(&mut bytes, 6, &ip.octets(), v6),
+        }
         Prefix(bytes)
     }
 }
