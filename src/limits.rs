@@ -86,6 +86,12 @@ pub const INBOX_EVENTS_MAX: usize = 1_024;
 pub const LINKS_MAX: usize = 2_048;
 /// Inbound handshakes of one node not yet finished.
 pub const HANDSHAKES_PENDING_MAX: usize = 256;
+/// Accepted links that one IPv4 /24 or IPv6 /48 may hold at one node.
+pub const INBOUND_LINKS_PER_PREFIX_MAX: usize = 64;
+/// Questions that a client's link may ask in a burst.
+pub const ASKS_PER_CLIENT_LINK_BURST: u32 = 32;
+/// Questions per second that a client's link may ask for long.
+pub const ASKS_PER_CLIENT_LINK_PER_S: u32 = 8;
 /// Handshakes in a burst from one IPv4 /24 or IPv6 /48.
 pub const HANDSHAKES_PER_PREFIX_BURST: u32 = 64;
 /// Handshakes per second from one IPv4 /24 or IPv6 /48 for long.
@@ -110,7 +116,7 @@ pub const LINK_PADDING_AFTER: Duration = Duration::from_secs(30);
 pub const LINK_SILENCE_MAX: Duration = Duration::from_secs(95);
 /// A socket that takes nothing of a pending write for this long is dead.
 pub const LINK_WRITE_STALL_MAX: Duration = Duration::from_secs(20);
-/// A node that could not be dialled is not dialled again for this long.
+/// A key that could not be dialled at an address is not dialled there again for this long.
 pub const DIAL_BACKOFF: Duration = Duration::from_secs(5);
 
 /// Frames that a link's task reads at once while it is busy.
@@ -140,7 +146,7 @@ pub const PARTIAL_ASKS_BYTES_MAX: usize = 64 << 20;
 pub const PARTIAL_ASKS_PER_LINK_BYTES_MAX: usize = 8 << 20;
 /// A question whose cells stop coming is dropped, and its link with it, after this time.
 pub const PARTIAL_ASK_TIMEOUT: Duration = Duration::from_secs(10);
-/// Links that a node remembers as not to be dialled for a moment.
+/// Keys with addresses that a node remembers as not to be dialled for a moment.
 pub const DIAL_BACKOFFS_MAX: usize = 4_096;
 /// Descriptors in one page of a membership answer.
 pub const MEMBERS_PAGE_MAX: usize = 256;
@@ -192,8 +198,9 @@ pub const NONCE_LEN: usize = 16;
 pub const STATEMENTS_MAX: usize = 2 * SIGNERS;
 /// Closest members that a client remembers when it asks: who is not among them came with an answer.
 pub const NEIGHBOURS_KNOWN: usize = 4 * SIGNERS;
-/// A receipt counts when its signer is among so many closest members known to the client.
-pub const RECEIPT_SIGNERS_REACH: usize = 2 * SIGNERS;
+/// A receipt counts when its signer is among so many closest members known to the client: those whom a reader's lookup asks.
+/// A holder further out would sign truly for a value that nobody finds.
+pub const RECEIPT_SIGNERS_REACH: usize = SIGNERS;
 /// Receipts that count although their signers became known only while the operation ran.
 pub const RECEIPT_NEWCOMERS_MAX: usize = 2;
 
@@ -281,6 +288,8 @@ pub const SECOND_HOP_REPLACED_WINDOW_S: u64 = 24 * 3_600;
 
 /// An operation ends within this time unless its caller says otherwise.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
+/// A call that has not heard of its operation's end so long after its deadline ends by itself.
+pub const OPERATION_GRACE: Duration = Duration::from_secs(10);
 /// Circuits that one operation may build in all.
 pub const OPERATION_CIRCUITS_MAX: usize = 40;
 /// Circuits of one operation at once: never all three of its locations.

@@ -21,7 +21,7 @@ use crate::content::{ChunkRefused, LinkRefused, NameRefused, RootRefused};
 use crate::crypto::keys::{IdentitySecret, NodeKey};
 use crate::disk::{StateDir, StateError};
 use crate::keyspace::Location;
-use crate::limits::{EXPIRY_STEP_S, HOPS_CLIENT_MIN, HOPS_MAX, OPERATION_TIMEOUT, SEEN_SEQS_MAX};
+use crate::limits::{EXPIRY_STEP_S, HOPS_CLIENT_MIN, HOPS_MAX, OPERATION_GRACE, OPERATION_TIMEOUT, SEEN_SEQS_MAX};
 use crate::membership::prefix_rule::PrefixRule;
 use crate::net::{LinkIdentity, NodeHandle, Runtime, ShellConfig, Tap, spawn_node};
 use crate::node::{ClientCommand, ClientConfig, ClientNode, Kept, Operation, Sight};
@@ -270,7 +270,7 @@ impl Client {
     /// Gets and decrypts a record.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] tells apart not found, unreachable, damaged and privacy floor.
+    /// [`ClientError::Refused`] tells apart not found, unreachable, damaged, older and privacy floor.
     pub async fn get_record(&self, locator: &Locator, options: GetOptions) -> Result<Found, ClientError> {
         let GetOptions { consistency, seq_min, timeout } = options;
         let seq_min = seq_min.max(self.seen(locator));
@@ -305,7 +305,7 @@ impl Client {
             let mut rng = lock(&self.inner.rng);
             let step = u64::from(u16::from_be_bytes(crate::crypto::random_bytes(&mut *rng))) + 1;
             // A first number is random, so that none says how often its value has changed.
-            let first = u64::from(u32::from_be_bytes(crate::crypto::random_bytes(&mut *rng))) << 8;
+            let first = u64::from(u32::from_be_bytes(crate::crypto::random_bytes(&mut *rng)));
             let seq = options.previous.unwrap_or(first).saturating_add(step);
             let network = self.inner.network;
             let mut seal = |index| locator.seal(&network, author, index, (seq, expiry), payload, &mut *rng);
@@ -350,7 +350,10 @@ impl Client {
         let cancel = CancelOnDrop { id, client: self, armed: true };
         let start = ClientCommand::Start { id, operation, timeout };
         self.inner.commands.send(start).await.map_err(|_| self.stopped())?;
-        let outcome = told.await.map_err(|_| self.stopped())?;
+        // The node ends every operation in time; should its word be lost, the call ends all the same.
+        let told = tokio::time::timeout(timeout + OPERATION_GRACE, told).await;
+        let lost = ClientError::Refused(Refused::Unreachable, Counts::default());
+        let outcome = told.map_err(|_| lost)?.map_err(|_| self.stopped())?;
         cancel.disarm();
         outcome.result.map(|success| (success, outcome.counts)).map_err(|why| ClientError::Refused(why, outcome.counts))
     }

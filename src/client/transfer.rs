@@ -127,7 +127,7 @@ impl Client {
     /// Gets what a link names, and checks every byte of it.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] tells apart not found, unreachable, damaged and privacy floor.
+    /// [`ClientError::Refused`] tells apart not found, unreachable, damaged, older and privacy floor.
     pub async fn get(
         &self,
         link: &ContentLink,

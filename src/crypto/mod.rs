@@ -20,6 +20,13 @@ pub use rand::CryptoRng;
 #[error("failed to authenticate")]
 pub struct Forged;
 
+/// Replaces a generator by one that is seeded with its own output: what it gave before cannot be computed any more from what it
+/// is now (fast key erasure). Called after keys were drawn.
+pub fn forget_past(rng: &mut rand::rngs::ChaCha20Rng) {
+    let seed = zeroize::Zeroizing::new(random_bytes(rng));
+    *rng = <rand::rngs::ChaCha20Rng as rand::SeedableRng>::from_seed(*seed);
+}
+
 /// Draws `N` random bytes.
 pub fn random_bytes<const N: usize>(rng: &mut dyn CryptoRng) -> [u8; N] {
     let mut bytes = [0; N];

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::keyspace::{Id, Location};
-use crate::limits::{HOLDERS, SIGNERS};
+use crate::limits::{ALPHA, HOLDERS, SIGNERS};
 use crate::membership::prefix_rule::PrefixRule;
 use crate::record::VerifiedValue;
 use crate::time::{Instant, earlier};
@@ -15,13 +15,16 @@ use crate::wire::message::{Answer, Ask};
 use crate::wire::record::{Value, ValueKind};
 use crate::wire::statement::{Nonce, Statement, Verdict};
 
-use super::lookup::{Lookup, LookupInput, LookupOutput};
+use super::lookup::{Claim, Lookup, LookupInput, LookupOutput};
 
 /// What the errand is for.
 #[derive(Clone, Debug)]
 pub enum Purpose {
     /// Bring the value, or statements that there is none.
-    Find,
+    Find {
+        /// The only digest that is worth fetching: a chunk's hash.
+        digest: Option<[u8; 32]>,
+    },
     /// Have the closest nodes keep this value.
     Put {
         /// The value, checked.
@@ -240,7 +243,7 @@ impl Errand {
                 LookupOutput::Ask(to) => {
                     self.contacts.entry(to.id).or_insert(to);
                     // One holder sends the value, the others what they have; the nearest node most likely holds it.
-                    let want_value = self.first_ask && matches!(self.purpose, Purpose::Find);
+                    let want_value = self.first_ask && matches!(self.purpose, Purpose::Find { .. });
                     self.first_ask = false;
                     let ask = self.find(want_value);
                     self.outputs.push_back(ErrandOutput::Ask { to, ask });
@@ -261,7 +264,10 @@ impl Errand {
 
     fn advance(&mut self) {
         match &self.purpose {
-            Purpose::Find => self.advance_find(),
+            Purpose::Find { digest } => {
+                let digest = *digest;
+                self.advance_find(digest);
+            }
             Purpose::Put { value, expected } => {
                 let (value, expected) = (value.value().clone(), *expected);
                 self.advance_put(&value, expected);
@@ -269,32 +275,42 @@ impl Errand {
         }
     }
 
-    fn advance_find(&mut self) {
+    fn advance_find(&mut self, digest: Option<[u8; 32]>) {
         let is_chunk = self.kind == ValueKind::Hashed;
         if is_chunk && self.best.is_some() {
             // A chunk that fits its hash needs no witness.
             return self.finish();
         }
-        if (self.lookup_done || is_chunk) && self.checking == 0 && self.fetching.is_empty() {
-            let have = self.best.as_ref().map(|best| (best.seq(), best.digest()));
-            let wanted = self
-                .heard
-                .values_mut()
-                .filter(|heard| heard.statement.verdict == Verdict::Present && !heard.tried)
-                .filter(|heard| Some((heard.statement.seq, heard.statement.digest)) > have)
-                .max_by_key(|heard| (heard.statement.seq, heard.statement.digest));
-            match wanted {
-                Some(heard) => {
-                    heard.tried = true;
-                    let to = heard.contact;
-                    self.fetching.insert(to.id);
-                    let ask = self.find(true);
-                    self.outputs.push_back(ErrandOutput::Ask { to, ask });
-                }
-                None if self.lookup_done => self.finish(),
-                None => (),
+        if (self.lookup_done || is_chunk) && self.checking == 0 {
+            // Several at a time: one who claims the newest and never sends it must not use up the time of all.
+            while self.fetching.len() < ALPHA {
+                let Some(to) = self.next_fetch(digest) else { break };
+                self.fetching.insert(to.id);
+                let ask = self.find(true);
+                self.outputs.push_back(ErrandOutput::Ask { to, ask });
+            }
+            if self.lookup_done && self.fetching.is_empty() {
+                self.finish();
             }
         }
+    }
+
+    /// Who claims something newer than what is here: first what most claim, then what is newest. Liars rarely agree.
+    fn next_fetch(&mut self, digest: Option<[u8; 32]>) -> Option<Contact> {
+        let have = self.best.as_ref().map(|best| (best.seq(), best.digest()));
+        let claim = |heard: &Heard| (heard.statement.seq, heard.statement.digest);
+        let mut claimed: BTreeMap<Claim, usize> = BTreeMap::new();
+        for heard in self.heard.values().filter(|heard| heard.statement.verdict == Verdict::Present) {
+            *claimed.entry(claim(heard)).or_default() += 1;
+        }
+        let is_wanted = |heard: &Heard| {
+            let is_new = heard.statement.verdict == Verdict::Present && Some(claim(heard)) > have;
+            is_new && !heard.tried && digest.is_none_or(|digest| heard.statement.digest == digest)
+        };
+        let weight = |heard: &Heard| (claimed.get(&claim(heard)).copied(), claim(heard));
+        let wanted = self.heard.values_mut().filter(|heard| is_wanted(heard)).max_by_key(|heard| weight(heard))?;
+        wanted.tried = true;
+        Some(wanted.contact)
     }
 
     fn advance_put(&mut self, value: &Value, expected: Option<u64>) {
@@ -315,7 +331,7 @@ impl Errand {
         }
         self.done = true;
         let statements = match self.purpose {
-            Purpose::Find => {
+            Purpose::Find { .. } => {
                 let mut heard: Vec<_> = core::mem::take(&mut self.heard).into_iter().collect();
                 heard.sort_by_key(|(id, _)| id.distance(&self.location));
                 heard.into_iter().take(SIGNERS).map(|(_, heard)| heard.statement).collect()

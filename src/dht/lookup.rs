@@ -33,7 +33,7 @@ pub enum LookupInput {
         /// The value that it says it has.
         says_present: Option<Claim>,
     },
-    /// A node could not be reached, is not who the contact said, or answered nonsense.
+    /// A node is no member, could not be reached, is not who the contact said, or answered nonsense.
     Failed {
         /// Which.
         from: Id,

@@ -173,8 +173,8 @@ mod tests {
     #[test]
     fn receipts_count_by_distinct_members_near_the_location_for_this_very_value() {
         check("the five closest", |near| stored(&near[..5]), 5);
-        check("the dead shift the set outwards", |near| stored(&near[11..16]), 5);
-        check("members too far away", |near| stored(&near[16..21]), 0);
+        check("the dead shift the set outwards", |near| stored(&near[3..8]), 5);
+        check("members whom no reader asks", |near| stored(&near[8..13]), 0);
         check("one signer twice", |near| stored(&[near[0], near[0]]), 1);
         check("strangers", |_| stored(&[998, 999]), 0);
         check("another value", |near| vec![said(near[0], Verdict::Stored, (7, [8; 32]))], 0);

@@ -28,7 +28,7 @@ pub struct PathTerms<'a> {
     pub rule: PrefixRule,
     /// Relays of this process, which are in none of its paths.
     pub ours: &'a [NodeKey],
-    /// Exits that failed this operation already.
+    /// Relays that are not to be the exit: asked by this operation or at work for it, and the client's bootstraps.
     pub avoid: &'a [NodeKey],
 }
 
@@ -41,7 +41,7 @@ pub enum PathRefused {
         /// Hops asked for.
         asked: usize,
     },
-    /// More hops than relays accept.
+    /// More hops than cells leave room for.
     #[error("path: {asked} hops are more than relays accept")]
     TooLong {
         /// Hops asked for.
@@ -56,7 +56,7 @@ pub enum PathRefused {
     /// Not enough relays of distinct networks and families.
     #[error("path: too few relays of distinct networks")]
     TooFewNetworks,
-    /// All exits that could end the path failed this operation already.
+    /// All exits that could end the path are among those to avoid.
     #[error("path: every possible exit has failed already")]
     ExitsUsedUp,
 }

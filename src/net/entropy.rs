@@ -7,7 +7,7 @@ use rand::rngs::{ChaCha20Rng, SysRng};
 use rand::{SeedableRng, TryRng};
 use zeroize::Zeroizing;
 
-use crate::crypto::random_bytes;
+use crate::crypto::{forget_past, random_bytes};
 
 /// Gives every task a generator of its own.
 pub struct Entropy(Mutex<ChaCha20Rng>);
@@ -28,6 +28,7 @@ impl Entropy {
     pub fn generator(&self) -> ChaCha20Rng {
         let mut root = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let seed = Zeroizing::new(random_bytes(&mut *root));
+        forget_past(&mut root);
         ChaCha20Rng::from_seed(*seed)
     }
 }

@@ -38,7 +38,8 @@ pub(super) async fn listen(
                 continue;
             }
         };
-        let permit = if admission.admit(runtime.clock.instant(), &Address(from)) { runtime.take_link() } else { None };
+        let permit =
+            if admission.admit(runtime.clock.instant(), &Address(from)) { runtime.take_inbound_link() } else { None };
         let Some(permit) = permit else {
             counts.add(DownReason::Limit);
             continue;

@@ -21,14 +21,14 @@ use super::store_task;
 use crate::crypto::CryptoRng;
 use crate::crypto::keys::DhKey;
 use crate::limits::{
-    ACCEPTED_MAX, HANDSHAKES_PENDING_MAX, INBOX_EVENTS_MAX, LINK_QUEUE_CELLS_MAX, NODE_EVENTS_MAX, STORE_OPS_MAX,
-    WORK_JOBS_MAX,
+    ACCEPTED_MAX, HANDSHAKES_PENDING_MAX, INBOUND_LINKS_PER_PREFIX_MAX, INBOX_EVENTS_MAX, LINK_QUEUE_CELLS_MAX,
+    NODE_EVENTS_MAX, STORE_OPS_MAX, WORK_JOBS_MAX,
 };
 use crate::link::DownReason;
 use crate::node::io::{Input, LinkId, Output};
 use crate::node::machine::{Machine, MachineInput, MachineOutput};
 use crate::time::Instant;
-use crate::wire::address::Address;
+use crate::wire::address::{Address, Prefix};
 use crate::wire::cell::Cell;
 use crate::wire::descriptor::SignedDescriptor;
 
@@ -41,6 +41,8 @@ struct LinkEnd {
     abort: AbortHandle,
     /// Whether the machine knows of it: it dialled, or was told.
     known: bool,
+    /// Of an accepted one: whence.
+    from: Option<Prefix>,
 }
 
 /// The owner of one node.
@@ -312,7 +314,7 @@ impl<M: Machine> Owner<M> {
         let (cells_in, cells) = mpsc::channel(LINK_QUEUE_CELLS_MAX);
         let task = LinkTask { id: link, shell: Arc::clone(&self.shell), cells, permit };
         let abort = self.tasks.spawn(task.dial(showing, address, link_key));
-        self.links.insert(link, LinkEnd { cells: cells_in, abort, known: true });
+        self.links.insert(link, LinkEnd { cells: cells_in, abort, known: true, from: None });
     }
 
     fn accept(&mut self, Accepted { stream, from, permit }: Accepted) {
@@ -320,6 +322,11 @@ impl<M: Machine> Owner<M> {
             self.counts.add(DownReason::Limit);
             return;
         };
+        let prefix = Address(from).narrow_prefix();
+        if self.links.values().filter(|end| end.from == Some(prefix)).count() >= INBOUND_LINKS_PER_PREFIX_MAX {
+            self.counts.add(DownReason::Limit);
+            return;
+        }
         // The oldest goes: an honest handshake takes milliseconds, one that holds its place does not.
         let oldest = if self.pending.len() >= HANDSHAKES_PENDING_MAX { self.pending.pop_first() } else { None };
         if let Some(end) = oldest.and_then(|oldest| self.links.remove(&oldest)) {
@@ -331,7 +338,7 @@ impl<M: Machine> Owner<M> {
         let (cells_in, cells) = mpsc::channel(LINK_QUEUE_CELLS_MAX);
         let task = LinkTask { id, shell: Arc::clone(&self.shell), cells, permit };
         let abort = self.tasks.spawn(task.accept(secret.clone(), shown.clone(), stream, from));
-        self.links.insert(id, LinkEnd { cells: cells_in, abort, known: false });
+        self.links.insert(id, LinkEnd { cells: cells_in, abort, known: false, from: Some(prefix) });
         self.pending.insert(id);
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::entropy::Entropy;
 use super::puzzle_cache::PuzzleCache;
-use crate::crypto::CryptoRng;
+use crate::crypto::{CryptoRng, forget_past};
 use crate::limits::POOL_JOBS_MAX;
 use crate::node::machine::Puzzles;
 
@@ -53,6 +53,7 @@ fn work(tasks: &Mutex<mpsc::Receiver<Task>>, mut rng: ChaCha20Rng, puzzles: &dyn
         if catch_unwind(AssertUnwindSafe(|| task(&mut rng, puzzles))).is_err() {
             tracing::error!("a computation in the work pool failed");
         }
+        forget_past(&mut rng);
     }
 }
 

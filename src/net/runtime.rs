@@ -18,7 +18,9 @@ pub struct Runtime {
     pub(super) clock: Clock,
     pub(super) entropy: Entropy,
     pub(super) pool: Pool,
-    links: Arc<Semaphore>,
+    /// Half of the budget each: whoever dials us cannot keep us from dialling.
+    dialled: Arc<Semaphore>,
+    accepted: Arc<Semaphore>,
     links_max: usize,
 }
 
@@ -40,8 +42,10 @@ impl Runtime {
         let tokio = tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
         let entropy = Entropy::from_system()?;
         let pool = Pool::start(&entropy, &Arc::new(PuzzleCache::default()))?;
-        let links = Arc::new(Semaphore::new(links_max));
-        Ok(Arc::new(Self { tokio, clock: Clock::start(), entropy, pool, links, links_max }))
+        let half = (links_max / 2).max(1);
+        let (dialled, accepted) = (Arc::new(Semaphore::new(half)), Arc::new(Semaphore::new(half)));
+        let links_max = 2 * half;
+        Ok(Arc::new(Self { tokio, clock: Clock::start(), entropy, pool, dialled, accepted, links_max }))
     }
 
     /// The clock of all its nodes.
@@ -59,7 +63,7 @@ impl Runtime {
     /// Links that the process may have at once, and of them those not in use.
     #[must_use]
     pub fn link_budget(&self) -> (usize, usize) {
-        (self.links_max, self.links.available_permits())
+        (self.links_max, self.dialled.available_permits() + self.accepted.available_permits())
     }
 
     /// Runs a task beside the nodes.
@@ -68,9 +72,14 @@ impl Runtime {
         drop(self.tokio.spawn(task));
     }
 
-    /// Room for one link until the permit is dropped; `None` at the budget.
+    /// Room for one accepted link until the permit is dropped; `None` at its half of the budget.
+    pub(super) fn take_inbound_link(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.accepted).try_acquire_owned().ok()
+    }
+
+    /// Room for one dialled link until the permit is dropped; `None` at its half of the budget.
     pub(super) fn take_link(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.links).try_acquire_owned().ok()
+        Arc::clone(&self.dialled).try_acquire_owned().ok()
     }
 }
 
@@ -88,12 +97,14 @@ mod tests {
 
     #[tokio::test]
     async fn the_link_budget_is_reached_and_given_back() {
-        let runtime = Runtime::with_links_max(2).unwrap();
-        let (one, two) = (runtime.take_link(), runtime.take_link());
-        assert!(one.is_some() && two.is_some() && runtime.take_link().is_none());
-        assert_eq!(runtime.link_budget(), (2, 0));
-        drop(one);
-        assert!(runtime.take_link().is_some());
+        let runtime = Runtime::with_links_max(4).unwrap();
+        for take in [Runtime::take_link, Runtime::take_inbound_link] {
+            let (one, two) = (take(&runtime), take(&runtime));
+            assert!(one.is_some() && two.is_some() && take(&runtime).is_none());
+            assert_eq!(runtime.link_budget(), (4, 2), "the other half is untouched");
+            drop(one);
+            assert!(take(&runtime).is_some());
+        }
     }
 
     #[tokio::test]

@@ -6,8 +6,8 @@ use super::io::{DownReason, LinkId, Output, Peer};
 use crate::crypto::CryptoRng;
 use crate::crypto::keys::DhKey;
 use crate::limits::{
-    BUILDS_PER_CLIENT_LINK_PER_S, BUILDS_PER_LINK_BURST, BUILDS_PER_LINK_PER_S, DIAL_BACKOFF, DIAL_BACKOFFS_MAX,
-    LINK_AGE_MAX, LINK_IDLE_MAX,
+    ASKS_PER_CLIENT_LINK_BURST, ASKS_PER_CLIENT_LINK_PER_S, BUILDS_PER_CLIENT_LINK_PER_S, BUILDS_PER_LINK_BURST,
+    BUILDS_PER_LINK_PER_S, DIAL_BACKOFF, DIAL_BACKOFFS_MAX, LINK_AGE_MAX, LINK_IDLE_MAX,
 };
 use crate::time::Instant;
 use crate::wire::address::Address;
@@ -32,8 +32,31 @@ struct Link {
     born: Instant,
     used: Instant,
     open: BTreeSet<CircuitId>,
-    builds: f64,
-    builds_at: Instant,
+    builds: Bucket,
+    asks: Bucket,
+}
+
+/// Tokens that come back with time.
+struct Bucket {
+    tokens: f64,
+    at: Instant,
+}
+
+impl Bucket {
+    fn new(burst: u32, now: Instant) -> Self {
+        Self { tokens: f64::from(burst), at: now }
+    }
+
+    fn take(&mut self, burst: u32, per_s: u32, now: Instant) -> bool {
+        let gained = self.at.until(now).as_secs_f64() * f64::from(per_s);
+        self.tokens = (self.tokens + gained).min(f64::from(burst));
+        self.at = now;
+        let enough = self.tokens >= 1.0;
+        if enough {
+            self.tokens -= 1.0;
+        }
+        enough
+    }
 }
 
 /// The table.
@@ -87,8 +110,9 @@ impl Links {
         if is_at_home {
             self.by_key.insert(key, link);
         }
-        let builds = f64::from(BUILDS_PER_LINK_BURST);
-        self.up.insert(link, Link { peer, born: now, used: now, open: BTreeSet::new(), builds, builds_at: now });
+        let builds = Bucket::new(BUILDS_PER_LINK_BURST, now);
+        let asks = Bucket::new(ASKS_PER_CLIENT_LINK_BURST, now);
+        self.up.insert(link, Link { peer, born: now, used: now, open: BTreeSet::new(), builds, asks });
     }
 
     /// Notes the end of a link or of an attempt; gives the peer if it was up.
@@ -157,14 +181,13 @@ impl Links {
     pub(super) fn take_build(&mut self, now: Instant, link: LinkId) -> bool {
         let Some(up) = self.up.get_mut(&link) else { return false };
         let rate = if up.peer.descriptor.is_some() { BUILDS_PER_LINK_PER_S } else { BUILDS_PER_CLIENT_LINK_PER_S };
-        let gained = up.builds_at.until(now).as_secs_f64() * f64::from(rate);
-        up.builds = (up.builds + gained).min(f64::from(BUILDS_PER_LINK_BURST));
-        up.builds_at = now;
-        let enough = up.builds >= 1.0;
-        if enough {
-            up.builds -= 1.0;
-        }
-        enough
+        up.builds.take(BUILDS_PER_LINK_BURST, rate, now)
+    }
+
+    /// Takes one question from a client's bucket; relays have none.
+    pub(super) fn take_ask(&mut self, now: Instant, link: LinkId) -> bool {
+        let Some(up) = self.up.get_mut(&link) else { return false };
+        up.peer.descriptor.is_some() || up.asks.take(ASKS_PER_CLIENT_LINK_BURST, ASKS_PER_CLIENT_LINK_PER_S, now)
     }
 
     /// A pinned link does not leave for idleness.

@@ -22,7 +22,7 @@ pub const INDICES: [u8; LOCATIONS] = [0, 1, 2];
 pub struct Place {
     /// Where.
     pub location: Location,
-    /// What is added to sequence numbers there: storers of two locations see numbers that have nothing in common.
+    /// What is added to sequence numbers there: storers of two locations do not see one number twice.
     pub seq_offset: u64,
 }
 
@@ -117,7 +117,8 @@ impl Locator {
 
     fn seq_offset(&self, blinded: &NodeKey) -> u64 {
         let derived = derive(Label::SeqOffset, &[self.secret.as_bytes(), &blinded.0]);
-        u64::from(u32::from_be_bytes(*derived.first_chunk().unwrap_or(&[0; 4])))
+        // 48 bits, far more than a first number has: their leading bits say nothing either.
+        u64::from_be_bytes(*derived.first_chunk().unwrap_or(&[0; 8])) >> 16
     }
 
     /// Seals a payload for one location. Key, ciphertext and sequence number are of this location alone; only the expiry, in

@@ -21,8 +21,6 @@ pub struct Attempt {
     pub upload: Vec<Vec<u8>>,
     /// Backward cells after reply 0.
     pub reply_cells: usize,
-    /// Relays that shall not be the exit.
-    pub avoid: Vec<NodeKey>,
     /// Not before this time.
     pub at: Instant,
 }
@@ -129,15 +127,7 @@ impl<T> Attempts<T> {
         let id = self.next;
         self.open.insert(id, what);
         let at = now + random_part(delay, rng);
-        let avoid = self.used_exits.clone();
-        self.outputs.push_back(RequestOutput::Attempt(Box::new(Attempt {
-            id,
-            request,
-            upload,
-            reply_cells,
-            avoid,
-            at,
-        })));
+        self.outputs.push_back(RequestOutput::Attempt(Box::new(Attempt { id, request, upload, reply_cells, at })));
         true
     }
 

@@ -38,7 +38,7 @@ pub(super) struct Batch {
 pub struct ChunkPut {
     chunks: Vec<SealedChunk>,
     expiry: Expiry,
-    /// By location, then by chunk; made with the first circuit, before any answer adds to the members.
+    /// By location, then by chunk; made with the first circuit, when the members are known.
     receipts: Vec<Vec<Option<Receipts>>>,
     answers: [usize; CHUNK_LOCATIONS],
     pub(super) attempts: Attempts<Batch>,

@@ -113,10 +113,10 @@ pub enum Refused {
         /// Its sequence number.
         seq: u64,
     },
-    /// A newer value is there.
+    /// Something else is there: newer, or not what was expected.
     #[error("conflict: a newer value is there (seq {seq})")]
     Conflict {
-        /// Its sequence number.
+        /// Its sequence number, 0 when nothing is held.
         seq: u64,
     },
     /// Fewer copies than asked were stored.

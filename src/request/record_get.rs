@@ -36,7 +36,7 @@ impl Consistency {
 /// One location's state.
 struct Search {
     place: Place,
-    /// Made with the first circuit: the members are known by then, and no answer has added to them.
+    /// Made with the first circuit: the members are known by then, and no answer for this location has added to them.
     tally: Option<Tally>,
     attested: bool,
     asked: bool,

@@ -15,7 +15,7 @@ struct Target {
     place: Place,
     record: RecordBytes,
     seq: u64,
-    /// Made with the first circuit: the members are known by then, and no answer has added to them.
+    /// Made with the first circuit: the members are known by then, and no answer for this location has added to them.
     receipts: Option<Receipts>,
     answers: usize,
 }

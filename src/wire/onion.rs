@@ -177,11 +177,20 @@ impl ExitRequest {
         };
         reader.finish()?;
         match &request {
-            Self::FetchChunks { chunks, .. } if chunks.is_empty() => Err(Malformed::Value),
-            Self::PutChunks { chunks, .. } if chunks.is_empty() => Err(Malformed::Value),
+            Self::FetchChunks { chunks, .. } if !are_distinct(chunks.iter()) => Err(Malformed::Value),
+            Self::PutChunks { chunks, .. } if !are_distinct(chunks.iter().map(|(name, _)| name)) => {
+                Err(Malformed::Value)
+            }
             _ => Ok(request),
         }
     }
+}
+
+/// At least one, and none twice: one question must not make an exit ask the same holder many times.
+fn are_distinct<'a>(names: impl Iterator<Item = &'a ChunkName>) -> bool {
+    let mut seen = std::collections::BTreeSet::new();
+    let mut names = names.peekable();
+    names.peek().is_some() && names.all(|name| seen.insert(*name))
 }
 
 fn chunk_len(reader: &mut Reader<'_>) -> Result<u32, Malformed> {
@@ -294,18 +303,16 @@ mod tests {
 
     #[test]
     fn the_longest_requests_fit_a_build_packet() {
-        let name = ChunkName { hash: [1; 32], index: 1 };
+        let name = |hash| ChunkName { hash: [hash; 32], index: 1 };
+        let names: Vec<ChunkName> = (0..BATCH_CHUNKS).map(|n| name(u8::try_from(n).unwrap())).collect();
+        let named = names.iter().map(|name| (*name, 65_552)).collect();
         let nonce = Nonce([0; 16]);
         let record = RecordBytes(Box::new([7; RECORD_LEN]));
         for request in [
             ExitRequest::Find { location: Id([1; 20]), nonce },
             ExitRequest::Put { nonce, expected: Some(3), record },
-            ExitRequest::FetchChunks { nonce, chunks: vec![name; BATCH_CHUNKS] },
-            ExitRequest::PutChunks {
-                nonce,
-                expiry: Expiry::from_wire([0, 0, 9]),
-                chunks: vec![(name, 65_552); BATCH_CHUNKS],
-            },
+            ExitRequest::FetchChunks { nonce, chunks: names.clone() },
+            ExitRequest::PutChunks { nonce, expiry: Expiry::from_wire([0, 0, 9]), chunks: named },
         ] {
             let bytes = request.encode();
             assert!(bytes.len() <= REQUEST_LEN_MAX);

@@ -233,6 +233,6 @@ async fn links_beyond_the_process_budget_are_turned_away_and_room_comes_back() {
     assert_eq!(node.count(DownKind::Limit), 1);
     drop(first);
     assert!(matches!(node.told().await, Told::Down(_, DownReason::Closed)));
-    until(|| runtime.link_budget().1 == 1).await;
+    until(|| runtime.link_budget().1 == runtime.link_budget().0).await;
     is_served(&mut node, honest(34)).await;
 }

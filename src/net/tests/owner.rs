@@ -90,7 +90,7 @@ async fn what_is_queued_before_a_close_still_goes_out() {
 
 #[tokio::test]
 async fn dials_that_fail_say_why() {
-    let runtime = Runtime::with_links_max(3).unwrap();
+    let runtime = Runtime::with_links_max(6).unwrap();
     let timing = Timing { handshake: Duration::from_millis(200), ..Timing::default() };
     let limits = ShellLimits { timing, ..ShellLimits::default() };
     let mut one = relay(&runtime, 6, limits).await;

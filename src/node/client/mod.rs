@@ -64,7 +64,7 @@ pub struct Kept {
 pub enum Operation {
     /// Get a signed value.
     RecordGet {
-        /// Its locations.
+        /// Its places.
         places: [Place; LOCATIONS],
         /// How many must answer.
         consistency: Consistency,
@@ -73,7 +73,7 @@ pub enum Operation {
     },
     /// Store a signed value.
     RecordPut {
-        /// Each record with its location.
+        /// Each record with its place.
         records: Vec<(Place, RecordBytes)>,
         /// Compare-and-swap: the sequence number that must be held, 0 for none.
         expected: Option<u64>,
@@ -345,6 +345,8 @@ impl ClientNode {
         }
         let changed = match (peer.and_then(|peer| peer.descriptor), dialled) {
             (Some(relay), _) => self.guards.on_link_down(&relay.key, now.instant),
+            // A link that was to replace one which still holds says nothing of the guard.
+            (None, Some(link_key)) if self.links.link_to(&link_key).is_some() => false,
             (None, Some(link_key)) => match self.guard_of_link_key(&link_key) {
                 Some(guard) => self.guards.on_dial_failed(&guard, now.instant),
                 None => false,

@@ -1,8 +1,8 @@
 //! The circuits of a client, one run each: path, build packet, reply 0, cells, end. Source: spec/onion.md, spec/requests.md.
 
 use super::{ClientEvent, ClientNode, Pending};
-use crate::crypto::Forged;
 use crate::crypto::keys::{DhKey, NodeKey};
+use crate::crypto::{Forged, forget_past};
 use crate::limits::{CIRCUIT_ANSWER_TIMEOUT, CIRCUITS_AT_ONCE_MAX, RETRY_DELAY_MAX};
 use crate::link::flow::{Receiving, Sending};
 use crate::membership::path::{Path, PathRefused, PathTerms, choose};
@@ -75,7 +75,7 @@ impl ClientNode {
     fn start_run(&mut self, now: Now, guard: NodeKey, Due { operation, attempt }: Due) {
         let fail = |why| AttemptResult::Failed { exit: None, why };
         let at_work = self.is_at_work(operation);
-        let avoid = self.exits_to_avoid(operation, &attempt);
+        let avoid = self.exits_to_avoid(operation);
         let terms = PathTerms { length: self.config.hops, rule: self.config.rule, ours: &[], avoid: &avoid };
         let path = match choose(&self.members, &guard, &self.second_hops, &terms, &mut self.rng) {
             Ok(path) => path,
@@ -89,6 +89,7 @@ impl ClientNode {
         let link = self.guard_link(now, &guard);
         let request = attempt.request.encode();
         let built = build(&self.config.network, path.hops(), &request, now.unix, &mut self.rng);
+        forget_past(&mut self.rng);
         let (Some(link), Ok(built)) = (link, built) else {
             return self.deliver(now, operation, attempt.id, fail(Failure::Destroyed));
         };
@@ -109,12 +110,21 @@ impl ClientNode {
 
     /// No exit sees two locations of one operation: it could join them. And no bootstrap is an exit: it knows this client's
     /// address, and when it came.
-    fn exits_to_avoid(&self, operation: u64, attempt: &Attempt) -> Vec<NodeKey> {
+    fn exits_to_avoid(&self, operation: u64) -> Vec<NodeKey> {
         let at_work = self.runs.values().filter(|run| run.operation == operation).map(|run| run.exit);
         let used = self.operations.get(&operation).map(Request::used_exits).unwrap_or_default();
         let is_bootstrap = |key: &DhKey| self.config.bootstraps.iter().any(|one| one.link_key == *key);
         let bootstraps = self.members.iter().filter(|member| is_bootstrap(&member.link_key)).map(|member| member.key);
-        attempt.avoid.iter().chain(used).copied().chain(at_work).chain(bootstraps).collect()
+        // An answer whose signers are being checked is not yet the operation's, but its exit has done its work.
+        let checked = self.pending.values().filter_map(|pending| match pending {
+            Pending::Signers { operation: of, result: AttemptResult::Answered { exit, .. }, .. }
+                if *of == operation =>
+            {
+                Some(*exit)
+            }
+            _ => None,
+        });
+        used.iter().copied().chain(at_work).chain(checked).chain(bootstraps).collect()
     }
 
     /// The guard's link; one that is too old for new circuits serves until its successor is up.
@@ -148,7 +158,12 @@ impl ClientNode {
         run.deadline = now.instant + CIRCUIT_ANSWER_TIMEOUT;
         let granted = cell.credit_count().ok().and_then(|count| run.to_guard.grant(count).ok());
         match granted {
-            Some(()) => self.pump(end),
+            Some(()) => {
+                self.pump(end);
+                if self.runs.get(&end).is_some_and(Run::is_complete) {
+                    self.end_run(now, end, None);
+                }
+            }
             None => self.end_run(now, end, Some(Failure::Destroyed)),
         }
     }
@@ -279,6 +294,6 @@ impl Run {
     }
 
     fn is_complete(&self) -> bool {
-        matches!(self.stage, Stage::Open(_)) && self.cells >= self.attempt.reply_cells
+        matches!(self.stage, Stage::Open(_)) && self.cells >= self.attempt.reply_cells && self.to_guard.queued() == 0
     }
 }

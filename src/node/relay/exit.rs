@@ -51,6 +51,12 @@ struct Upload {
     bytes: Vec<u8>,
 }
 
+impl ExitOperation {
+    fn is_uploading(&self) -> bool {
+        self.upload.as_ref().is_some_and(|upload| upload.cells < SLOT_CELLS * BATCH_CHUNKS)
+    }
+}
+
 impl Relay {
     pub(super) fn start_exit(&mut self, now: Now, no: CircuitNo, request: &[u8]) {
         let request = ExitRequest::decode(request).ok().filter(|_| self.exits.len() < EXIT_OPERATIONS_MAX);
@@ -63,7 +69,7 @@ impl Relay {
         self.exits.insert(no, ExitOperation { shape, nonce, ready: BTreeMap::new(), sent: 0, upload: None });
         match request {
             ExitRequest::Find { location, .. } => {
-                self.start_errand(now, no, 0, (location, ValueKind::Signed), Purpose::Find);
+                self.start_errand(now, no, 0, (location, ValueKind::Signed), Purpose::Find { digest: None });
             }
             ExitRequest::Put { expected, record, .. } => {
                 let pending = Pending::PutChecked { circuit: no, slot: 0, expected };
@@ -73,7 +79,8 @@ impl Relay {
             ExitRequest::FetchChunks { chunks, .. } => {
                 self.send_backward(no, Command::Reply0, &[]);
                 for (slot, name) in chunks.iter().enumerate() {
-                    self.start_errand(now, no, slot, (name.location(), ValueKind::Hashed), Purpose::Find);
+                    let purpose = Purpose::Find { digest: Some(name.hash) };
+                    self.start_errand(now, no, slot, (name.location(), ValueKind::Hashed), purpose);
                 }
                 self.fill_slots(now, no, chunks.len());
             }
@@ -104,7 +111,13 @@ impl Relay {
             return self.kill_circuit(no);
         }
         upload.cells += 1;
-        let Some((name, len)) = upload.chunks.get(slot).copied() else { return };
+        let is_last = upload.cells == SLOT_CELLS * BATCH_CHUNKS;
+        let Some((name, len)) = upload.chunks.get(slot).copied() else {
+            if is_last {
+                self.send_ready(no);
+            }
+            return;
+        };
         upload.bytes.extend_from_slice(data);
         if !upload.cells.is_multiple_of(SLOT_CELLS) {
             return;
@@ -219,11 +232,21 @@ impl Relay {
         known.into_iter().take(ANSWER_DESCRIPTORS_MAX).map(|member| member.to_signed()).collect()
     }
 
-    /// One slot's answer is known; all that are next in order go out.
+    /// One slot's answer is known.
     fn slot_ready(&mut self, _now: Now, no: CircuitNo, slot: usize, answer: ExitAnswer) {
         let Some(exit) = self.exits.get_mut(&no) else { return };
         exit.ready.insert(slot, answer);
+        self.send_ready(no);
+    }
+
+    /// All answers that are next in order go out.
+    fn send_ready(&mut self, no: CircuitNo) {
+        let Some(exit) = self.exits.get_mut(&no) else { return };
         let shape = exit.shape;
+        if exit.is_uploading() {
+            // All that was announced by the shape comes first: an early answer would say how much of it was needed.
+            return;
+        }
         while let Some(exit) = self.exits.get_mut(&no) {
             let next = exit.sent;
             let Some(mut answer) = exit.ready.remove(&next) else { return };
@@ -242,6 +265,11 @@ impl Relay {
             };
             let Some(bytes) = answer.encode(len) else { return self.kill_circuit(no) };
             self.send_slot(no, shape, &bytes);
+            let slots = if shape == Shape::Record { 1 } else { BATCH_CHUNKS };
+            if next + 1 == slots {
+                // Nothing more is to be done here; what is queued leaves with the circuit's credits.
+                self.exits.remove(&no);
+            }
         }
     }
 

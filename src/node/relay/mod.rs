@@ -20,6 +20,7 @@ use super::io::{DownReason, Input, LinkId, Output, Peer};
 use super::links::{Links, Reach};
 use super::sight::Sight;
 use super::work::{Done, Job};
+use crate::crypto::forget_past;
 use crate::crypto::keys::{DhKey, IdentitySecret};
 use crate::crypto::puzzle::Solution;
 use crate::dht::errand::Errand;
@@ -153,6 +154,7 @@ impl Relay {
             descriptor,
             config,
         };
+        forget_past(&mut relay.rng);
         relay.publish_descriptor(now);
         relay.handle_time(now);
         relay
@@ -371,6 +373,7 @@ impl Relay {
             self.on_link_down(now, link, peer);
         }
         let changed = self.onion.rotate(now, &mut self.rng);
+        forget_past(&mut self.rng);
         if changed || now.unix.0 >= u64::from(self.descriptor.issued) + DESCRIPTOR_RENEW_S {
             self.publish_descriptor(now);
         }

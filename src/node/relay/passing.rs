@@ -40,7 +40,10 @@ impl Relay {
         match peeled.role {
             Role::Middle { next, suite, hint, body, hop } => {
                 // No address is ever taken from a packet: an unknown next hop ends the circuit.
-                let known = self.members.by_id(&next).filter(|_| next != self.descriptor.id());
+                // Nor does it go back where it came from: nesting would let one client load a link many times over.
+                let came_from = self.circuits.get_mut(no).and_then(|circuit| self.links.peer(circuit.inward.0));
+                let back = came_from.and_then(|peer| peer.descriptor.as_ref()).is_some_and(|one| one.id() == next);
+                let known = self.members.by_id(&next).filter(|_| !back && next != self.descriptor.id());
                 let Some((link_key, address)) = known.map(|known| (known.link_key, known.address)) else {
                     return self.kill_circuit(no);
                 };

@@ -29,7 +29,10 @@ impl Relay {
         let circuit = cell.circuit();
         let is_new = !self.asks.knows_incoming(link, circuit);
         let max = CIRCUITS_PER_LINK_MAX + ASKS_PER_LINK_MAX;
-        if is_new && !self.links.accept_circuit(now.instant, link, circuit, max) {
+        let may = |links: &mut crate::node::links::Links| {
+            links.take_ask(now.instant, link) && links.accept_circuit(now.instant, link, circuit, max)
+        };
+        if is_new && !may(&mut self.links) {
             return self.close_link(now, link);
         }
         let from_client = self.links.peer(link).is_none_or(|peer| peer.descriptor.is_none());
