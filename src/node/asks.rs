@@ -162,3 +162,43 @@ pub(super) struct ErrandAsk {
     /// Whom it asked.
     pub(super) to: Id,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::MESSAGE_LEN_MAX;
+
+    const LINK: LinkId = LinkId(1);
+
+    fn circuit(number: usize) -> CircuitId {
+        CircuitId(u32::try_from(number + 1).unwrap())
+    }
+
+    #[test]
+    fn a_link_has_only_so_many_unfinished_questions_either_way() {
+        let mut asks = Asks::default();
+        let long = vec![1; MESSAGE_LEN_MAX];
+        let first = |number| cells_of(circuit(number), Command::Ask, &long).unwrap().swap_remove(0);
+        for number in 0..ASKS_PER_LINK_MAX {
+            assert_eq!(asks.on_ask(LINK, &first(number), true), Ok(None));
+            assert!(asks.start(Instant::ZERO, LINK, circuit(number), AskId(0), &[3, 0]).is_some());
+        }
+        assert_eq!(asks.on_ask(LINK, &first(ASKS_PER_LINK_MAX), true), Err(()));
+        assert!(asks.start(Instant::ZERO, LINK, circuit(ASKS_PER_LINK_MAX), AskId(0), &[3, 0]).is_none());
+        assert_eq!(asks.on_ask(LinkId(2), &first(0), true), Ok(None), "another link has its own");
+        asks.on_down(LINK);
+        assert_eq!(asks.on_ask(LINK, &first(0), true), Ok(None));
+    }
+
+    #[test]
+    fn a_question_not_answered_in_time_is_told_once_and_an_answer_after_that_is_not_heard() {
+        let mut asks = Asks::default();
+        asks.start(Instant::ZERO, LINK, circuit(0), AskId(7), &[3, 0]).unwrap();
+        assert_eq!(asks.poll_timeout(), Some(Instant::ZERO + ASK_TIMEOUT));
+        assert_eq!(asks.expire(Instant::from_micros(1_999_999)), (vec![], vec![]));
+        assert_eq!(asks.expire(Instant::from_micros(2_000_000)), (vec![AskId(7)], vec![(LINK, circuit(0))]));
+        assert_eq!(asks.expire(Instant::from_micros(9_000_000)), (vec![], vec![]));
+        let late = cells_of(circuit(0), Command::Answer, &Answer::Refused.encode()).unwrap().swap_remove(0);
+        assert!(matches!(asks.on_answer(LINK, &late), Heard::Nothing));
+    }
+}

@@ -33,6 +33,8 @@ impl Relay {
             return self.close_link(now, link);
         }
         match self.asks.on_ask(link, cell, is_new) {
+            // What a client may ask fits one cell. Longer, it would have memory that nobody ever gets back.
+            Ok(None) if !self.is_relay(link) => self.close_link(now, link),
             Ok(None) => (),
             Ok(Some(ask)) => self.on_ask(now, Asker::Remote(link, circuit), ask),
             Err(()) => self.close_link(now, link),
@@ -79,7 +81,7 @@ impl Relay {
     pub(super) fn on_ask(&mut self, now: Now, asker: Asker, ask: Ask) {
         let is_relay = match asker {
             Asker::Own(_) => true,
-            Asker::Remote(link, _) => self.links.peer(link).is_some_and(|peer| peer.descriptor.is_some()),
+            Asker::Remote(link, _) => self.is_relay(link),
         };
         match ask {
             Ask::Members { after } => self.answer_members(asker, after),
@@ -94,6 +96,10 @@ impl Relay {
             }
             Ask::Store { nonce, expected, value } => self.on_store_ask(asker, nonce, expected, value, now),
         }
+    }
+
+    fn is_relay(&self, link: LinkId) -> bool {
+        self.links.peer(link).is_some_and(|peer| peer.descriptor.is_some())
     }
 
     fn note_asked(&mut self, asker: Asker, question: &Question) {
