@@ -23,7 +23,7 @@ pub const FRAMES_PER_WRITE_MAX: usize = 32;
 
 // ---- onion (spec/onion.md) ----
 
-/// Hops a relay accepts in a path.
+/// Hops for which every cell leaves room; a client builds no longer path.
 pub const HOPS_MAX: usize = 5;
 /// Hops below which a client refuses to build.
 pub const HOPS_CLIENT_MIN: usize = 3;
@@ -59,8 +59,10 @@ pub const CIRCUITS_MAX: usize = 16_384;
 pub const CIRCUITS_PER_LINK_MAX: usize = 4_096;
 /// Build packets that one link may send in a burst.
 pub const BUILDS_PER_LINK_BURST: u32 = 512;
-/// Build packets per second that one link may send for long.
+/// Build packets per second that a relay's link may send for long.
 pub const BUILDS_PER_LINK_PER_S: u32 = 256;
+/// Build packets per second that a client's link may send for long.
+pub const BUILDS_PER_CLIENT_LINK_PER_S: u32 = 64;
 /// A circuit on which nothing happened for this long is destroyed.
 pub const CIRCUIT_IDLE_MAX: Duration = Duration::from_secs(60);
 /// A circuit older than this is destroyed.
@@ -132,6 +134,14 @@ pub const MESSAGE_LEN_MAX: usize = MESSAGE_CELLS_MAX * BODY_LEN - 4;
 pub const ASKS_PER_LINK_MAX: usize = 1_024;
 /// A question between relays is answered within this time or counts as failed.
 pub const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Bytes of questions that have not come whole, all links of a node together.
+pub const PARTIAL_ASKS_BYTES_MAX: usize = 64 << 20;
+/// Bytes of questions that have not come whole, on one link.
+pub const PARTIAL_ASKS_PER_LINK_BYTES_MAX: usize = 8 << 20;
+/// A question whose cells stop coming is dropped, and its link with it, after this time.
+pub const PARTIAL_ASK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Links that a node remembers as not to be dialled for a moment.
+pub const DIAL_BACKOFFS_MAX: usize = 4_096;
 /// Descriptors in one page of a membership answer.
 pub const MEMBERS_PAGE_MAX: usize = 256;
 
@@ -248,6 +258,8 @@ pub const SECOND_HOP_FAILURES_MAX: u32 = 3;
 pub const MEMBERS_PULL_EVERY: Duration = Duration::from_secs(30);
 /// Bootstraps that a joining client asks for the membership.
 pub const BOOTSTRAPS_ASKED: usize = 3;
+/// A membership that did not come whole within this time is taken as it is, or the bootstraps as failed.
+pub const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client's membership is asked for anew when an operation starts and it is older than this.
 pub const MEMBERS_FRESH_FOR: Duration = Duration::from_secs(600);
 /// Bootstrap nodes in a configuration.
@@ -263,12 +275,14 @@ pub const SECOND_HOP_REPLACED_MAX: usize = 4;
 /// Seconds in which replacements of failing second hops are counted.
 pub const SECOND_HOP_REPLACED_WINDOW_S: u64 = 24 * 3_600;
 
-// ---- operations (spec/request.md) ----
+// ---- operations (spec/requests.md) ----
 
 /// An operation ends within this time unless its caller says otherwise.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// Circuits that one operation may build in all.
 pub const OPERATION_CIRCUITS_MAX: usize = 40;
+/// Circuits of one operation at once: never all three of its locations.
+pub const CIRCUITS_AT_ONCE_MAX: usize = 2;
 /// Answers that one operation takes for one location or batch before it gives up on it.
 pub const ANSWERS_PER_PLACE_MAX: usize = 5;
 /// Circuits of one operation are staggered by up to so much.
@@ -279,6 +293,8 @@ pub const RETRY_DELAY_MAX: Duration = Duration::from_millis(200);
 pub const CIRCUIT_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// One batch of a transfer ends within this time.
 pub const TRANSFER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Locators whose newest sequence number a client remembers, for as long as it runs.
+pub const SEEN_SEQS_MAX: usize = 4_096;
 /// Paths and sights that a client remembers for whoever asks.
 pub const PATHS_REMEMBERED_MAX: usize = 65_536;
 /// Operations of one client at once.

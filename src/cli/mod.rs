@@ -65,7 +65,7 @@ impl Exit {
             Some(ClientError::Refused(refused, _)) => match refused {
                 Refused::NotFound => Self::NotFound,
                 Refused::Unreachable => Self::Unreachable,
-                Refused::Damaged => Self::Damaged,
+                Refused::Damaged | Refused::Older { .. } => Self::Damaged,
                 Refused::Conflict { .. } => Self::Conflict,
                 Refused::Partly { .. } => Self::Partly,
                 Refused::PrivacyFloor(_) | Refused::GuardsGone => Self::PrivacyFloor,

@@ -20,7 +20,8 @@ pub use self::transfer::{Content, Progress, PublishOptions, Published};
 use crate::content::{ChunkRefused, LinkRefused, NameRefused, RootRefused};
 use crate::crypto::keys::{IdentitySecret, NodeKey};
 use crate::disk::{StateDir, StateError};
-use crate::limits::{EXPIRY_STEP_S, HOPS_CLIENT_MIN, HOPS_MAX, OPERATION_TIMEOUT};
+use crate::keyspace::Location;
+use crate::limits::{EXPIRY_STEP_S, HOPS_CLIENT_MIN, HOPS_MAX, OPERATION_TIMEOUT, SEEN_SEQS_MAX};
 use crate::membership::prefix_rule::PrefixRule;
 use crate::net::{LinkIdentity, NodeHandle, Runtime, ShellConfig, Tap, spawn_node};
 use crate::node::{ClientCommand, ClientConfig, ClientNode, Kept, Operation, Sight};
@@ -144,6 +145,8 @@ struct Inner {
     stop: Mutex<Option<oneshot::Sender<()>>>,
     next: AtomicU64,
     rng: Mutex<ChaCha20Rng>,
+    /// By first location. Never written to disk: it would say what was looked for.
+    seen: Mutex<BTreeMap<Location, u64>>,
     timeout: Duration,
 }
 
@@ -213,6 +216,7 @@ impl Client {
             stop: Mutex::new(Some(stop)),
             next: AtomicU64::new(1),
             rng,
+            seen: Mutex::default(),
             timeout: OPERATION_TIMEOUT,
         };
         Self { inner: Arc::new(inner) }
@@ -246,7 +250,7 @@ impl Client {
         lock(&self.inner.shared.sample).clone()
     }
 
-    /// Every path that was built, in order, the last 65,536 of them.
+    /// Every path that was built, in order, the first [`crate::limits::PATHS_REMEMBERED_MAX`] of them.
     #[must_use]
     pub fn paths(&self) -> Vec<Vec<Contact>> {
         lock(&self.inner.shared.paths).clone()
@@ -269,11 +273,13 @@ impl Client {
     /// [`ClientError::Refused`] tells apart not found, unreachable, damaged and privacy floor.
     pub async fn get_record(&self, locator: &Locator, options: GetOptions) -> Result<Found, ClientError> {
         let GetOptions { consistency, seq_min, timeout } = options;
-        let operation = Operation::RecordGet { locations: locator.locations(), consistency, seq_min };
+        let seq_min = seq_min.max(self.seen(locator));
+        let operation = Operation::RecordGet { places: locator.places(), consistency, seq_min };
         let (success, counts) = self.run(operation, timeout.unwrap_or(self.inner.timeout)).await?;
         match success {
             Success::Record { record, seq, attested } => {
                 let payload = locator.open(&record).map_err(|_| ClientError::Unreadable)?;
+                self.see(locator, seq);
                 Ok(Found { payload, seq, attested, counts })
             }
             _ => Err(ClientError::Stopped),
@@ -298,16 +304,36 @@ impl Client {
         let (seq, records) = {
             let mut rng = lock(&self.inner.rng);
             let step = u64::from(u16::from_be_bytes(crate::crypto::random_bytes(&mut *rng))) + 1;
-            let seq = options.previous.unwrap_or(0).saturating_add(step);
+            // A first number is random, so that none says how often its value has changed.
+            let first = u64::from(u32::from_be_bytes(crate::crypto::random_bytes(&mut *rng))) << 8;
+            let seq = options.previous.unwrap_or(first).saturating_add(step);
             let network = self.inner.network;
             let mut seal = |index| locator.seal(&network, author, index, (seq, expiry), payload, &mut *rng);
             let records = INDICES.into_iter().map(&mut seal).collect::<Result<Vec<_>, _>>()?;
-            (seq, locator.locations().into_iter().zip(records).collect())
+            (seq, locator.places().into_iter().zip(records).collect())
         };
         let operation = Operation::RecordPut { records, expected: Some(options.previous.unwrap_or(0)) };
         match self.run(operation, options.timeout.unwrap_or(self.inner.timeout)).await? {
-            (Success::RecordStored { copies }, _) => Ok(Stored { seq, copies }),
+            (Success::RecordStored { copies }, _) => {
+                self.see(&locator, seq);
+                Ok(Stored { seq, copies })
+            }
             _ => Err(ClientError::Stopped),
+        }
+    }
+
+    /// The newest sequence number that this client has seen of a value: nothing older is taken any more.
+    fn seen(&self, locator: &Locator) -> u64 {
+        let [first, ..] = locator.locations();
+        lock(&self.inner.seen).get(&first).copied().unwrap_or(0)
+    }
+
+    fn see(&self, locator: &Locator, seq: u64) {
+        let [first, ..] = locator.locations();
+        let mut seen = lock(&self.inner.seen);
+        if seen.len() < SEEN_SEQS_MAX || seen.contains_key(&first) {
+            let newest = seen.entry(first).or_insert(seq);
+            *newest = seq.max(*newest);
         }
     }
 

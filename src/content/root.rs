@@ -98,7 +98,10 @@ impl FileName {
         if name.is_empty() || name.len() > FILE_NAME_LEN_MAX {
             return Err(NameRefused::Length);
         }
-        let is_bad = |c: char| c == '/' || c == '\\' || c.is_control();
+        // Among them marks that make text run the other way: a name must read as it is.
+        let is_bidi =
+            |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let is_bad = |c: char| c == '/' || c == '\\' || c.is_control() || is_bidi(c);
         if name.chars().any(is_bad) || name == "." || name == ".." {
             return Err(NameRefused::Characters);
         }
@@ -245,7 +248,7 @@ mod tests {
 
     #[test]
     fn names_that_leave_a_folder_or_drive_a_terminal_are_refused() {
-        for name in ["", ".", "..", "a/b", "a\\b", "a\u{1b}[2J", "a\nb", &"n".repeat(256)] {
+        for name in ["", ".", "..", "a/b", "a\\b", "a\u{1b}[2J", "a\nb", "gpj\u{202e}exe", &"n".repeat(256)] {
             assert!(FileName::new(name).is_err(), "{name:?}");
         }
         for name in ["a", "...", "ä ö.txt", &"n".repeat(255)] {

@@ -13,13 +13,13 @@ pub enum Label {
     BlindPrefix,
     /// The key of one chunk of a publication.
     ChunkKey,
-    /// The secret of a one-time publication key.
-    OneTime,
+    /// What is added to a value's sequence number at one location.
+    SeqOffset,
 }
 
 impl Label {
     /// Every label, for the test that they differ.
-    pub const ALL: [Self; 5] = [Self::LabelSecret, Self::ValueKey, Self::BlindPrefix, Self::ChunkKey, Self::OneTime];
+    pub const ALL: [Self; 5] = [Self::LabelSecret, Self::ValueKey, Self::BlindPrefix, Self::ChunkKey, Self::SeqOffset];
 
     /// The context string.
     #[must_use]
@@ -29,7 +29,7 @@ impl Label {
             Self::ValueKey => "bauta/1 value key",
             Self::BlindPrefix => "bauta/1 blind prefix",
             Self::ChunkKey => "bauta/1 chunk key",
-            Self::OneTime => "bauta/1 one-time secret",
+            Self::SeqOffset => "bauta/1 seq offset",
         }
     }
 }

@@ -41,7 +41,7 @@ pub enum ErrandInput {
         /// Which.
         from: Id,
         /// What it said.
-        answer: Answer,
+        answer: Box<Answer>,
     },
     /// A node could not be asked, or did not answer.
     Failed {
@@ -162,7 +162,7 @@ impl Errand {
         }
         match input {
             ErrandInput::Timeout => self.lookup.handle(now, LookupInput::Timeout),
-            ErrandInput::Answered { from, answer } => self.on_answer(now, from, answer),
+            ErrandInput::Answered { from, answer } => self.on_answer(now, from, *answer),
             ErrandInput::Failed { from } => self.on_failed(now, from),
             ErrandInput::Checked { from, value } => self.on_checked(from, value),
         }

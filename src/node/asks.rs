@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use super::io::LinkId;
 use crate::keyspace::Id;
-use crate::limits::{ASK_TIMEOUT, ASKS_PER_LINK_MAX};
+use crate::limits::{
+    ASK_TIMEOUT, ASKS_PER_LINK_MAX, BODY_LEN, PARTIAL_ASK_TIMEOUT, PARTIAL_ASKS_BYTES_MAX,
+    PARTIAL_ASKS_PER_LINK_BYTES_MAX,
+};
 use crate::time::Instant;
 use crate::wire::cell::{Cell, CircuitId, Command};
 use crate::wire::message::{Answer, Ask, Assembler, cells_of};
@@ -24,12 +27,21 @@ struct Outgoing {
     assembler: Assembler,
 }
 
+/// A question of somebody else's that has not come whole.
+struct Incoming {
+    assembler: Assembler,
+    cells: usize,
+    deadline: Instant,
+}
+
 /// All of them.
 #[derive(Default)]
 pub(super) struct Asks {
     waiting: BTreeMap<LinkId, Vec<Waiting>>,
     outgoing: BTreeMap<(LinkId, CircuitId), Outgoing>,
-    incoming: BTreeMap<(LinkId, CircuitId), Assembler>,
+    incoming: BTreeMap<(LinkId, CircuitId), Incoming>,
+    incoming_cells: usize,
+    incoming_by_link: BTreeMap<LinkId, usize>,
     deadlines: BTreeMap<AskId, Instant>,
 }
 
@@ -38,16 +50,21 @@ pub(super) enum Heard {
     /// More cells are to come, or nobody waits for it.
     Nothing,
     /// The whole answer.
-    Answer(AskId, Answer),
+    Answer(AskId, Box<Answer>),
     /// The peer sent something that is no answer.
     Broken(AskId),
 }
 
 impl Asks {
-    /// Keeps a question until its link is up.
-    pub(super) fn wait(&mut self, now: Instant, link: LinkId, ask: AskId, question: &Ask) {
-        self.deadlines.insert(ask, now + ASK_TIMEOUT);
-        self.waiting.entry(link).or_default().push(Waiting { ask, message: question.encode() });
+    /// Keeps a question until its link is up; false when too many wait for it already.
+    pub(super) fn wait(&mut self, now: Instant, link: LinkId, ask: AskId, question: &Ask) -> bool {
+        let waiting = self.waiting.entry(link).or_default();
+        let has_room = waiting.len() < ASKS_PER_LINK_MAX;
+        if has_room {
+            self.deadlines.insert(ask, now + ASK_TIMEOUT);
+            waiting.push(Waiting { ask, message: question.encode() });
+        }
+        has_room
     }
 
     /// Questions that waited for this link.
@@ -91,34 +108,65 @@ impl Asks {
         };
         self.outgoing.remove(&key);
         self.deadlines.remove(&ask);
-        joined.map_or(Heard::Broken(ask), |answer| Heard::Answer(ask, answer))
+        joined.map_or(Heard::Broken(ask), |answer| Heard::Answer(ask, Box::new(answer)))
     }
 
-    /// A cell of a question: `Ok(Some)` once it is whole.
+    /// A cell of a question: `Ok(Some)` once it is whole. A client's questions are one cell long.
     ///
     /// # Errors
-    /// The peer broke the protocol, or has too many questions open.
-    pub(super) fn on_ask(&mut self, link: LinkId, cell: &Cell, is_new: bool) -> Result<Option<Ask>, ()> {
+    /// The link that must go: its peer broke the protocol, or holds most of what may not grow further.
+    pub(super) fn on_ask(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        cell: &Cell,
+        from_client: bool,
+    ) -> Result<Option<Ask>, LinkId> {
         let key = (link, cell.circuit());
-        if is_new {
-            let open = self.incoming.range((link, CircuitId(0))..=(link, CircuitId(u32::MAX))).count();
-            if open >= ASKS_PER_LINK_MAX {
-                return Err(());
-            }
-            self.incoming.insert(key, Assembler::default());
+        let mut incoming = match self.take_incoming(&key) {
+            Some(incoming) => incoming,
+            None if self.open_on(link) >= ASKS_PER_LINK_MAX => return Err(link),
+            None => Incoming { assembler: Assembler::default(), cells: 0, deadline: now + PARTIAL_ASK_TIMEOUT },
+        };
+        if let Some(message) = incoming.assembler.push(cell.body()).map_err(|_| link)? {
+            return Ask::decode(&message).map(Some).map_err(|_| link);
         }
-        let assembler = self.incoming.get_mut(&key).ok_or(())?;
-        match assembler.push(cell.body()) {
-            Ok(None) => Ok(None),
-            Ok(Some(message)) => {
-                self.incoming.remove(&key);
-                Ask::decode(&message).map(Some).map_err(|_| ())
-            }
-            Err(_) => {
-                self.incoming.remove(&key);
-                Err(())
+        incoming.cells += 1;
+        let share = self.incoming_by_link.entry(link).or_default();
+        *share += incoming.cells;
+        self.incoming_cells += incoming.cells;
+        let is_over = from_client || *share * BODY_LEN > PARTIAL_ASKS_PER_LINK_BYTES_MAX;
+        self.incoming.insert(key, incoming);
+        if is_over {
+            return Err(link);
+        }
+        if self.incoming_cells * BODY_LEN > PARTIAL_ASKS_BYTES_MAX {
+            // Not the one that happens to come last: the one that holds most.
+            let most = self.incoming_by_link.iter().max_by_key(|(_, cells)| **cells);
+            return Err(most.map_or(link, |(link, _)| *link));
+        }
+        Ok(None)
+    }
+
+    fn take_incoming(&mut self, key: &(LinkId, CircuitId)) -> Option<Incoming> {
+        let incoming = self.incoming.remove(key)?;
+        self.incoming_cells -= incoming.cells;
+        if let Some(share) = self.incoming_by_link.get_mut(&key.0) {
+            *share -= incoming.cells;
+            if *share == 0 {
+                self.incoming_by_link.remove(&key.0);
             }
         }
+        Some(incoming)
+    }
+
+    fn open_on(&self, link: LinkId) -> usize {
+        self.incoming.range((link, CircuitId(0))..=(link, CircuitId(u32::MAX))).count()
+    }
+
+    /// Links whose peer has left a question unfinished for too long.
+    pub(super) fn unfinished(&self, now: Instant) -> Vec<LinkId> {
+        self.incoming.iter().filter(|(_, one)| one.deadline <= now).map(|((link, _), _)| *link).collect()
     }
 
     pub(super) fn knows_incoming(&self, link: LinkId, circuit: CircuitId) -> bool {
@@ -131,7 +179,8 @@ impl Asks {
         let mut failed: Vec<AskId> =
             self.waiting.remove(&link).unwrap_or_default().into_iter().map(|one| one.ask).collect();
         failed.extend(self.outgoing.extract_if(range.clone(), |_, _| true).map(|(_, one)| one.ask));
-        self.incoming.retain(|key, _| !range.contains(key));
+        let partial: Vec<_> = self.incoming.range(range).map(|(key, _)| *key).collect();
+        partial.iter().for_each(|key| drop(self.take_incoming(key)));
         failed.retain(|ask| self.deadlines.remove(ask).is_some());
         failed
     }
@@ -168,37 +217,111 @@ mod tests {
     use super::*;
     use crate::limits::MESSAGE_LEN_MAX;
 
-    const LINK: LinkId = LinkId(1);
+    const LINK: LinkId = LinkId(2);
 
-    fn circuit(number: usize) -> CircuitId {
-        CircuitId(u32::try_from(number + 1).unwrap())
+    fn question() -> Ask {
+        Ask::Members { after: None }
+    }
+
+    /// The first cell of a message that needs so many more.
+    fn beginning(circuit: u32) -> Cell {
+        let cells = cells_of(CircuitId(circuit), Command::Ask, &vec![0; MESSAGE_LEN_MAX]).unwrap();
+        cells.into_iter().next().unwrap()
     }
 
     #[test]
-    fn a_link_has_only_so_many_unfinished_questions_either_way() {
+    fn questions_that_wait_for_a_link_or_are_open_on_it_are_capped() {
         let mut asks = Asks::default();
-        let long = vec![1; MESSAGE_LEN_MAX];
-        let first = |number| cells_of(circuit(number), Command::Ask, &long).unwrap().swap_remove(0);
         for number in 0..ASKS_PER_LINK_MAX {
-            assert_eq!(asks.on_ask(LINK, &first(number), true), Ok(None));
-            assert!(asks.start(Instant::ZERO, LINK, circuit(number), AskId(0), &[3, 0]).is_some());
+            assert!(asks.wait(Instant::ZERO, LINK, AskId(u64::try_from(number).unwrap()), &question()));
         }
-        assert_eq!(asks.on_ask(LINK, &first(ASKS_PER_LINK_MAX), true), Err(()));
-        assert!(asks.start(Instant::ZERO, LINK, circuit(ASKS_PER_LINK_MAX), AskId(0), &[3, 0]).is_none());
-        assert_eq!(asks.on_ask(LinkId(2), &first(0), true), Ok(None), "another link has its own");
-        asks.on_down(LINK);
-        assert_eq!(asks.on_ask(LINK, &first(0), true), Ok(None));
+        assert!(!asks.wait(Instant::ZERO, LINK, AskId(9_999), &question()));
+        let mut asks = Asks::default();
+        let open = |asks: &mut Asks, number: usize| {
+            let circuit = CircuitId(u32::try_from(number + 1).unwrap());
+            asks.start(Instant::ZERO, LINK, circuit, AskId(u64::try_from(number).unwrap()), &question().encode())
+                .is_some()
+        };
+        assert!((0..ASKS_PER_LINK_MAX).all(|number| open(&mut asks, number)));
+        assert!(!open(&mut asks, ASKS_PER_LINK_MAX));
     }
 
     #[test]
-    fn a_question_not_answered_in_time_is_told_once_and_an_answer_after_that_is_not_heard() {
+    fn a_question_fails_at_its_deadline_and_a_late_answer_is_nothing() {
         let mut asks = Asks::default();
-        asks.start(Instant::ZERO, LINK, circuit(0), AskId(7), &[3, 0]).unwrap();
-        assert_eq!(asks.poll_timeout(), Some(Instant::ZERO + ASK_TIMEOUT));
-        assert_eq!(asks.expire(Instant::from_micros(1_999_999)), (vec![], vec![]));
-        assert_eq!(asks.expire(Instant::from_micros(2_000_000)), (vec![AskId(7)], vec![(LINK, circuit(0))]));
-        assert_eq!(asks.expire(Instant::from_micros(9_000_000)), (vec![], vec![]));
-        let late = cells_of(circuit(0), Command::Answer, &Answer::Refused.encode()).unwrap().swap_remove(0);
-        assert!(matches!(asks.on_answer(LINK, &late), Heard::Nothing));
+        let circuit = CircuitId(1);
+        asks.start(Instant::ZERO, LINK, circuit, AskId(1), &question().encode()).unwrap();
+        let due = Instant::ZERO + ASK_TIMEOUT;
+        assert_eq!(asks.poll_timeout(), Some(due));
+        assert_eq!(asks.expire(Instant::from_micros(due.as_micros() - 1)).0, vec![]);
+        assert_eq!(asks.expire(due), (vec![AskId(1)], vec![(LINK, circuit)]));
+        let answer = cells_of(circuit, Command::Answer, &Answer::Refused.encode()).unwrap();
+        assert!(matches!(asks.on_answer(LINK, &answer[0]), Heard::Nothing));
+        assert_eq!(asks.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_client_has_one_cell_for_a_question() {
+        assert_eq!(Asks::default().on_ask(Instant::ZERO, LINK, &beginning(1), true), Err(LINK));
+    }
+
+    /// Beginnings of questions on one link until it must go; how many cells were taken, and which link it was.
+    fn fill(asks: &mut Asks, link: u64, first: &[Cell], cells_max: usize) -> (usize, Option<LinkId>) {
+        let mut taken = 0;
+        for circuit in 1.. {
+            for cell in first {
+                if taken == cells_max {
+                    return (taken, None);
+                }
+                let cell = cell.clone().on_circuit(CircuitId(circuit));
+                match asks.on_ask(Instant::ZERO, LinkId(link), &cell, false) {
+                    Ok(_) => taken += 1,
+                    Err(guilty) => return (taken, Some(guilty)),
+                }
+            }
+        }
+        unreachable!("the share of a link ends")
+    }
+
+    #[test]
+    fn what_has_not_come_whole_is_capped_per_link_and_in_all_and_the_link_that_holds_most_must_go() {
+        let all = cells_of(CircuitId(1), Command::Ask, &vec![0; MESSAGE_LEN_MAX]).unwrap();
+        let first = &all[..all.len() - 1];
+        let (per_link, in_all) = (PARTIAL_ASKS_PER_LINK_BYTES_MAX / BODY_LEN, PARTIAL_ASKS_BYTES_MAX / BODY_LEN);
+        let mut asks = Asks::default();
+        assert_eq!(fill(&mut asks, 1, first, usize::MAX), (per_link, Some(LinkId(1))));
+        asks.on_down(LinkId(1));
+        assert_eq!(asks.incoming_cells, 0);
+        assert!(asks.incoming_by_link.is_empty());
+        let mut held = 0;
+        for link in 2..100 {
+            // The first of them holds a little more than the others.
+            let (taken, guilty) = fill(&mut asks, link, first, per_link - usize::from(link > 2));
+            held += taken;
+            if let Some(guilty) = guilty {
+                assert_eq!((guilty, held), (LinkId(2), in_all));
+                return;
+            }
+        }
+        unreachable!("the cap in all was not reached");
+    }
+
+    #[test]
+    fn an_unfinished_question_is_told_at_its_deadline() {
+        let mut asks = Asks::default();
+        asks.on_ask(Instant::ZERO, LINK, &beginning(1), false).unwrap();
+        let due = Instant::ZERO + PARTIAL_ASK_TIMEOUT;
+        assert_eq!(asks.unfinished(Instant::from_micros(due.as_micros() - 1)), vec![]);
+        assert_eq!(asks.unfinished(due), vec![LINK]);
+    }
+
+    #[test]
+    fn questions_fail_with_their_link_whether_they_wait_or_are_open() {
+        let mut asks = Asks::default();
+        asks.wait(Instant::ZERO, LINK, AskId(1), &question());
+        asks.start(Instant::ZERO, LINK, CircuitId(1), AskId(2), &question().encode()).unwrap();
+        asks.start(Instant::ZERO, LinkId(4), CircuitId(1), AskId(3), &question().encode()).unwrap();
+        assert_eq!(asks.on_down(LINK), vec![AskId(1), AskId(2)]);
+        assert_eq!(asks.on_down(LINK), vec![]);
     }
 }

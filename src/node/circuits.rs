@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::io::LinkId;
+use crate::keyspace::Id;
 use crate::limits::{CELL_LEN, CIRCUIT_AGE_MAX, CIRCUIT_IDLE_MAX, CIRCUITS_MAX, QUEUED_BYTES_MAX};
 use crate::link::flow::{Overrun, Receiving, Sending};
 use crate::onion::{ExitHop, MiddleHop};
@@ -34,6 +35,8 @@ pub(super) enum Stage {
     Dialling {
         /// Where to.
         link: LinkId,
+        /// Who must be there.
+        next: Id,
         /// The next cell, but for its number.
         cell: Cell,
         /// This relay's layer.

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::io::{DownReason, LinkId, Output, Peer};
 use crate::crypto::CryptoRng;
 use crate::crypto::keys::DhKey;
-use crate::limits::{BUILDS_PER_LINK_BURST, BUILDS_PER_LINK_PER_S, DIAL_BACKOFF, LINK_AGE_MAX, LINK_IDLE_MAX};
+use crate::limits::{
+    BUILDS_PER_CLIENT_LINK_PER_S, BUILDS_PER_LINK_BURST, BUILDS_PER_LINK_PER_S, DIAL_BACKOFF, DIAL_BACKOFFS_MAX,
+    LINK_AGE_MAX, LINK_IDLE_MAX,
+};
 use crate::time::Instant;
 use crate::wire::address::Address;
 use crate::wire::cell::CircuitId;
@@ -38,9 +41,10 @@ struct Link {
 pub(super) struct Links {
     up: BTreeMap<LinkId, Link>,
     by_key: BTreeMap<DhKey, LinkId>,
-    dialling: BTreeMap<DhKey, LinkId>,
-    dialled: BTreeMap<LinkId, DhKey>,
-    backoff: BTreeMap<DhKey, Instant>,
+    /// By key and address: a wrong address said of somebody must not keep us from the right one.
+    dialling: BTreeMap<(DhKey, Address), LinkId>,
+    dialled: BTreeMap<LinkId, (DhKey, Address)>,
+    backoff: BTreeMap<(DhKey, Address), Instant>,
     pinned: BTreeSet<DhKey>,
     next: u64,
 }
@@ -54,16 +58,16 @@ impl Links {
                 return (Reach::Up(*link), None);
             }
         }
-        if let Some(link) = self.dialling.get(&link_key) {
+        if let Some(link) = self.dialling.get(&(link_key, address)) {
             return (Reach::Dialling(*link), None);
         }
-        if self.backoff.get(&link_key).is_some_and(|until| now < *until) {
+        if self.backoff.get(&(link_key, address)).is_some_and(|until| now < *until) {
             return (Reach::Refused, None);
         }
         self.next += 1;
         let link = LinkId(self.next << 1);
-        self.dialling.insert(link_key, link);
-        self.dialled.insert(link, link_key);
+        self.dialling.insert((link_key, address), link);
+        self.dialled.insert(link, (link_key, address));
         (Reach::Dialling(link), Some(Output::Dial { link, address, link_key }))
     }
 
@@ -86,7 +90,7 @@ impl Links {
         if let Some(key) = self.dialled.remove(&link) {
             self.dialling.remove(&key);
             self.backoff.retain(|_, until| now < *until);
-            if reason != DownReason::Limit {
+            if reason != DownReason::Limit && self.backoff.len() < DIAL_BACKOFFS_MAX {
                 self.backoff.insert(key, now + DIAL_BACKOFF);
             }
         }
@@ -103,7 +107,7 @@ impl Links {
 
     /// The key that an attempt under way is for.
     pub(super) fn dialled_key(&self, link: LinkId) -> Option<DhKey> {
-        self.dialled.get(&link).copied()
+        self.dialled.get(&link).map(|(key, _)| *key)
     }
 
     pub(super) fn peer(&self, link: LinkId) -> Option<&Peer> {
@@ -146,7 +150,8 @@ impl Links {
     /// Takes one build packet from the link's bucket.
     pub(super) fn take_build(&mut self, now: Instant, link: LinkId) -> bool {
         let Some(up) = self.up.get_mut(&link) else { return false };
-        let gained = up.builds_at.until(now).as_secs_f64() * f64::from(BUILDS_PER_LINK_PER_S);
+        let rate = if up.peer.descriptor.is_some() { BUILDS_PER_LINK_PER_S } else { BUILDS_PER_CLIENT_LINK_PER_S };
+        let gained = up.builds_at.until(now).as_secs_f64() * f64::from(rate);
         up.builds = (up.builds + gained).min(f64::from(BUILDS_PER_LINK_BURST));
         up.builds_at = now;
         let enough = up.builds >= 1.0;
@@ -172,5 +177,103 @@ impl Links {
             !self.pinned.contains(&up.peer.link_key) || self.by_key.get(&up.peer.link_key) != Some(link)
         };
         self.up.iter().filter(|(link, up)| is_idle(up) && is_spare(link, up)).map(|(link, _)| *link).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::ChaCha20Rng;
+
+    use super::*;
+    use crate::limits::CIRCUITS_PER_LINK_MAX;
+
+    fn address() -> Address {
+        Address("127.1.0.1:1".parse().unwrap())
+    }
+
+    fn peer(key: u8, dialled: bool) -> Peer {
+        Peer { link_key: DhKey([key; 32]), descriptor: None, address: address(), dialled }
+    }
+
+    fn dial(links: &mut Links, now: Instant) -> (Reach, Option<Output>) {
+        links.reach(now, DhKey([1; 32]), address())
+    }
+
+    #[test]
+    fn a_node_is_dialled_once_used_while_up_and_left_alone_after_a_failure() {
+        let mut links = Links::default();
+        let (reach, output) = dial(&mut links, Instant::ZERO);
+        let Reach::Dialling(link) = reach else { unreachable!("{reach:?}") };
+        assert!(matches!(output, Some(Output::Dial { link: asked, .. }) if asked == link));
+        assert!(matches!(dial(&mut links, Instant::ZERO), (Reach::Dialling(same), None) if same == link));
+        assert!(links.on_down(Instant::ZERO, link, DownReason::Unreachable).is_none());
+        let later = Instant::ZERO + DIAL_BACKOFF;
+        assert_eq!(dial(&mut links, Instant::from_micros(later.as_micros() - 1)).0, Reach::Refused);
+        let Reach::Dialling(second) = dial(&mut links, later).0 else { unreachable!("dialled again") };
+        assert_ne!(second, link, "numbers of links are never used again");
+        links.on_up(later, second, peer(1, true));
+        assert_eq!(dial(&mut links, later).0, Reach::Up(second));
+        assert!(matches!(dial(&mut links, later + LINK_AGE_MAX).0, Reach::Dialling(_)), "an old link gets a successor");
+    }
+
+    #[test]
+    fn each_end_opens_numbers_of_its_own_half_and_only_so_many() {
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        let mut links = Links::default();
+        links.on_up(Instant::ZERO, LinkId(2), peer(1, true));
+        links.on_up(Instant::ZERO, LinkId(1), peer(2, false));
+        let ours = links.open_circuit(Instant::ZERO, LinkId(2), &mut rng).unwrap();
+        assert_ne!(ours.0 & DIALLER_BIT, 0);
+        let theirs = links.open_circuit(Instant::ZERO, LinkId(1), &mut rng).unwrap();
+        assert_eq!(theirs.0 & DIALLER_BIT, 0);
+        let accept = |links: &mut Links, number| {
+            links.accept_circuit(Instant::ZERO, LinkId(1), CircuitId(number), CIRCUITS_PER_LINK_MAX)
+        };
+        assert!(!accept(&mut links, 5), "that half is ours");
+        for number in 1..CIRCUITS_PER_LINK_MAX {
+            let number = DIALLER_BIT | u32::try_from(number).unwrap();
+            assert!(accept(&mut links, number));
+            assert!(!accept(&mut links, number), "open already");
+        }
+        assert!(!accept(&mut links, DIALLER_BIT | 0x00ff_ffff));
+        links.close_circuit(LinkId(1), CircuitId(DIALLER_BIT | 1));
+        assert!(accept(&mut links, DIALLER_BIT | 1));
+    }
+
+    #[test]
+    fn build_packets_are_limited_per_link_and_the_share_grows_back() {
+        let mut links = Links::default();
+        links.on_up(Instant::ZERO, LinkId(1), peer(1, false));
+        for _ in 0..BUILDS_PER_LINK_BURST {
+            assert!(links.take_build(Instant::ZERO, LinkId(1)));
+        }
+        assert!(!links.take_build(Instant::ZERO, LinkId(1)));
+        assert!(links.take_build(Instant::from_micros(1_000_000), LinkId(1)));
+    }
+
+    #[test]
+    fn a_link_leaves_when_idle_unless_pinned_or_in_use() {
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        let mut links = Links::default();
+        for link in 1..=3 {
+            links.on_up(Instant::ZERO, LinkId(link), peer(u8::try_from(link).unwrap(), true));
+        }
+        links.pin(DhKey([2; 32]));
+        links.open_circuit(Instant::ZERO, LinkId(3), &mut rng).unwrap();
+        assert_eq!(links.idle(Instant::from_micros(1)), vec![]);
+        assert_eq!(links.idle(Instant::ZERO + LINK_IDLE_MAX), vec![LinkId(1)]);
+    }
+
+    #[test]
+    fn failed_dials_that_are_remembered_are_capped() {
+        let mut links = Links::default();
+        for number in 0..DIAL_BACKOFFS_MAX + 10 {
+            let mut key = [0; 32];
+            key[..8].copy_from_slice(&number.to_be_bytes());
+            let (Reach::Dialling(link), _) = links.reach(Instant::ZERO, DhKey(key), address()) else { unreachable!() };
+            links.on_down(Instant::ZERO, link, DownReason::Unreachable);
+        }
+        assert_eq!(links.backoff.len(), DIAL_BACKOFFS_MAX);
     }
 }

@@ -4,12 +4,13 @@ use super::layout::prologue;
 use crate::crypto::CryptoRng;
 use crate::crypto::keys::{DhKey, DhSecret, NodeKey};
 use crate::limits::{ONION_KEY_LIFE_S, ONION_KEY_OVERLAP_S};
-use crate::time::UnixTime;
+use crate::time::{Duration, Instant, Now};
 use crate::wire::network::{Network, SUITE};
 
 struct OnionKey {
     secret: DhSecret,
     epoch: u32,
+    born: Instant,
     prologue: Vec<u8>,
 }
 
@@ -29,8 +30,8 @@ pub struct OnionSecrets {
 
 impl OnionKeys {
     /// First keys, from now on.
-    pub fn new(network: Network, relay: NodeKey, now: UnixTime, rng: &mut dyn CryptoRng) -> Self {
-        let present = OnionKey::generate(&network, &relay, now.to_wire(), rng);
+    pub fn new(network: Network, relay: NodeKey, now: Now, rng: &mut dyn CryptoRng) -> Self {
+        let present = OnionKey::generate(&network, &relay, now.unix.to_wire(), now.instant, rng);
         Self { network, relay, present, previous: None }
     }
 
@@ -40,28 +41,21 @@ impl OnionKeys {
         (self.present.secret.public(), self.present.epoch)
     }
 
-    /// When [`Self::rotate`] is due.
-    #[must_use]
-    pub fn due(&self) -> UnixTime {
-        let present = u64::from(self.present.epoch);
-        let step = if self.previous.is_some() { ONION_KEY_OVERLAP_S } else { ONION_KEY_LIFE_S };
-        UnixTime(present + step)
-    }
-
     /// Replaces a key past its life, drops (and so wipes) the one before past its overlap. True when the public key changed.
-    pub fn rotate(&mut self, now: UnixTime, rng: &mut dyn CryptoRng) -> bool {
-        let age = now.0.saturating_sub(u64::from(self.present.epoch));
-        if age >= ONION_KEY_LIFE_S {
-            let mut epoch = now.to_wire();
+    /// Ages are of the monotonic clock: a wall clock that is set back keeps no key alive.
+    pub fn rotate(&mut self, now: Now, rng: &mut dyn CryptoRng) -> bool {
+        let age = self.present.born.until(now.instant);
+        if age >= Duration::from_secs(ONION_KEY_LIFE_S) {
+            let mut epoch = now.unix.to_wire();
             if epoch.to_be_bytes()[3] == self.present.epoch.to_be_bytes()[3] {
                 // Hints of the two keys must differ.
                 epoch = epoch.saturating_add(1);
             }
-            let fresh = OnionKey::generate(&self.network, &self.relay, epoch, rng);
+            let fresh = OnionKey::generate(&self.network, &self.relay, epoch, now.instant, rng);
             self.previous = Some(core::mem::replace(&mut self.present, fresh));
             return true;
         }
-        if age >= ONION_KEY_OVERLAP_S {
+        if age >= Duration::from_secs(ONION_KEY_OVERLAP_S) {
             self.previous = None;
         }
         false
@@ -77,8 +71,8 @@ impl OnionKeys {
 }
 
 impl OnionKey {
-    fn generate(network: &Network, relay: &NodeKey, epoch: u32, rng: &mut dyn CryptoRng) -> Self {
-        Self { secret: DhSecret::generate(rng), epoch, prologue: prologue(network, SUITE, relay, epoch) }
+    fn generate(network: &Network, relay: &NodeKey, epoch: u32, born: Instant, rng: &mut dyn CryptoRng) -> Self {
+        Self { secret: DhSecret::generate(rng), epoch, born, prologue: prologue(network, SUITE, relay, epoch) }
     }
 }
 

@@ -8,12 +8,13 @@ use super::*;
 use crate::crypto::keys::{DhSecret, IdentitySecret};
 use crate::crypto::puzzle::Solution;
 use crate::limits::{BODY_LEN, CIRCUIT_DATA_LEN_MAX, REPLY0_DATA_LEN_MAX, REQUEST_LEN_MAX};
-use crate::time::UnixTime;
+use crate::time::{Instant, Now, UnixTime};
 use crate::wire::address::Address;
 use crate::wire::descriptor::{Descriptor, VerifiedDescriptor};
 use crate::wire::network::{Network, SUITE};
 
 const NOW: UnixTime = UnixTime(1_200_000);
+const START: Now = Now { instant: Instant::ZERO, unix: NOW };
 
 struct Relay {
     descriptor: VerifiedDescriptor,
@@ -22,7 +23,7 @@ struct Relay {
 
 fn relay(network: &Network, rng: &mut ChaCha20Rng) -> Relay {
     let identity = IdentitySecret::generate(rng);
-    let keys = OnionKeys::new(*network, identity.public(), NOW, rng);
+    let keys = OnionKeys::new(*network, identity.public(), START, rng);
     let (onion_key, onion_epoch) = keys.public();
     let descriptor = Descriptor {
         key: identity.public(),
@@ -240,7 +241,7 @@ fn a_replay_opens_but_is_taken_once_and_after_a_restart_it_does_not_open() {
         let peeled = peel(&secrets, &built.body, &mut world.rng).unwrap();
         assert_eq!(filter.take(peeled.replay_tag, peeled.time, NOW), taken);
     }
-    let restarted = OnionKeys::new(network, relay.descriptor.key, NOW, &mut world.rng);
+    let restarted = OnionKeys::new(network, relay.descriptor.key, START, &mut world.rng);
     let secrets = restarted.secrets(built.suite, built.hint);
     assert!(peel(&secrets, &built.body, &mut world.rng).is_err());
 }
@@ -264,19 +265,22 @@ fn a_packet_for_one_relay_does_not_open_for_another_that_publishes_the_same_onio
 }
 
 #[test]
-fn onion_keys_live_a_day_overlap_an_hour_and_are_then_gone() {
+fn onion_keys_live_a_day_overlap_an_hour_and_are_then_gone_whatever_the_wall_clock_says() {
     let mut rng = ChaCha20Rng::seed_from_u64(8);
     let network = Network::named("onion", 0);
-    let mut keys = OnionKeys::new(network, crate::crypto::keys::NodeKey([1; 32]), NOW, &mut rng);
+    let relay = crate::crypto::keys::NodeKey([1; 32]);
+    let start = Now { instant: Instant::ZERO, unix: NOW };
+    let mut keys = OnionKeys::new(network, relay, start, &mut rng);
     let hint = NOW.to_wire().to_be_bytes()[3];
-    let at = |s: u64| UnixTime(NOW.0 + s);
+    // The wall clock stands still, or is set back: ages do not.
+    let at = |s: u64| Now { instant: Instant::from_micros(s * 1_000_000), unix: UnixTime(NOW.0 - s % 7) };
     assert!(!keys.rotate(at(86_399), &mut rng));
-    assert!(keys.rotate(keys.due(), &mut rng));
+    assert!(keys.rotate(at(86_400), &mut rng));
     assert_ne!(keys.public().1.to_be_bytes()[3], hint, "hints of both keys differ");
     assert_eq!(keys.secrets(SUITE, hint).candidates.len(), 1);
     assert!(!keys.rotate(at(86_400 + 3_599), &mut rng));
     assert_eq!(keys.secrets(SUITE, hint).candidates.len(), 1);
-    keys.rotate(at(86_400 + 3_602), &mut rng);
+    keys.rotate(at(86_400 + 3_600), &mut rng);
     assert_eq!(keys.secrets(SUITE, hint).candidates.len(), 0);
     assert_eq!(keys.secrets(SUITE + 1, keys.public().1.to_be_bytes()[3]).candidates.len(), 0);
 }

@@ -17,6 +17,29 @@ use super::verified::record_message;
 /// The indices of a signed value's locations.
 pub const INDICES: [u8; LOCATIONS] = [0, 1, 2];
 
+/// One location of a signed value, for whoever knows its locator.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// Where.
+    pub location: Location,
+    /// What is added to sequence numbers there: storers of two locations see numbers that have nothing in common.
+    pub seq_offset: u64,
+}
+
+impl Place {
+    /// A sequence number as it stands in the record there.
+    #[must_use]
+    pub const fn seq_there(&self, seq: u64) -> u64 {
+        seq.saturating_add(self.seq_offset)
+    }
+
+    /// The author's sequence number of a record there; `None` when no author wrote it so.
+    #[must_use]
+    pub const fn seq_of(&self, seq_there: u64) -> Option<u64> {
+        seq_there.checked_sub(self.seq_offset)
+    }
+}
+
 /// What is needed to find and read a signed value, and no more.
 #[derive(Clone, Debug)]
 pub struct Locator {
@@ -86,7 +109,19 @@ impl Locator {
         self.blinded.map(|key| signed_location(&key))
     }
 
-    /// Seals a payload for one location. Each location's ciphertext is its own: they share nothing that could be compared.
+    /// The three locations, with what is added to sequence numbers there.
+    #[must_use]
+    pub fn places(&self) -> [Place; LOCATIONS] {
+        self.blinded.map(|key| Place { location: signed_location(&key), seq_offset: self.seq_offset(&key) })
+    }
+
+    fn seq_offset(&self, blinded: &NodeKey) -> u64 {
+        let derived = derive(Label::SeqOffset, &[self.secret.as_bytes(), &blinded.0]);
+        u64::from(u32::from_be_bytes(*derived.first_chunk().unwrap_or(&[0; 4])))
+    }
+
+    /// Seals a payload for one location. Key, ciphertext and sequence number are of this location alone; only the expiry, in
+    /// steps that many values share, is equal at all three.
     ///
     /// # Errors
     /// [`SealRefused`] when the payload is too long.
@@ -107,6 +142,7 @@ impl Locator {
         let len = u16::try_from(payload.len()).map_err(|_| SealRefused::PayloadTooLong)?.to_be_bytes();
         text.iter_mut().zip(len.iter().chain(payload)).for_each(|(to, from)| *to = *from);
         let key = signer.public();
+        let seq = seq.saturating_add(self.seq_offset(&key));
         let nonce = random_bytes(rng);
         let tag = self.value_key(&key).seal_extended(&nonce, &associated(&key, seq, expiry), &mut text);
         let mut fields = RecordFields { key, seq, expiry, nonce, text, tag, signature: Signature([0; 64]) };
@@ -169,10 +205,14 @@ mod tests {
             for (record, location) in records.iter().zip(locator.locations()) {
                 let value = Value::Signed(record.clone());
                 let verified = VerifiedValue::check(&Network::named("test", 0), value, NOW).unwrap();
-                assert_eq!((verified.location(), verified.seq()), (location, 7));
+                assert_eq!(verified.location(), location);
                 assert_eq!(locator.open(record).unwrap(), payload);
             }
             assert_ne!(records[0].0[43..1109], records[1].0[43..1109]);
+            let seqs: Vec<u64> = records.iter().map(|record| record.fields().unwrap().seq).collect();
+            assert!(seqs[0] != seqs[1] && seqs[1] != seqs[2], "numbers that storers could compare");
+            let read = |(place, seq): (Place, &u64)| place.seq_of(*seq);
+            assert!(locator.places().into_iter().zip(&seqs).map(read).all(|seq| seq == Some(7)));
         }
     }
 

@@ -93,6 +93,8 @@ pub(super) struct Attempts<T> {
     open: BTreeMap<u32, T>,
     next: u32,
     used_exits: Vec<NodeKey>,
+    /// Whether exits were forgotten: a circuit that was asked for before may still be refused for them.
+    forgot_exits: bool,
     outputs: VecDeque<RequestOutput>,
     deadline: Instant,
     done: bool,
@@ -105,6 +107,7 @@ impl<T> Attempts<T> {
             open: BTreeMap::new(),
             next: 0,
             used_exits: Vec::new(),
+            forgot_exits: false,
             outputs: VecDeque::new(),
             deadline,
             done: false,
@@ -141,16 +144,15 @@ impl<T> Attempts<T> {
         true
     }
 
+    /// What a circuit under way is for.
+    pub(super) fn what(&self, id: u32) -> Option<&T> {
+        self.open.get(&id)
+    }
+
     /// Takes a circuit's end: what it was for. `None` when nobody waits for it.
     pub(super) fn end(&mut self, id: u32, result: &AttemptResult) -> Option<T> {
         let what = self.open.remove(&id)?;
         let exit = match result {
-            AttemptResult::Failed { why: Failure::Path(PathRefused::ExitsUsedUp), .. } => {
-                // Every exit was used once: they may be used again, over paths as strong as before. No circuit was built.
-                self.used_exits.clear();
-                self.counts.asked = self.counts.asked.saturating_sub(1);
-                None
-            }
             AttemptResult::Answered { exit, .. } => Some(*exit),
             AttemptResult::Failed { exit, why } => {
                 if *why == Failure::Forged {
@@ -168,7 +170,6 @@ impl<T> Attempts<T> {
     /// Whether this end means that no other circuit can do better.
     pub(super) fn hopeless(result: &AttemptResult) -> Option<Refused> {
         match result {
-            AttemptResult::Failed { why: Failure::Path(PathRefused::ExitsUsedUp), .. } => None,
             AttemptResult::Failed { why: Failure::Path(refused), .. } => Some(Refused::PrivacyFloor(*refused)),
             AttemptResult::Failed { why: Failure::GuardsGone, .. } => Some(Refused::GuardsGone),
             AttemptResult::Failed { why: Failure::Unreachable, .. } => Some(Refused::Unreachable),
@@ -176,8 +177,24 @@ impl<T> Attempts<T> {
         }
     }
 
-    pub(super) fn is_open(&self, mut fits: impl FnMut(&T) -> bool) -> bool {
-        self.open.values().any(|what| fits(what))
+    /// With every exit used once and no other left, exits may be used again; the path is as long as before. False when
+    /// that was not the reason.
+    pub(super) fn recover_from(&mut self, refused: Refused) -> bool {
+        let used_up = refused == Refused::PrivacyFloor(PathRefused::ExitsUsedUp);
+        let can = used_up && (self.forgot_exits || !self.used_exits.is_empty());
+        if can {
+            self.used_exits.clear();
+            self.forgot_exits = true;
+        }
+        can
+    }
+
+    pub(super) fn used_exits(&self) -> &[NodeKey] {
+        &self.used_exits
+    }
+
+    pub(super) fn is_open(&self, fits: impl FnMut(&T) -> bool) -> bool {
+        self.open.values().any(fits)
     }
 
     pub(super) fn none_open(&self) -> bool {

@@ -46,9 +46,14 @@ impl ChunkGet {
     }
 
     pub(super) fn handle(&mut self, now: Now, input: RequestInput, context: &mut Context<'_>) {
+        if matches!(input, RequestInput::Building { .. }) {
+            return;
+        }
         if let RequestInput::Attempted { id, result } = input {
             let Some(asked) = self.attempts.end(id, &result) else { return };
-            if let Some(refused) = Attempts::<()>::hopeless(&result) {
+            if let Some(refused) = Attempts::<()>::hopeless(&result)
+                && !self.attempts.recover_from(refused)
+            {
                 return self.attempts.finish(Err(refused));
             }
             if let AttemptResult::Answered { bytes, .. } = result {

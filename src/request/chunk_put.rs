@@ -38,7 +38,7 @@ pub(super) struct Batch {
 pub struct ChunkPut {
     chunks: Vec<SealedChunk>,
     expiry: Expiry,
-    /// By location, then by chunk; made with the first answer.
+    /// By location, then by chunk; made with the first circuit, before any answer adds to the members.
     receipts: Vec<Vec<Option<Receipts>>>,
     answers: [usize; CHUNK_LOCATIONS],
     pub(super) attempts: Attempts<Batch>,
@@ -84,9 +84,14 @@ impl ChunkPut {
     }
 
     pub(super) fn handle(&mut self, now: Now, input: RequestInput, context: &mut Context<'_>) {
+        if let RequestInput::Building { id } = input {
+            return self.on_building(id, context);
+        }
         if let RequestInput::Attempted { id, result } = input {
             let Some(batch) = self.attempts.end(id, &result) else { return };
-            if let Some(refused) = Attempts::<()>::hopeless(&result) {
+            if let Some(refused) = Attempts::<()>::hopeless(&result)
+                && !self.attempts.recover_from(refused)
+            {
                 return self.settle(Some(refused));
             }
             if let AttemptResult::Answered { bytes, .. } = result {
@@ -99,11 +104,19 @@ impl ChunkPut {
         }
     }
 
+    fn on_building(&mut self, id: u32, context: &Context<'_>) {
+        let Some(index) = self.attempts.what(id).map(|batch| batch.index) else { return };
+        for (chunk, receipts) in self.chunks.iter().zip(self.receipts.get_mut(index).into_iter().flatten()) {
+            let location = name(chunk, index).location();
+            receipts.get_or_insert_with(|| Receipts::new(location, (0, chunk.hash), context.members));
+        }
+    }
+
     fn on_answer(&mut self, batch: &Batch, bytes: &[u8], now: Now, context: &mut Context<'_>) {
         if let Some(answers) = self.answers.get_mut(batch.index) {
             *answers += 1;
         }
-        for (cell, at) in bytes.chunks(CIRCUIT_DATA_LEN_MAX).zip(&batch.chunks) {
+        for (slot, (cell, at)) in bytes.chunks(CIRCUIT_DATA_LEN_MAX).zip(&batch.chunks).enumerate() {
             let receipts = self.receipts.get_mut(batch.index).and_then(|all| all.get_mut(*at));
             let (Some(receipts), Some(chunk)) = (receipts, self.chunks.get(*at)) else { continue };
             let Ok(answer) = ExitAnswer::decode(cell, ValueKind::Hashed) else {
@@ -111,8 +124,8 @@ impl ChunkPut {
                 continue;
             };
             let location = name(chunk, batch.index).location();
-            let question = Question { nonce: batch.nonce, operation: Operation::Store, location };
-            let receipts = receipts.get_or_insert_with(|| Receipts::new(location, (0, chunk.hash), context.members));
+            let question = Question { nonce: batch.nonce.of_slot(slot), operation: Operation::Store, location };
+            let Some(receipts) = receipts else { continue };
             receipts.add(context.network, &question, &answer.statements, context.members, now.unix);
             if receipts.stored() > 0 {
                 self.attempts.counts.valid += 1;

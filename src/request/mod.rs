@@ -6,6 +6,8 @@ mod chunk_get;
 mod chunk_put;
 mod record_get;
 mod record_put;
+#[cfg(test)]
+mod tests;
 
 pub use attempts::{Attempt, AttemptResult, Counts, Failure};
 pub use chunk_get::ChunkGet;
@@ -34,6 +36,12 @@ pub struct Context<'a> {
 pub enum RequestInput {
     /// A deadline may have passed.
     Timeout,
+    /// A circuit it asked for is being built. What is known of the membership now is what its answer is judged by: nobody whom
+    /// the answer itself introduces is in it.
+    Building {
+        /// Which.
+        id: u32,
+    },
     /// A circuit it asked for came to its end.
     Attempted {
         /// Which.
@@ -99,6 +107,12 @@ pub enum Refused {
     /// Something came, but it was forged or damaged.
     #[error("damaged: what came back does not prove itself")]
     Damaged,
+    /// Only an older value than one seen before came back: whoever sent it is behind, or lies.
+    #[error("older: what came back (seq {seq}) is older than what this client has seen")]
+    Older {
+        /// Its sequence number.
+        seq: u64,
+    },
     /// A newer value is there.
     #[error("conflict: a newer value is there (seq {seq})")]
     Conflict {
@@ -141,6 +155,17 @@ impl Request {
             Self::RecordPut(request) => request.handle(now, input, context),
             Self::ChunkGet(request) => request.handle(now, input, context),
             Self::ChunkPut(request) => request.handle(now, input, context),
+        }
+    }
+
+    /// Exits that have answered, or failed, in this operation: none is used twice while there are others.
+    #[must_use]
+    pub fn used_exits(&self) -> &[crate::crypto::keys::NodeKey] {
+        match self {
+            Self::RecordGet(request) => request.attempts.used_exits(),
+            Self::RecordPut(request) => request.attempts.used_exits(),
+            Self::ChunkGet(request) => request.attempts.used_exits(),
+            Self::ChunkPut(request) => request.attempts.used_exits(),
         }
     }
 

@@ -4,9 +4,8 @@ use super::attempts::{AttemptResult, Attempts, retry_delay};
 use super::{Context, Refused, RequestInput, Success};
 use crate::crypto::random_bytes;
 use crate::dht::evidence::Tally;
-use crate::keyspace::Location;
 use crate::limits::{ANSWERS_PER_PLACE_MAX, LOCATIONS, STAGGER_MAX};
-use crate::record::VerifiedValue;
+use crate::record::{Place, VerifiedValue};
 use crate::time::{Duration, Instant, Now, UnixTime};
 use crate::wire::onion::{ExitAnswer, ExitRequest};
 use crate::wire::record::{RecordBytes, Value, ValueKind};
@@ -35,46 +34,48 @@ impl Consistency {
 }
 
 /// One location's state.
-struct Place {
-    location: Location,
-    /// Made with the first answer: the members are known by then.
+struct Search {
+    place: Place,
+    /// Made with the first circuit: the members are known by then, and no answer has added to them.
     tally: Option<Tally>,
     attested: bool,
     asked: bool,
     answers: usize,
-    /// The newest valid value that came, too old to be taken or not.
-    best: Option<VerifiedValue>,
+    /// With its author's sequence number.
+    best: Option<(VerifiedValue, u64)>,
     state: State,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
-    /// A value that may be given out, or attested absence of one.
+    /// A valid value, or attested absence.
     Answered,
     GaveUp,
 }
 
 /// The machine.
 pub struct RecordGet {
-    places: Vec<Place>,
+    places: Vec<Search>,
     needed: usize,
     seq_min: u64,
+    /// The newest value that was older than that.
+    older: Option<u64>,
     pub(super) attempts: Attempts<(usize, Nonce)>,
 }
 
 impl RecordGet {
     /// Starts at once. A value with a sequence number below `seq_min` (what this client has seen before) is not taken.
     pub fn new(
-        locations: [Location; LOCATIONS],
+        places: [Place; LOCATIONS],
         consistency: Consistency,
         seq_min: u64,
         now: Instant,
         timeout: Duration,
         context: &mut Context<'_>,
     ) -> Self {
-        let place = |location| Place {
-            location,
+        let search = |place| Search {
+            place,
             tally: None,
             attested: false,
             asked: false,
@@ -83,9 +84,10 @@ impl RecordGet {
             state: State::Open,
         };
         let mut request = Self {
-            places: locations.into_iter().map(place).collect(),
+            places: places.into_iter().map(search).collect(),
             needed: consistency.needed(),
             seq_min,
+            older: None,
             attempts: Attempts::new(now + timeout),
         };
         let first = usize::from(random_bytes::<1>(context.rng)[0]) % LOCATIONS;
@@ -96,27 +98,32 @@ impl RecordGet {
     }
 
     fn ask(&mut self, at: usize, now: Instant, delay: Duration, context: &mut Context<'_>) {
-        let Some(place) = self.places.get_mut(at) else { return };
+        let Some(search) = self.places.get_mut(at) else { return };
         let nonce = Nonce(random_bytes(context.rng));
-        let request = ExitRequest::Find { location: place.location, nonce };
-        place.asked = true;
-        if place.answers >= ANSWERS_PER_PLACE_MAX
+        let request = ExitRequest::Find { location: search.place.location, nonce };
+        search.asked = true;
+        if search.answers >= ANSWERS_PER_PLACE_MAX
             || !self.attempts.start((at, nonce), (request, Vec::new(), 1), now, delay, context.rng)
         {
-            place.state = State::GaveUp;
+            search.state = State::GaveUp;
         }
     }
 
     pub(super) fn handle(&mut self, now: Now, input: RequestInput, context: &mut Context<'_>) {
+        if let RequestInput::Building { id } = input {
+            return self.on_building(id, context);
+        }
         if let RequestInput::Attempted { id, result } = input {
             let Some((at, nonce)) = self.attempts.end(id, &result) else { return };
-            if let Some(refused) = Attempts::<()>::hopeless(&result) {
+            if let Some(refused) = Attempts::<()>::hopeless(&result)
+                && !self.attempts.recover_from(refused)
+            {
                 return self.settle(Some(refused));
             }
             if let AttemptResult::Answered { bytes, .. } = result {
                 self.on_answer(at, nonce, &bytes, now.unix, context);
             }
-            let still_open = self.places.get(at).is_some_and(|place| place.state == State::Open);
+            let still_open = self.places.get(at).is_some_and(|search| search.state == State::Open);
             if still_open {
                 self.ask(at, now.instant, retry_delay(), context);
             }
@@ -124,41 +131,52 @@ impl RecordGet {
         self.advance(now, context);
     }
 
+    fn on_building(&mut self, id: u32, context: &Context<'_>) {
+        let Some(search) = self.attempts.what(id).and_then(|(at, _)| self.places.get_mut(*at)) else { return };
+        let location = search.place.location;
+        search.tally.get_or_insert_with(|| Tally::new(location, context.members));
+    }
+
     fn on_answer(&mut self, at: usize, nonce: Nonce, bytes: &[u8], now: UnixTime, context: &mut Context<'_>) {
-        let Some(place) = self.places.get_mut(at) else { return };
+        let Some(search) = self.places.get_mut(at) else { return };
         let Ok(answer) = ExitAnswer::decode(bytes, ValueKind::Signed) else {
             self.attempts.counts.invalid += 1;
             return;
         };
-        place.answers += 1;
-        let question = Question { nonce, operation: Operation::Find, location: place.location };
-        let location = place.location;
-        let tally = place.tally.get_or_insert_with(|| Tally::new(location, context.members));
+        search.answers += 1;
+        let question = Question { nonce, operation: Operation::Find, location: search.place.location };
+        let Some(tally) = &mut search.tally else { return };
         tally.add(context.network, &question, &answer.statements, context.members, now);
-        match answer.value.map(|value| check(context, place.location, &value, now)) {
+        let place = search.place;
+        let checked = answer.value.map(|value| check(context, &place, &value, now));
+        match checked {
             None => self.attempts.counts.empty += 1,
-            Some(Some(value)) => {
+            Some(Some((value, seq))) if seq >= self.seq_min => {
                 self.attempts.counts.valid += 1;
-                if place.best.as_ref().is_none_or(|best| value.replaces(best)) {
-                    place.best = Some(value);
+                if search.best.as_ref().is_none_or(|(best, _)| value.replaces(best)) {
+                    search.best = Some((value, seq));
                 }
+            }
+            Some(Some((_, seq))) => {
+                self.attempts.counts.empty += 1;
+                self.older = self.older.max(Some(seq));
             }
             Some(None) => self.attempts.counts.invalid += 1,
         }
-        place.judge(self.seq_min, context);
+        search.judge(context);
     }
 
     fn advance(&mut self, now: Now, context: &mut Context<'_>) {
         if self.attempts.is_done() {
             return;
         }
-        let answered = self.places.iter().filter(|place| place.state == State::Answered).count();
+        let answered = self.places.iter().filter(|search| search.state == State::Answered).count();
         if answered >= self.needed || self.attempts.is_over(now.instant) {
             return self.settle(None);
         }
         // A location that gave up is replaced by one that was not asked yet.
         let busy = (0..LOCATIONS).filter(|at| self.attempts.is_open(|(open, _)| open == at)).count();
-        let spare = self.places.iter().position(|place| place.state == State::Open && !place.asked);
+        let spare = self.places.iter().position(|search| search.state == State::Open && !search.asked);
         match spare {
             Some(at) if answered + busy < self.needed => self.ask(at, now.instant, STAGGER_MAX, context),
             _ if self.attempts.none_open() => self.settle(None),
@@ -168,13 +186,12 @@ impl RecordGet {
 
     /// Ends with the best of what is there.
     fn settle(&mut self, refused: Option<Refused>) {
-        let usable = self.places.iter().filter_map(|place| place.usable(self.seq_min));
-        let newest = usable.max_by_key(|best| (best.seq(), best.digest()));
-        let answered = self.places.iter().filter(|place| place.state == State::Answered).count();
-        let result = match newest.map(|best| (best.clone(), best.seq())) {
+        let newest = self.places.iter().filter_map(|search| search.best.as_ref()).max_by_key(|(_, seq)| *seq);
+        let answered = self.places.iter().filter(|search| search.state == State::Answered).count();
+        let result = match newest.cloned() {
             Some((best, seq)) => {
                 // Fresh only as far as enough locations say so, each by enough of the closest members.
-                let attested = answered >= self.needed && self.places.iter().any(|place| place.is_attested_at(seq));
+                let attested = answered >= self.needed && self.places.iter().any(|search| search.is_attested_at(seq));
                 match best.into_value() {
                     Value::Signed(record) => Ok(Success::Record { record, seq, attested }),
                     Value::Hashed(_) => Err(Refused::Damaged),
@@ -182,21 +199,19 @@ impl RecordGet {
             }
             None if answered >= self.needed => Err(Refused::NotFound),
             None if self.attempts.counts.invalid > 0 && self.attempts.counts.timed_out == 0 => Err(Refused::Damaged),
-            None => Err(refused.unwrap_or(Refused::Unreachable)),
+            None => {
+                let older = self.older.map(|seq| Refused::Older { seq });
+                Err(refused.or(older).unwrap_or(Refused::Unreachable))
+            }
         };
         self.attempts.finish(result);
     }
 }
 
-impl Place {
-    /// What may be given to the caller.
-    fn usable(&self, seq_min: u64) -> Option<&VerifiedValue> {
-        self.best.as_ref().filter(|best| best.seq() >= seq_min)
-    }
-
-    fn judge(&mut self, seq_min: u64, context: &Context<'_>) {
+impl Search {
+    fn judge(&mut self, context: &Context<'_>) {
         let Some(tally) = &mut self.tally else { return };
-        let best = self.best.as_ref().map(|best| (best.seq(), best.digest()));
+        let best = self.best.as_ref().map(|(best, _)| (best.seq(), best.digest()));
         if self.answers >= 2 && tally.newest_claimed() > best {
             // Two exits could not bring what some member claims to have: its word alone proves nothing.
             tally.on_not_backed(best);
@@ -205,20 +220,21 @@ impl Place {
             None => tally.attested_absence(context.members),
             Some(best) => tally.attested_freshness(best, context.members),
         };
-        // A second exit is asked for what the first left open; after that a value stands, unattested. One that is too old
-        // stands only where it is attested that nothing newer is there: for this caller that is an absence.
-        if self.attested || (self.usable(seq_min).is_some() && self.answers >= 2) {
+        // A second exit is asked for what the first left open; after that a value stands, unattested.
+        if self.attested || (best.is_some() && self.answers >= 2) {
             self.state = State::Answered;
         }
     }
 
     fn is_attested_at(&self, seq: u64) -> bool {
-        self.attested && self.best.as_ref().is_some_and(|best| best.seq() == seq)
+        self.attested && self.best.as_ref().is_some_and(|(_, best)| *best == seq)
     }
 }
 
-fn check(context: &Context<'_>, location: Location, value: &[u8], now: UnixTime) -> Option<VerifiedValue> {
+/// The value and its author's sequence number, if it proves itself and belongs here.
+fn check(context: &Context<'_>, place: &Place, value: &[u8], now: UnixTime) -> Option<(VerifiedValue, u64)> {
     let record = RecordBytes::new(value).ok()?;
     let checked = VerifiedValue::check(context.network, Value::Signed(record), now).ok()?;
-    (checked.location() == location).then_some(checked)
+    let seq = place.seq_of(checked.seq()).filter(|_| checked.location() == place.location)?;
+    Some((checked, seq))
 }

@@ -4,43 +4,43 @@ use super::attempts::{AttemptResult, Attempts, retry_delay};
 use super::{Context, Refused, RequestInput, Success};
 use crate::crypto::random_bytes;
 use crate::dht::receipts::Receipts;
-use crate::keyspace::Location;
 use crate::limits::{ANSWERS_PER_PLACE_MAX, HOLDERS, STAGGER_MAX};
+use crate::record::Place;
 use crate::time::{Duration, Instant, Now};
 use crate::wire::onion::{ExitAnswer, ExitRequest};
 use crate::wire::record::{RecordBytes, ValueKind};
 use crate::wire::statement::{Nonce, Operation, Question};
 
-struct Place {
-    location: Location,
+struct Target {
+    place: Place,
     record: RecordBytes,
     seq: u64,
-    /// Made with the first answer: the members are known by then.
+    /// Made with the first circuit: the members are known by then, and no answer has added to them.
     receipts: Option<Receipts>,
     answers: usize,
 }
 
 /// The machine.
 pub struct RecordPut {
-    places: Vec<Place>,
+    places: Vec<Target>,
     expected: Option<u64>,
     pub(super) attempts: Attempts<(usize, Nonce)>,
 }
 
 impl RecordPut {
-    /// Starts at once: each record with its location. `expected` is the sequence number that must be held now, 0 for none.
+    /// Starts at once: each record with its place. `expected` is the author's sequence number that must be held now, 0 for none.
     pub fn new(
-        records: Vec<(Location, RecordBytes)>,
+        records: Vec<(Place, RecordBytes)>,
         expected: Option<u64>,
         now: Instant,
         timeout: Duration,
         context: &mut Context<'_>,
     ) -> Self {
-        let place = |(location, record): (Location, RecordBytes)| {
+        let target = |(place, record): (Place, RecordBytes)| {
             let seq = record.fields().map_or(0, |fields| fields.seq);
-            Place { location, record, seq, receipts: None, answers: 0 }
+            Target { place, record, seq, receipts: None, answers: 0 }
         };
-        let places: Vec<_> = records.into_iter().map(place).collect();
+        let places: Vec<_> = records.into_iter().map(target).collect();
         let mut request = Self { places, expected, attempts: Attempts::new(now + timeout) };
         for at in 0..request.places.len() {
             request.ask(at, now, STAGGER_MAX, context);
@@ -49,22 +49,28 @@ impl RecordPut {
     }
 
     fn ask(&mut self, at: usize, now: Instant, delay: Duration, context: &mut Context<'_>) {
-        let Some(place) = self.places.get(at).filter(|place| place.answers < ANSWERS_PER_PLACE_MAX) else { return };
+        let Some(target) = self.places.get(at).filter(|target| target.answers < ANSWERS_PER_PLACE_MAX) else { return };
         let nonce = Nonce(random_bytes(context.rng));
-        let request = ExitRequest::Put { nonce, expected: self.expected, record: place.record.clone() };
+        let expected = self.expected.map(|seq| if seq == 0 { 0 } else { target.place.seq_there(seq) });
+        let request = ExitRequest::Put { nonce, expected, record: target.record.clone() };
         self.attempts.start((at, nonce), (request, Vec::new(), 1), now, delay, context.rng);
     }
 
     pub(super) fn handle(&mut self, now: Now, input: RequestInput, context: &mut Context<'_>) {
+        if let RequestInput::Building { id } = input {
+            return self.on_building(id, context);
+        }
         if let RequestInput::Attempted { id, result } = input {
             let Some((at, nonce)) = self.attempts.end(id, &result) else { return };
-            if let Some(refused) = Attempts::<()>::hopeless(&result) {
+            if let Some(refused) = Attempts::<()>::hopeless(&result)
+                && !self.attempts.recover_from(refused)
+            {
                 return self.settle(Some(refused));
             }
             if let AttemptResult::Answered { bytes, .. } = result {
                 self.on_answer(at, nonce, &bytes, now, context);
             }
-            if self.places.get(at).is_some_and(Place::is_wanting) {
+            if self.places.get(at).is_some_and(Target::is_wanting) {
                 self.ask(at, now.instant, retry_delay(), context);
             }
         }
@@ -73,16 +79,21 @@ impl RecordPut {
         }
     }
 
+    fn on_building(&mut self, id: u32, context: &Context<'_>) {
+        let Some(target) = self.attempts.what(id).and_then(|(at, _)| self.places.get_mut(*at)) else { return };
+        let (location, claim) = (target.place.location, (target.seq, target.record.digest()));
+        target.receipts.get_or_insert_with(|| Receipts::new(location, claim, context.members));
+    }
+
     fn on_answer(&mut self, at: usize, nonce: Nonce, bytes: &[u8], now: Now, context: &mut Context<'_>) {
-        let Some(place) = self.places.get_mut(at) else { return };
+        let Some(target) = self.places.get_mut(at) else { return };
         let Ok(answer) = ExitAnswer::decode(bytes, ValueKind::Signed) else {
             self.attempts.counts.invalid += 1;
             return;
         };
-        place.answers += 1;
-        let question = Question { nonce, operation: Operation::Store, location: place.location };
-        let (location, claim) = (place.location, (place.seq, place.record.digest()));
-        let receipts = place.receipts.get_or_insert_with(|| Receipts::new(location, claim, context.members));
+        target.answers += 1;
+        let question = Question { nonce, operation: Operation::Store, location: target.place.location };
+        let Some(receipts) = &mut target.receipts else { return };
         let before = receipts.stored();
         receipts.add(context.network, &question, &answer.statements, context.members, now.unix);
         if receipts.stored() > before {
@@ -96,9 +107,9 @@ impl RecordPut {
         if self.attempts.is_done() {
             return;
         }
-        let copies: Vec<usize> = self.places.iter().map(Place::stored).collect();
+        let copies: Vec<usize> = self.places.iter().map(Target::stored).collect();
         let (stored, asked) = (copies.iter().sum::<usize>(), HOLDERS * copies.len());
-        let conflict = self.places.iter().filter_map(Place::conflict).max();
+        let conflict = self.places.iter().filter_map(Target::conflict).max();
         let result = match conflict {
             _ if stored == asked => Ok(Success::RecordStored { copies }),
             Some(seq) => Err(Refused::Conflict { seq }),
@@ -109,7 +120,7 @@ impl RecordPut {
     }
 }
 
-impl Place {
+impl Target {
     fn stored(&self) -> usize {
         self.receipts.as_ref().map_or(0, |receipts| receipts.stored().min(HOLDERS))
     }
@@ -117,7 +128,7 @@ impl Place {
     /// The sequence number that is kept instead, once more holders say so than keep the record: one alone may lie.
     fn conflict(&self) -> Option<u64> {
         let receipts = self.receipts.as_ref().filter(|receipts| receipts.conflicts() > receipts.stored())?;
-        receipts.newest_conflict().map(|(seq, _)| seq)
+        receipts.newest_conflict().map(|(seq, _)| self.place.seq_of(seq).unwrap_or(0))
     }
 
     fn is_wanting(&self) -> bool {

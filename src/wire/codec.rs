@@ -89,7 +89,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A count byte of at most `max`, then so many items.
+    /// A count, u16, of at most `max`, then so many items.
     ///
     /// # Errors
     /// [`Malformed::Value`] above `max`, or whatever `item` says.

@@ -185,6 +185,15 @@ impl Answer {
         reader.finish()?;
         Ok(answer)
     }
+
+    /// The last key of a membership page, if the page is one: keys ascend, all after the last of the page before, so that
+    /// pages come to an end. `None` otherwise, and for an empty page that promises more.
+    #[must_use]
+    pub fn page_end(descriptors: &[SignedDescriptor], more: bool, after: Option<NodeKey>) -> Option<Option<NodeKey>> {
+        let keys: Vec<NodeKey> = descriptors.iter().map(|one| one.claim().0).collect();
+        let ascends = after.iter().chain(&keys).is_sorted_by(|a, b| a < b);
+        (ascends && (!more || !keys.is_empty())).then(|| keys.last().copied())
+    }
 }
 
 /// Cuts an encoded message into cells; `None` when it is longer than a message may be.

@@ -163,7 +163,7 @@ pub struct ChunkBytes {
 pub struct ChunkName {
     /// BLAKE3 of the ciphertext.
     pub hash: [u8; 32],
-    /// Which of its locations, below [`CHUNK_LOCATIONS`].
+    /// Which of its locations, below the greater of [`CHUNK_LOCATIONS`] and [`LOCATIONS`].
     pub index: u8,
 }
 

@@ -3,6 +3,7 @@
 use super::codec::{Malformed, Reader};
 use super::network::Network;
 use crate::crypto::Forged;
+use crate::crypto::hash::blake3;
 use crate::crypto::keys::{IdentitySecret, NodeKey, Signature};
 use crate::keyspace::Location;
 use crate::limits::{NONCE_LEN, REPLAY_BUCKET_S};
@@ -14,6 +15,17 @@ pub const STATEMENT_LEN: usize = 145;
 /// A number used once, per circuit and location: a statement made for another question is worth nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Nonce(pub [u8; NONCE_LEN]);
+
+impl Nonce {
+    /// The nonce of one slot of a batch. Storers that hold two chunks of one batch must not see one number twice: it would tell
+    /// them that both belong to one file.
+    #[must_use]
+    pub fn of_slot(&self, slot: usize) -> Self {
+        let slot = u64::try_from(slot).unwrap_or(u64::MAX).to_be_bytes();
+        let digest = blake3(&[b"bauta/1 slot nonce", &self.0, &slot]);
+        Self(*digest.first_chunk::<NONCE_LEN>().unwrap_or(&self.0))
+    }
+}
 
 /// What was asked of the storer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -191,6 +203,13 @@ impl Statement {
 mod tests {
     use super::*;
     use crate::keyspace::Id;
+
+    #[test]
+    fn the_slots_of_a_batch_have_nonces_that_share_nothing() {
+        let nonce = Nonce([7; NONCE_LEN]);
+        let all: std::collections::BTreeSet<_> = (0..4).map(|slot| nonce.of_slot(slot)).chain([nonce]).collect();
+        assert_eq!(all.len(), 5);
+    }
 
     #[test]
     fn a_statement_holds_for_its_question_its_network_and_its_time_alone() {

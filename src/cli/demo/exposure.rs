@@ -36,9 +36,8 @@ pub(super) struct Saw {
 pub(super) struct Did {
     pub(super) paths: Vec<Vec<Contact>>,
     pub(super) peers: BTreeSet<NodeKey>,
+    /// Guards that were in use, and those before them in the sample: a guard is dialled only when all before it failed.
     pub(super) guards: Vec<NodeKey>,
-    /// Guards that it may have met: those, and the ones before them in its ordered sample.
-    reached: Vec<NodeKey>,
 }
 
 /// All of it.
@@ -87,8 +86,7 @@ impl Exposure {
         let bootstraps: BTreeSet<NodeKey> =
             network.relays.iter().take(network.bootstraps().len()).map(|r| r.key).collect();
         let mut paths = self.clients.iter().flat_map(|client| &client.paths);
-        let peers_fit =
-            |did: &Did| did.peers.iter().all(|peer| bootstraps.contains(peer) || did.reached.contains(peer));
+        let peers_fit = |did: &Did| did.peers.iter().all(|peer| bootstraps.contains(peer) || did.guards.contains(peer));
         let was_asked = self.relays.iter().any(|saw| saw.asked > 0) && self.relays.iter().any(|saw| saw.exited > 0);
         vec![
             Check {
@@ -135,18 +133,11 @@ impl Did {
             Sight::Link { relay, .. } => *relay,
             _ => None,
         };
-        let peers = client.sights().iter().filter_map(peer).collect();
-        Self { paths: client.paths(), peers, guards: client.guards_used(), reached: guards_reached(client) }
+        let (sample, mut guards) = (client.guard_sample(), client.guards_used());
+        let last_used = sample.iter().rposition(|key| guards.contains(key));
+        guards.extend(sample.iter().take(last_used.unwrap_or(0)));
+        Self { paths: client.paths(), peers: client.sights().iter().filter_map(peer).collect(), guards }
     }
-}
-
-/// The ordered sample as far as it was gone through: a guard that answered and was stopped before its turn came was met too.
-fn guards_reached(client: &Client) -> Vec<NodeKey> {
-    let (used, mut sample) = (client.guards_used(), client.guard_sample());
-    let reached = sample.iter().rposition(|guard| used.contains(guard)).map_or(0, |last| last + 1);
-    sample.truncate(reached);
-    sample.extend(used);
-    sample
 }
 
 fn is_strong(path: &[Contact], rule: PrefixRule) -> bool {

@@ -131,7 +131,8 @@ async fn all_frames_have_one_size_and_a_tap_sees_frames_and_cells_both_ways() {
     let mut two = relay(&runtime, 11, ShellLimits::default()).await;
     let tap = Arc::new(Listening::default());
     let mut config = ShellConfig::new(network(), LinkIdentity::Client);
-    config.tap = Some(Arc::clone(&tap) as Arc<dyn Tap>);
+    let listening: Arc<dyn Tap> = tap.clone();
+    config.tap = Some(listening);
     let handle = spawn_node(Arc::clone(&runtime), Puppet::default(), config, Box::new(|_, op| op));
     let mut one = Played { handle, address: two.address, key: two.key };
     one.dial(2, two.address, two.key).await;

@@ -1,10 +1,10 @@
 //! How a client enters: membership from bootstraps, guards by their rule, circuits only once a guard is in use.
-//! Source: spec/membership.md §3, §5.
+//! Source: spec/membership.md §2.3, §5.
 
 use super::{ClientEvent, ClientNode, Kept, Pending};
 use crate::crypto::keys::{DhKey, NodeKey};
 use crate::crypto::random_bytes;
-use crate::limits::{BOOTSTRAPS_ASKED, MEMBERS_FRESH_FOR};
+use crate::limits::{BOOTSTRAPS_ASKED, JOIN_TIMEOUT, MEMBERS_FRESH_FOR};
 use crate::membership::guards::{GuardOutcome, Guards};
 use crate::membership::second_hops::SecondHops;
 use crate::node::asks::{AskId, Heard};
@@ -22,6 +22,8 @@ use crate::wire::message::{Answer, Ask};
 pub(super) struct Entry {
     /// Pulls and checks not yet ended.
     open: usize,
+    /// When they end, whole or not.
+    deadline: Instant,
     /// Whether a whole membership came since the pulls began.
     came: bool,
     /// When it last came.
@@ -48,6 +50,7 @@ impl ClientNode {
             asked.push(left.swap_remove(drawn));
         }
         self.entry.open = asked.len();
+        self.entry.deadline = now.instant + JOIN_TIMEOUT;
         self.entry.failed = asked.is_empty();
         for bootstrap in asked {
             self.pull(now, bootstrap, None);
@@ -63,13 +66,15 @@ impl ClientNode {
 
     fn pull(&mut self, now: Now, from: Contact, after: Option<NodeKey>) {
         let ask = AskId(self.next_id());
-        self.pulls.insert(ask, from);
+        self.pulls.insert(ask, (from, after));
         let question = Ask::Members { after };
         match self.links.reach(now.instant, from.link_key, from.address) {
             (Reach::Up(link), _) => self.start_ask(now, link, ask, &question.encode()),
             (Reach::Dialling(link), dial) => {
-                self.asks.wait(now.instant, link, ask, &question);
                 dial.into_iter().for_each(|dial| self.effects.io(dial));
+                if !self.asks.wait(now.instant, link, ask, &question) {
+                    self.pull_failed(now, ask);
+                }
             }
             (Reach::Refused, _) => self.pull_failed(now, ask),
         }
@@ -90,7 +95,7 @@ impl ClientNode {
             Heard::Nothing => (),
             Heard::Answer(ask, answer) => {
                 self.links.close_circuit(link, cell.circuit());
-                self.on_page(now, ask, answer);
+                self.on_page(now, ask, *answer);
             }
             Heard::Broken(ask) => {
                 self.pull_failed(now, ask);
@@ -101,17 +106,16 @@ impl ClientNode {
     }
 
     fn on_page(&mut self, now: Now, ask: AskId, answer: Answer) {
-        let Some(from) = self.pulls.remove(&ask) else { return };
+        let Some((from, after)) = self.pulls.remove(&ask) else { return };
         let Answer::Members { descriptors, more } = answer else { return self.pull_ended(now) };
-        let last = descriptors.last().map(|last| last.claim().0);
+        let Some(last) = Answer::page_end(&descriptors, more, after) else { return self.pull_ended(now) };
         let wanted: Vec<_> = descriptors.into_iter().filter(|one| self.members.wants(one)).collect();
         let (network, unix) = (self.config.network, now.unix);
-        match last.filter(|_| more) {
-            Some(last) => {
-                self.entry.open += 1;
-                self.pull(now, from, Some(last));
-            }
-            None => self.entry.came = true,
+        if more {
+            self.entry.open += 1;
+            self.pull(now, from, last);
+        } else {
+            self.entry.came = true;
         }
         self.work(Pending::Members, Job::CheckDescriptors { network, descriptors: wanted, now: unix });
     }
@@ -128,14 +132,27 @@ impl ClientNode {
 
     fn pull_ended(&mut self, now: Now) {
         self.entry.open = self.entry.open.saturating_sub(1);
-        if self.entry.open > 0 {
-            return;
+        if self.entry.open == 0 {
+            self.pulls_ended(now);
         }
+    }
+
+    /// A bootstrap that sends page after page, or nothing, does not keep the client out for ever.
+    fn end_late_pulls(&mut self, now: Now) {
+        if self.entry.open > 0 && now.instant >= self.entry.deadline {
+            self.entry.open = 0;
+            self.pulls.clear();
+            self.pulls_ended(now);
+        }
+    }
+
+    fn pulls_ended(&mut self, now: Now) {
         if !self.entry.came || self.members.is_empty() {
             self.entry.failed = true;
             return;
         }
         self.entry.members_at = Some(now.instant);
+        self.members.expire(now.unix);
         self.sample(now);
         self.leave_bootstraps(now);
     }
@@ -197,11 +214,13 @@ impl ClientNode {
     }
 
     pub(super) fn entry_timeout(&self) -> Option<Instant> {
-        if self.entry.confirmed { earlier(None, self.guards.poll_timeout()) } else { None }
+        let guards = if self.entry.confirmed { self.guards.poll_timeout() } else { None };
+        earlier(guards, (self.entry.open > 0).then_some(self.entry.deadline))
     }
 
     /// Dials guards by their rule, and tells the operations when there is no way in.
     pub(super) fn enter(&mut self, now: Now) {
+        self.end_late_pulls(now);
         if self.entry.confirmed {
             self.dial_guards(now);
             match self.guards.outcome() {

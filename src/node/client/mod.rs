@@ -18,12 +18,12 @@ use super::links::Links;
 use super::sight::Sight;
 use super::work::{Done, Job};
 use crate::crypto::keys::NodeKey;
-use crate::keyspace::Location;
 use crate::limits::{LOCATIONS, MEMBERS_MAX, OPERATIONS_MAX};
 use crate::membership::guards::{GuardState, Guards};
 use crate::membership::members::Members;
 use crate::membership::prefix_rule::PrefixRule;
 use crate::membership::second_hops::{SecondHopState, SecondHops};
+use crate::record::Place;
 use crate::request::{
     AttemptResult, ChunkGet, ChunkPut, Consistency, Context, Counts, Outcome, RecordGet, RecordPut, Refused, Request,
     RequestInput, RequestOutput, SealedChunk,
@@ -65,7 +65,7 @@ pub enum Operation {
     /// Get a signed value.
     RecordGet {
         /// Its locations.
-        locations: [Location; LOCATIONS],
+        places: [Place; LOCATIONS],
         /// How many must answer.
         consistency: Consistency,
         /// Nothing older than this is taken.
@@ -74,7 +74,7 @@ pub enum Operation {
     /// Store a signed value.
     RecordPut {
         /// Each record with its location.
-        records: Vec<(Location, RecordBytes)>,
+        records: Vec<(Place, RecordBytes)>,
         /// Compare-and-swap: the sequence number that must be held, 0 for none.
         expected: Option<u64>,
     },
@@ -166,7 +166,7 @@ pub struct ClientNode {
     entry: Entry,
     links: Links,
     asks: Asks,
-    pulls: BTreeMap<AskId, Contact>,
+    pulls: BTreeMap<AskId, (Contact, Option<NodeKey>)>,
     operations: BTreeMap<u64, Request>,
     due: Vec<Due>,
     runs: BTreeMap<End, Run>,
@@ -250,7 +250,7 @@ impl ClientNode {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let operations = self.operations.values().filter_map(Request::poll_timeout).min();
         let runs = self.runs.values().map(|run| run.deadline).min();
-        let due = if self.is_ready() { self.due.iter().map(|due| due.attempt.at).min() } else { None };
+        let due = self.is_ready().then(|| self.due_timeout(|operation| self.is_at_work_fully(operation))).flatten();
         let entry = earlier(self.entry_timeout(), self.asks.poll_timeout());
         earlier(earlier(operations, runs), earlier(due, entry))
     }
@@ -274,8 +274,8 @@ impl ClientNode {
         let mut context = Context { network: &self.config.network, members: &self.members, rng: &mut self.rng };
         let at = now.instant;
         let request = match operation {
-            Operation::RecordGet { locations, consistency, seq_min } => {
-                let request = RecordGet::new(locations, consistency, seq_min, at, timeout, &mut context);
+            Operation::RecordGet { places, consistency, seq_min } => {
+                let request = RecordGet::new(places, consistency, seq_min, at, timeout, &mut context);
                 Request::RecordGet(Box::new(request))
             }
             Operation::RecordPut { records, expected } => {

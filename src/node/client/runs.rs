@@ -2,14 +2,14 @@
 
 use super::{ClientEvent, ClientNode, Pending};
 use crate::crypto::Forged;
-use crate::crypto::keys::NodeKey;
-use crate::limits::CIRCUIT_ANSWER_TIMEOUT;
+use crate::crypto::keys::{DhKey, NodeKey};
+use crate::limits::{CIRCUIT_ANSWER_TIMEOUT, CIRCUITS_AT_ONCE_MAX, RETRY_DELAY_MAX};
 use crate::link::flow::{Receiving, Sending};
-use crate::membership::path::{Path, PathTerms, choose};
+use crate::membership::path::{Path, PathRefused, PathTerms, choose};
 use crate::node::io::LinkId;
 use crate::node::work::Job;
 use crate::onion::{Building, Circuit, build};
-use crate::request::{Attempt, AttemptResult, Failure, RequestInput};
+use crate::request::{Attempt, AttemptResult, Failure, Request, RequestInput};
 use crate::time::{Instant, Now};
 use crate::wire::cell::{Cell, CircuitId, Command};
 use crate::wire::contact::Contact;
@@ -46,12 +46,23 @@ enum Stage {
 impl ClientNode {
     pub(super) fn start_due(&mut self, now: Now) {
         let Some(guard) = self.guard_in_use() else { return };
-        let (due, later): (Vec<Due>, Vec<Due>) =
-            core::mem::take(&mut self.due).into_iter().partition(|due| due.attempt.at <= now.instant);
-        self.due = later;
-        for due in due {
-            self.start_run(now, guard, due);
+        for due in core::mem::take(&mut self.due) {
+            let at_work = self.runs.values().filter(|run| run.operation == due.operation).count();
+            if due.attempt.at > now.instant || at_work >= CIRCUITS_AT_ONCE_MAX {
+                self.due.push(due);
+            } else {
+                self.start_run(now, guard, due);
+            }
         }
+    }
+
+    /// When the next circuit may be started; those that wait for another to end need no timer.
+    pub(super) fn due_timeout(&self, now_waiting: impl Fn(u64) -> bool) -> Option<Instant> {
+        self.due.iter().filter(|due| !now_waiting(due.operation)).map(|due| due.attempt.at).min()
+    }
+
+    pub(super) fn is_at_work_fully(&self, operation: u64) -> bool {
+        self.runs.values().filter(|run| run.operation == operation).count() >= CIRCUITS_AT_ONCE_MAX
     }
 
     /// No way in: whatever waits for a circuit learns why it gets none.
@@ -63,12 +74,19 @@ impl ClientNode {
 
     fn start_run(&mut self, now: Now, guard: NodeKey, Due { operation, attempt }: Due) {
         let fail = |why| AttemptResult::Failed { exit: None, why };
-        let terms = PathTerms { length: self.config.hops, rule: self.config.rule, ours: &[], avoid: &attempt.avoid };
+        let at_work = self.is_at_work(operation);
+        let avoid = self.exits_to_avoid(operation, &attempt);
+        let terms = PathTerms { length: self.config.hops, rule: self.config.rule, ours: &[], avoid: &avoid };
         let path = match choose(&self.members, &guard, &self.second_hops, &terms, &mut self.rng) {
             Ok(path) => path,
+            Err(PathRefused::ExitsUsedUp) if at_work => {
+                // In a small network an exit is free again once its circuit has ended.
+                let attempt = Attempt { at: now.instant + RETRY_DELAY_MAX, ..attempt };
+                return self.due.push(Due { operation, attempt });
+            }
             Err(refused) => return self.deliver(now, operation, attempt.id, fail(Failure::Path(refused))),
         };
-        let link = self.members.get(&guard).and_then(|guard| self.links.link_to(&guard.link_key));
+        let link = self.guard_link(now, &guard);
         let request = attempt.request.encode();
         let built = build(&self.config.network, path.hops(), &request, now.unix, &mut self.rng);
         let (Some(link), Ok(built)) = (link, built) else {
@@ -80,8 +98,31 @@ impl ClientNode {
         let hops: Vec<Contact> = path.hops().iter().map(Contact::from).collect();
         self.effects.event(ClientEvent::Path { id: operation, hops });
         self.effects.send(link, Cell::build(number, built.suite, built.hint, built.body));
+        self.operation_handle(now, operation, RequestInput::Building { id: attempt.id });
         let run = Run::new(operation, attempt, &path, built.building, now.instant + CIRCUIT_ANSWER_TIMEOUT);
         self.runs.insert((link, number), run);
+    }
+
+    fn is_at_work(&self, operation: u64) -> bool {
+        self.runs.values().any(|run| run.operation == operation)
+    }
+
+    /// No exit sees two locations of one operation: it could join them. And no bootstrap is an exit: it knows this client's
+    /// address, and when it came.
+    fn exits_to_avoid(&self, operation: u64, attempt: &Attempt) -> Vec<NodeKey> {
+        let at_work = self.runs.values().filter(|run| run.operation == operation).map(|run| run.exit);
+        let used = self.operations.get(&operation).map(Request::used_exits).unwrap_or_default();
+        let is_bootstrap = |key: &DhKey| self.config.bootstraps.iter().any(|one| one.link_key == *key);
+        let bootstraps = self.members.iter().filter(|member| is_bootstrap(&member.link_key)).map(|member| member.key);
+        attempt.avoid.iter().chain(used).copied().chain(at_work).chain(bootstraps).collect()
+    }
+
+    /// The guard's link; one that is too old for new circuits serves until its successor is up.
+    fn guard_link(&mut self, now: Now, guard: &NodeKey) -> Option<LinkId> {
+        let (link_key, address) = self.members.get(guard).map(|guard| (guard.link_key, guard.address))?;
+        let (_, dial) = self.links.reach(now.instant, link_key, address);
+        dial.into_iter().for_each(|dial| self.effects.io(dial));
+        self.links.link_to(&link_key)
     }
 
     pub(super) fn on_backward(&mut self, now: Now, link: LinkId, cell: &Cell) {

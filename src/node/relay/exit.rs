@@ -143,7 +143,7 @@ impl Relay {
         purpose: Purpose,
     ) {
         let Some(exit) = self.exits.get(&no) else { return };
-        let nonce = exit.nonce;
+        let nonce = if exit.shape == Shape::Record { exit.nonce } else { exit.nonce.of_slot(slot) };
         if let Some(from) = self.circuits.get_mut(no).and_then(|circuit| self.links.peer(circuit.inward.0)) {
             let from = from.link_key;
             self.effects.sight(|| Sight::Exited { from, location });
@@ -186,7 +186,7 @@ impl Relay {
     }
 
     pub(super) fn on_errand_answer(&mut self, now: Now, owner: ErrandAsk, answer: Answer) {
-        self.errand_handle(now, owner.errand, ErrandInput::Answered { from: owner.to, answer });
+        self.errand_handle(now, owner.errand, ErrandInput::Answered { from: owner.to, answer: Box::new(answer) });
     }
 
     pub(super) fn on_errand_failed(&mut self, now: Now, owner: ErrandAsk) {

@@ -1,7 +1,7 @@
 //! The membership among relays: whole pages pulled from one relay at a time, everything checked before it is believed.
-//! Source: spec/membership.md §3.
+//! Source: spec/membership.md §2.3.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::{AskOwner, Pending, Relay, RelayEvent};
 use crate::crypto::CryptoRng;
@@ -22,20 +22,20 @@ const PULL_FIRST: Duration = Duration::from_millis(250);
 pub(super) struct Pulls {
     at: Instant,
     pause: Duration,
-    under_way: BTreeMap<DhKey, Contact>,
+    under_way: BTreeSet<DhKey>,
     turn: usize,
 }
 
 impl Pulls {
     pub(super) fn new(now: Instant) -> Self {
-        Self { at: now, pause: PULL_FIRST, under_way: BTreeMap::new(), turn: 0 }
+        Self { at: now, pause: PULL_FIRST, under_way: BTreeSet::new(), turn: 0 }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         Some(self.at)
     }
 
-    pub(super) fn failed(&mut self, _now: Instant, link_key: &DhKey) {
+    pub(super) fn ended(&mut self, link_key: &DhKey) {
         self.under_way.remove(link_key);
     }
 
@@ -60,7 +60,7 @@ impl Relay {
         }
         self.pulls.schedule(now.instant, &mut self.rng);
         let Some(from) = self.pull_target() else { return };
-        if self.pulls.under_way.insert(from.link_key, from).is_none() {
+        if self.pulls.under_way.insert(from.link_key) {
             self.pull_page(now, from, None);
         }
     }
@@ -78,22 +78,21 @@ impl Relay {
     }
 
     fn pull_page(&mut self, now: Now, from: Contact, after: Option<NodeKey>) {
-        self.ask(now, from, AskOwner::Members { link_key: from.link_key }, Ask::Members { after });
+        self.ask(now, from, AskOwner::Members { from, after }, Ask::Members { after });
     }
 
-    pub(super) fn on_members_page(&mut self, now: Now, link_key: DhKey, answer: Answer) {
-        let Some(from) = self.pulls.under_way.remove(&link_key) else { return };
+    pub(super) fn on_members_page(&mut self, now: Now, from: Contact, after: Option<NodeKey>, answer: Answer) {
+        self.pulls.ended(&from.link_key);
         let Answer::Members { descriptors, more } = answer else { return };
-        let last = descriptors.last().map(|last| last.claim().0);
+        let Some(last) = Answer::page_end(&descriptors, more, after) else { return };
         let wanted: Vec<_> = descriptors.into_iter().filter(|one| self.members.wants(one)).collect();
         if !wanted.is_empty() {
             let (network, now) = (self.config.network, now.unix);
             self.work(Pending::Descriptors, Job::CheckDescriptors { network, descriptors: wanted, now });
         }
-        // Pages come in the order of keys, so that they end.
-        if let Some(last) = last.filter(|_| more) {
-            self.pulls.under_way.insert(link_key, from);
-            self.pull_page(now, from, Some(last));
+        if more {
+            self.pulls.under_way.insert(from.link_key);
+            self.pull_page(now, from, last);
         }
     }
 

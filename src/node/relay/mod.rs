@@ -59,12 +59,12 @@ pub struct RelayConfig {
     pub family: [u8; 8],
     /// Nodes to start from.
     pub bootstraps: Vec<Contact>,
+    /// Number of the last descriptor of this identity, 0 for none: two of one number would prove it bad.
+    pub issued_before: u32,
     /// Whether addresses keep nodes apart.
     pub rule: PrefixRule,
     /// Whether sights are told: tests, simulations and the demo alone.
     pub witness: bool,
-    /// Number of the last descriptor that this identity issued, 0 for none: two of one number would have it banned.
-    pub issued_before: u32,
 }
 
 /// What a relay tells whoever runs it.
@@ -99,7 +99,7 @@ enum Pending {
 /// Whose question it was.
 enum AskOwner {
     Errand(ErrandAsk),
-    Members { link_key: DhKey },
+    Members { from: Contact, after: Option<crate::crypto::keys::NodeKey> },
 }
 
 /// The machine.
@@ -115,6 +115,8 @@ pub struct Relay {
     circuits: Circuits,
     asks: Asks,
     ask_owners: BTreeMap<AskId, AskOwner>,
+    /// Whom a question that is about to be sent is for.
+    ask_ids: BTreeMap<AskId, crate::keyspace::Id>,
     exits: BTreeMap<CircuitNo, ExitOperation>,
     errands: BTreeMap<u64, (CircuitNo, usize, Errand)>,
     pending: BTreeMap<u64, Pending>,
@@ -128,8 +130,8 @@ impl Relay {
     /// A relay that starts now; its first outputs are its descriptor and its first dials.
     #[must_use]
     pub fn new(config: RelayConfig, mut rng: ChaCha20Rng, now: Now) -> Self {
-        let onion = OnionKeys::new(config.network, config.identity.public(), now.unix, &mut rng);
-        let descriptor = describe(&config, &onion, now);
+        let onion = OnionKeys::new(config.network, config.identity.public(), now, &mut rng);
+        let descriptor = describe(&config, &onion, config.issued_before, now);
         let mut relay = Self {
             effects: Effects::new(config.witness),
             rng,
@@ -141,6 +143,7 @@ impl Relay {
             circuits: Circuits::default(),
             asks: Asks::default(),
             ask_owners: BTreeMap::new(),
+            ask_ids: BTreeMap::new(),
             exits: BTreeMap::new(),
             errands: BTreeMap::new(),
             pending: BTreeMap::new(),
@@ -304,17 +307,31 @@ impl Relay {
         if to.id == self.descriptor.id() {
             return self.on_ask(now, Asker::Own(ask), question);
         }
+        // No address is ever taken from a packet: who is not a member, or a bootstrap of ours, is not dialled.
+        let is_bootstrap = self.config.bootstraps.contains(&to);
+        let Some(to) = self.members.by_id(&to.id).map(Contact::from).or(is_bootstrap.then_some(to)) else {
+            return self.ask_failed(now, ask);
+        };
+        self.ask_ids.insert(ask, to.id);
         match self.links.reach(now.instant, to.link_key, to.address) {
             (Reach::Up(link), _) => self.start_ask(now, link, ask, &question.encode()),
             (Reach::Dialling(link), dial) => {
-                self.asks.wait(now.instant, link, ask, &question);
                 dial.into_iter().for_each(|dial| self.effects.io(dial));
+                if !self.asks.wait(now.instant, link, ask, &question) {
+                    self.ask_failed(now, ask);
+                }
             }
             (Reach::Refused, _) => self.ask_failed(now, ask),
         }
     }
 
     fn start_ask(&mut self, now: Now, link: LinkId, ask: AskId, message: &[u8]) {
+        // Whoever answers must be who was meant: a link key alone is no place in the keyspace.
+        let meant = self.ask_ids.remove(&ask);
+        let is_meant = |peer: &Peer| peer.descriptor.as_ref().map(VerifiedDescriptor::id) == meant;
+        if !self.links.peer(link).is_some_and(is_meant) {
+            return self.ask_failed(now, ask);
+        }
         let Some(circuit) = self.links.open_circuit(now.instant, link, &mut self.rng) else {
             return self.ask_failed(now, ask);
         };
@@ -340,6 +357,9 @@ impl Relay {
     }
 
     fn sweep(&mut self, now: Now) {
+        for link in self.asks.unfinished(now.instant) {
+            self.close_link(now, link);
+        }
         for no in self.circuits.stale(now.instant) {
             self.kill_circuit(no);
         }
@@ -348,7 +368,7 @@ impl Relay {
             let peer = self.links.on_down(now.instant, link, DownReason::Closed);
             self.on_link_down(now, link, peer);
         }
-        let changed = self.onion.rotate(now.unix, &mut self.rng);
+        let changed = self.onion.rotate(now, &mut self.rng);
         if changed || now.unix.0 >= u64::from(self.descriptor.issued) + DESCRIPTOR_RENEW_S {
             self.publish_descriptor(now);
         }
@@ -358,19 +378,14 @@ impl Relay {
 
     /// Issues the descriptor anew; its number is the time, strictly increasing.
     fn publish_descriptor(&mut self, now: Now) {
-        let before = self.descriptor.issued;
-        let mut descriptor = describe(&self.config, &self.onion, now);
-        if descriptor.issued <= before {
-            let issued = before + 1;
-            descriptor = Descriptor { issued, ..*descriptor }.sign(&self.config.network, &self.config.identity);
-        }
+        let descriptor = describe(&self.config, &self.onion, self.descriptor.issued, now);
         self.descriptor = descriptor.clone();
         self.effects.io(Output::Descriptor(Box::new(descriptor.clone())));
         self.on_descriptors(now, vec![descriptor]);
     }
 }
 
-fn describe(config: &RelayConfig, onion: &OnionKeys, now: Now) -> VerifiedDescriptor {
+fn describe(config: &RelayConfig, onion: &OnionKeys, issued_before: u32, now: Now) -> VerifiedDescriptor {
     let (onion_key, onion_epoch) = onion.public();
     let descriptor = Descriptor {
         key: config.identity.public(),
@@ -381,7 +396,7 @@ fn describe(config: &RelayConfig, onion: &OnionKeys, now: Now) -> VerifiedDescri
         address: config.address,
         family: config.family,
         versions: VERSIONS,
-        issued: now.unix.to_wire().max(config.issued_before.saturating_add(1)),
+        issued: now.unix.to_wire().max(issued_before.saturating_add(1)),
         effort: 0,
     };
     descriptor.sign(&config.network, &config.identity)

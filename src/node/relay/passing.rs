@@ -1,6 +1,7 @@
 //! Circuits that pass through: build packets in, cells on, credits back, teardown. Source: spec/onion.md §3 to §6.
 
 use super::{Pending, Relay, circuits_max};
+use crate::keyspace::Id;
 use crate::node::circuits::{CircuitNo, Sends, Side, Stage};
 use crate::node::io::LinkId;
 use crate::node::links::Reach;
@@ -47,10 +48,10 @@ impl Relay {
                 let (reach, dial) = self.links.reach(now.instant, link_key, address);
                 dial.into_iter().for_each(|dial| self.effects.io(dial));
                 match reach {
-                    Reach::Up(link) => self.extend_circuit(now, no, link, cell, hop),
+                    Reach::Up(link) => self.extend_circuit(now, no, (link, next), cell, hop),
                     Reach::Dialling(link) => {
                         if let Some(circuit) = self.circuits.get_mut(no) {
-                            circuit.stage = Stage::Dialling { link, cell, hop };
+                            circuit.stage = Stage::Dialling { link, next, cell, hop };
                         }
                     }
                     Reach::Refused => self.kill_circuit(no),
@@ -65,8 +66,10 @@ impl Relay {
         }
     }
 
-    fn extend_circuit(&mut self, now: Now, no: CircuitNo, link: LinkId, cell: Cell, hop: MiddleHop) {
-        let number = self.links.open_circuit(now.instant, link, &mut self.rng);
+    fn extend_circuit(&mut self, now: Now, no: CircuitNo, (link, next): (LinkId, Id), cell: Cell, hop: MiddleHop) {
+        let is_meant =
+            self.links.peer(link).and_then(|peer| peer.descriptor.as_ref()).is_some_and(|one| one.id() == next);
+        let number = self.links.open_circuit(now.instant, link, &mut self.rng).filter(|_| is_meant);
         let (Some(number), Some(circuit)) = (number, self.circuits.get_mut(no)) else { return self.kill_circuit(no) };
         circuit.stage = Stage::Middle(hop);
         let inward = circuit.inward.0;
@@ -81,8 +84,8 @@ impl Relay {
     pub(super) fn resume_circuits(&mut self, now: Now, link: LinkId) {
         for no in self.circuits.waiting_for(link) {
             let Some(circuit) = self.circuits.get_mut(no) else { continue };
-            if let Stage::Dialling { cell, hop, .. } = core::mem::replace(&mut circuit.stage, Stage::Opening) {
-                self.extend_circuit(now, no, link, cell, hop);
+            if let Stage::Dialling { next, cell, hop, .. } = core::mem::replace(&mut circuit.stage, Stage::Opening) {
+                self.extend_circuit(now, no, (link, next), cell, hop);
             }
         }
     }

@@ -32,12 +32,11 @@ impl Relay {
         if is_new && !self.links.accept_circuit(now.instant, link, circuit, max) {
             return self.close_link(now, link);
         }
-        match self.asks.on_ask(link, cell, is_new) {
-            // What a client may ask fits one cell. Longer, it would have memory that nobody ever gets back.
-            Ok(None) if !self.is_relay(link) => self.close_link(now, link),
+        let from_client = self.links.peer(link).is_none_or(|peer| peer.descriptor.is_none());
+        match self.asks.on_ask(now.instant, link, cell, from_client) {
             Ok(None) => (),
             Ok(Some(ask)) => self.on_ask(now, Asker::Remote(link, circuit), ask),
-            Err(()) => self.close_link(now, link),
+            Err(guilty) => self.close_link(now, guilty),
         }
     }
 
@@ -46,7 +45,7 @@ impl Relay {
             Heard::Nothing => (),
             Heard::Answer(ask, answer) => {
                 self.links.close_circuit(link, cell.circuit());
-                self.on_answer(now, ask, answer);
+                self.on_answer(now, ask, *answer);
             }
             Heard::Broken(ask) => {
                 self.ask_failed(now, ask);
@@ -65,15 +64,16 @@ impl Relay {
     fn on_answer(&mut self, now: Now, ask: AskId, answer: Answer) {
         match self.ask_owners.remove(&ask) {
             Some(AskOwner::Errand(owner)) => self.on_errand_answer(now, owner, answer),
-            Some(AskOwner::Members { link_key }) => self.on_members_page(now, link_key, answer),
+            Some(AskOwner::Members { from, after }) => self.on_members_page(now, from, after, answer),
             None => (),
         }
     }
 
     pub(super) fn ask_failed(&mut self, now: Now, ask: AskId) {
+        self.ask_ids.remove(&ask);
         match self.ask_owners.remove(&ask) {
             Some(AskOwner::Errand(owner)) => self.on_errand_failed(now, owner),
-            Some(AskOwner::Members { link_key }) => self.pulls.failed(now.instant, &link_key),
+            Some(AskOwner::Members { from, .. }) => self.pulls.ended(&from.link_key),
             None => (),
         }
     }
@@ -81,7 +81,7 @@ impl Relay {
     pub(super) fn on_ask(&mut self, now: Now, asker: Asker, ask: Ask) {
         let is_relay = match asker {
             Asker::Own(_) => true,
-            Asker::Remote(link, _) => self.is_relay(link),
+            Asker::Remote(link, _) => self.links.peer(link).is_some_and(|peer| peer.descriptor.is_some()),
         };
         match ask {
             Ask::Members { after } => self.answer_members(asker, after),
@@ -96,10 +96,6 @@ impl Relay {
             }
             Ask::Store { nonce, expected, value } => self.on_store_ask(asker, nonce, expected, value, now),
         }
-    }
-
-    fn is_relay(&self, link: LinkId) -> bool {
-        self.links.peer(link).is_some_and(|peer| peer.descriptor.is_some())
     }
 
     fn note_asked(&mut self, asker: Asker, question: &Question) {

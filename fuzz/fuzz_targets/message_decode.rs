@@ -1,0 +1,8 @@
+//! Messages, requests, answers: what decodes encodes to the same bytes; joining cells gives the same whatever is announced, and
+//! never holds more than came.
+#![no_main]
+
+#[path = "../oracles/message_decode.rs"]
+mod oracle;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| oracle::check(data));
