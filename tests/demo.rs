@@ -111,7 +111,8 @@ fn wrong_usage_is_told_and_exits_with_2() {
         is_refused(&["demo", "--nodes", nodes], "--nodes takes 12 to 200");
     }
     is_refused(&["demo", "--nodes", "many"], "invalid value 'many'");
-    is_refused(&["demo", "--seed", "-1"], "--seed");
+    is_refused(&["demo", "--seed", "-1"], "unexpected argument '-1'");
+    is_refused(&["demo", "--seed", "x"], "invalid value 'x' for '--seed <S>'");
     is_refused(&["demo", "--wrong"], "--wrong");
     is_refused(&["demo", "one", "two"], "unexpected argument 'two'");
     is_refused(&["dmo"], "dmo");

@@ -1,7 +1,7 @@
 //! Relays that do not do what they should: a machine around the real one that tampers with what goes in and comes out, and
 //! stores that lie. What each does can be changed while it runs.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use bauta::cli::local::{Launch, Launched, Launching};
@@ -84,6 +84,8 @@ pub(crate) fn launch(behaviours: Arc<Behaviours>) -> Launch {
             ready: VecDeque::new(),
             given: BTreeMap::new(),
             taken: BTreeMap::new(),
+            is_asked: false,
+            own_gets: BTreeSet::new(),
         };
         let behaviours = Arc::clone(&behaviours);
         let apply = Box::new(move |now, op| store_as(&behaviours, index, &store, now, op));
@@ -120,6 +122,10 @@ struct Misbehaving {
     /// Answers on their way out, and in.
     given: BTreeMap<(LinkId, CircuitId), Assembler>,
     taken: BTreeMap<(LinkId, CircuitId), Assembler>,
+    /// Whether the last input was a question of another node: what is got from the store meanwhile is for it.
+    is_asked: bool,
+    /// What this relay as an exit asked its own store.
+    own_gets: BTreeSet<u64>,
 }
 
 impl Misbehaving {
@@ -194,12 +200,18 @@ impl Machine for Misbehaving {
     type StoreResult = StoreResult;
 
     fn handle(&mut self, now: Now, input: MachineInput<Self>) {
+        let withholds = self.behaviours.of(self.index) == Behaviour::WithholdingExit;
+        self.is_asked =
+            matches!(&input, MachineInput::Node(Input::Cell { cell, .. }) if cell.command() == Command::Ask);
         let input = match input {
-            MachineInput::Node(Input::Cell { link, cell })
-                if cell.command() == Command::Answer
-                    && self.behaviours.of(self.index) == Behaviour::WithholdingExit =>
-            {
+            MachineInput::Node(Input::Cell { link, cell }) if cell.command() == Command::Answer && withholds => {
                 return self.take(now, link, &cell);
+            }
+            MachineInput::Stored { id, result: StoreResult::Value(Some(held)) }
+                if self.own_gets.remove(&id) && withholds =>
+            {
+                let first = self.behaviours.first.lock().unwrap().get(&held.location().0).cloned();
+                MachineInput::Stored { id, result: StoreResult::Value(first) }
             }
             MachineInput::Node(input) => MachineInput::Node(input),
             MachineInput::Stored { id, result } => MachineInput::Stored { id, result },
@@ -225,7 +237,12 @@ impl Machine for Misbehaving {
                     _ => MachineOutput::Node(Output::Send { link, cell }),
                 },
                 MachineOutput::Node(output) => MachineOutput::Node(output),
-                MachineOutput::Store { id, op } => MachineOutput::Store { id, op },
+                MachineOutput::Store { id, op } => {
+                    if matches!(op, StoreOp::Get { .. }) && !self.is_asked {
+                        self.own_gets.insert(id);
+                    }
+                    MachineOutput::Store { id, op }
+                }
                 MachineOutput::Work { id, job } => MachineOutput::Work { id, job },
                 MachineOutput::Event(event) => MachineOutput::Event(event),
             });

@@ -15,7 +15,7 @@ use self::exposure::Exposure;
 use super::local::{LOCAL_RELAYS_MAX, LocalNetwork, LocalOptions};
 use super::output::{progress, say};
 use crate::client::{Client, ClientOptions, GetOptions, PublishOptions, Published};
-use crate::content::{ContentLink, FileName};
+use crate::content::{ContentLink, FileName, NameRefused};
 use crate::crypto::keys::NodeKey;
 use crate::limits::{FILE_LEN_MAX, SIGNERS};
 use crate::membership::prefix_rule::PrefixRule;
@@ -61,7 +61,7 @@ pub(super) enum Usage {
     TooLarge(String),
     /// The file's name cannot be published.
     #[error("{0}: {1}")]
-    Name(String, crate::content::NameRefused),
+    Name(String, NameRefused),
 }
 
 /// What the demo did, for both reports.
@@ -122,8 +122,9 @@ fn read_file(file: Option<&PathBuf>) -> Result<(FileName, Vec<u8>), Usage> {
         return Err(Usage::TooLarge(shown));
     }
     let content = std::fs::read(path).map_err(|why| Usage::File(shown.clone(), why))?;
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let name = FileName::new(&name).map_err(|why| Usage::Name(shown, why))?;
+    // A name that is no text would come back as another one.
+    let name = path.file_name().and_then(|name| name.to_str()).ok_or(NameRefused::Characters);
+    let name = name.and_then(FileName::new).map_err(|why| Usage::Name(shown, why))?;
     Ok((name, content))
 }
 
