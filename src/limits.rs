@@ -275,8 +275,9 @@ pub const MEMBERS_FRESH_FOR: Duration = Duration::from_secs(600);
 pub const BOOTSTRAPS_MAX: usize = 64;
 /// Keys proven bad that are remembered; as dear to fill as the membership itself.
 pub const BANNED_MAX: usize = MEMBERS_MAX;
-/// A guard whose dial has not ended after so long has the next one dialled too.
-pub const GUARD_PATIENCE: Duration = Duration::from_secs(1);
+/// A guard whose dial has not ended after so long has the next one dialled too. Each guard more is one chance more for an
+/// observer, so a slow one is waited for.
+pub const GUARD_PATIENCE: Duration = Duration::from_secs(5);
 /// A guard that is down is tried again this often.
 pub const GUARD_RETRY_EVERY: Duration = Duration::from_secs(60);
 /// Second hops replaced for failing within one [`SECOND_HOP_REPLACED_WINDOW_S`]; the guard could make any of them fail.
