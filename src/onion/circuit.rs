@@ -10,6 +10,7 @@ use crate::limits::{BODY_LEN, CIRCUIT_DATA_LEN_MAX, HOPS_MAX, TAG_LEN};
 const TEXT_LEN: usize = BODY_LEN - TAG_LEN;
 
 /// Keys and counters of every hop. Counters are implicit: one failure kills the circuit.
+#[cfg_attr(test, derive(Clone))]
 pub struct Circuit {
     hops: Vec<Session>,
     sent: u64,

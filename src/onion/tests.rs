@@ -169,7 +169,7 @@ fn any_flipped_bit_of_a_build_packet_is_refused_by_the_next_hop() {
     for (relay, body) in world.relays.iter().zip(bodies) {
         let secrets = relay.keys.secrets(SUITE, relay.descriptor.onion_hint());
         // Bit 255 of an X25519 key is ignored by the curve, but not by the transcript.
-        for bit in (0..BODY_LEN * 8).step_by(5).chain([255]) {
+        for bit in 0..BODY_LEN * 8 {
             let mut flipped = body;
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert!(peel(&secrets, &flipped, &mut world.rng).is_err(), "bit {bit}");
@@ -194,25 +194,26 @@ fn any_flipped_bit_of_a_forward_cell_is_refused_at_the_next_hop() {
 
 #[test]
 fn any_flipped_bit_on_the_way_back_is_refused_by_the_client_wherever_it_was_flipped() {
+    let mut world = World::new(4, 3);
+    let built = world.build(b"");
+    let (middles, exit, _, _) = world.peel_all(&built);
+    let sealed = exit.seal_reply0(b"reply").unwrap();
     for flipped_after in 0..3 {
-        for bit in (0..BODY_LEN * 8).step_by(67) {
-            let mut world = World::new(4, 3);
-            let built = world.build(b"");
-            let (middles, exit, _, _) = world.peel_all(&built);
-            let mut body = exit.seal_reply0(b"reply").unwrap();
-            let wrap = |body: &mut [u8; BODY_LEN], at: usize| {
+        // Only what the very next hop cuts off is covered by no tag; it reaches nobody.
+        let cut_off = if flipped_after == 2 { BODY_LEN * 8 } else { (BODY_LEN - 48) * 8 };
+        for bit in 0..BODY_LEN * 8 {
+            let mut body = sealed;
+            let flip = |body: &mut [u8; BODY_LEN], at: usize| {
                 if at == flipped_after {
                     body[bit / 8] ^= 1 << (bit % 8);
                 }
             };
-            wrap(&mut body, 0);
+            flip(&mut body, 0);
             for (at, hop) in middles.iter().rev().enumerate() {
                 body = hop.wrap_reply0(&body).unwrap();
-                wrap(&mut body, at + 1);
+                flip(&mut body, at + 1);
             }
-            // Only what the very next hop cuts off is covered by no tag; it reaches nobody.
-            let cut_off = if flipped_after == 2 { BODY_LEN * 8 } else { (BODY_LEN - 48) * 8 };
-            let opened = built.building.open_reply0(&body);
+            let opened = built.building.clone().open_reply0(&body);
             assert_eq!(opened.is_err(), bit < cut_off, "bit {bit} after {flipped_after}");
         }
     }
@@ -220,13 +221,15 @@ fn any_flipped_bit_on_the_way_back_is_refused_by_the_client_wherever_it_was_flip
 
 #[test]
 fn any_flipped_bit_of_a_backward_cell_is_refused_by_the_client() {
-    for bit in (0..BODY_LEN * 8).step_by(61) {
-        let mut world = World::new(5, 3);
-        let mut through = world.through(b"", b"");
-        let mut body = through.backward(b"data");
-        body[bit / 8] ^= 1 << (bit % 8);
-        assert!(through.circuit.open_backward(&body).is_err(), "bit {bit}");
+    let mut world = World::new(5, 3);
+    let mut through = world.through(b"", b"");
+    let body = through.backward(b"data");
+    for bit in 0..BODY_LEN * 8 {
+        let mut flipped = body;
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(through.circuit.clone().open_backward(&flipped).is_err(), "bit {bit}");
     }
+    assert_eq!(through.circuit.open_backward(&body).unwrap(), b"data");
 }
 
 #[test]
