@@ -82,7 +82,7 @@ pub const QUEUED_BYTES_MAX: usize = 64 << 20;
 pub const LINK_QUEUE_CELLS_MAX: usize = 4_096;
 /// Events between all link tasks and the owner of a node.
 pub const INBOX_EVENTS_MAX: usize = 1_024;
-/// Links per process: the lesser of this and half of the descriptor limit.
+/// Links per process: the lesser of this and half of the descriptor limit; half for those it dials, half for those it accepts.
 pub const LINKS_MAX: usize = 2_048;
 /// Inbound handshakes of one node not yet finished.
 pub const HANDSHAKES_PENDING_MAX: usize = 256;

@@ -23,7 +23,7 @@ pub enum DownReason {
     /// A frame did not authenticate, or a cell had no meaning here.
     #[error("peer broke the protocol")]
     Protocol,
-    /// Too many handshakes or links.
+    /// Too many handshakes, links or questions.
     #[error("over a limit")]
     Limit,
     /// The peer closed, or the socket failed.
