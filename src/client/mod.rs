@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::transfer::{Content, Progress, PublishOptions, Published};
 use crate::content::{ChunkRefused, LinkRefused, NameRefused, RootRefused};
+use crate::crypto::forget_past;
 use crate::crypto::keys::{IdentitySecret, NodeKey};
 use crate::disk::{StateDir, StateError};
 use crate::keyspace::Location;
@@ -310,6 +311,7 @@ impl Client {
             let network = self.inner.network;
             let mut seal = |index| locator.seal(&network, author, index, (seq, expiry), payload, &mut *rng);
             let records = INDICES.into_iter().map(&mut seal).collect::<Result<Vec<_>, _>>()?;
+            forget_past(&mut rng);
             (seq, locator.places().into_iter().zip(records).collect())
         };
         let operation = Operation::RecordPut { records, expected: Some(options.previous.unwrap_or(0)) };

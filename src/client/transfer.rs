@@ -11,6 +11,7 @@ use crate::content::{
     Body, ContentLink, FileName, PublicationSecret, Root, RootRefused, decode_hashes, encode_hashes, open_chunk,
     seal_chunk,
 };
+use crate::crypto::forget_past;
 use crate::crypto::keys::IdentitySecret;
 use crate::limits::{BATCH_CHUNKS, CHUNK_LEN, EXPIRY_STEP_S, FILE_LEN_MAX, TRANSFER_CIRCUITS_MAX, TRANSFER_TIMEOUT};
 use crate::node::Operation;
@@ -98,7 +99,9 @@ impl Client {
         }
         let (secret, fresh) = {
             let mut rng = lock(&self.inner.rng);
-            (PublicationSecret::generate(&mut *rng), IdentitySecret::generate(&mut *rng))
+            let drawn = (PublicationSecret::generate(&mut *rng), IdentitySecret::generate(&mut *rng));
+            forget_past(&mut rng);
+            drawn
         };
         let author = options.author.unwrap_or(fresh);
         let expiry = self.expiry(options.lifetime);

@@ -12,7 +12,7 @@ use super::outbox::{Full, Outbox};
 use super::timing::Timing;
 use crate::crypto::keys::DhKey;
 use crate::crypto::noise_ik::Transport;
-use crate::crypto::{CryptoRng, random_bytes};
+use crate::crypto::{CryptoRng, forget_past, random_bytes};
 use crate::limits::{CELL_LEN, FRAME_LEN};
 use crate::time::{Instant, earlier};
 use crate::wire::cell::{Cell, Command};
@@ -102,7 +102,10 @@ impl Link {
             State::Dialling(dialling, peer) => self.take_answer(now, *dialling, peer, frame),
             State::Accepting(accepting) => {
                 // Refused or not, nothing happened yet that the owner could act on.
-                if let Ok((answered, answer)) = accepting.answer(frame, &self.hello, &mut self.rng) {
+                let answered = accepting.answer(frame, &self.hello, &mut self.rng);
+                // The generator lives on for paddings; what it gave to the handshake must not be computed from it.
+                forget_past(&mut self.rng);
+                if let Ok((answered, answer)) = answered {
                     self.first = Some(answer);
                     self.state = State::Answered(Box::new(answered));
                 }
