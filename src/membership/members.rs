@@ -150,11 +150,17 @@ impl Members {
         self.by_key.is_empty()
     }
 
-    /// At most `max` relays after this key, in the order of keys, and whether more follow.
+    /// At most `max` relays to be told of, after this key, in the order of keys, and whether more follow.
     #[must_use]
-    pub fn page(&self, after: Option<NodeKey>, max: usize) -> (Vec<&VerifiedDescriptor>, bool) {
+    pub fn page(
+        &self,
+        after: Option<NodeKey>,
+        max: usize,
+        is_told: impl Fn(&VerifiedDescriptor) -> bool,
+    ) -> (Vec<&VerifiedDescriptor>, bool) {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut rest = self.by_key.range((from, Bound::Unbounded)).map(|(_, member)| member);
+        let mut rest =
+            self.by_key.range((from, Bound::Unbounded)).map(|(_, member)| member).filter(|member| is_told(member));
         let page = rest.by_ref().take(max).collect();
         (page, rest.next().is_some())
     }
@@ -300,7 +306,7 @@ mod tests {
         let members = of(0..23);
         let (mut seen, mut after) = (Vec::new(), None);
         loop {
-            let (page, more) = members.page(after, 5);
+            let (page, more) = members.page(after, 5, |_| true);
             seen.extend(page.iter().map(|member| member.key));
             after = seen.last().copied();
             if !more {

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::io::{DownReason, LinkId, Output, Peer};
 use crate::crypto::CryptoRng;
-use crate::crypto::keys::DhKey;
+use crate::crypto::keys::{DhKey, NodeKey};
 use crate::limits::{
     ASKS_PER_CLIENT_LINK_BURST, ASKS_PER_CLIENT_LINK_PER_S, BUILDS_PER_CLIENT_LINK_PER_S, BUILDS_PER_LINK_BURST,
-    BUILDS_PER_LINK_PER_S, DIAL_BACKOFF, DIAL_BACKOFFS_MAX, LINK_AGE_MAX, LINK_IDLE_MAX,
+    BUILDS_PER_LINK_PER_S, DIAL_BACKOFF, DIAL_BACKOFFS_MAX, LINK_AGE_MAX, LINK_IDLE_MAX, MEMBERS_MAX,
 };
 use crate::time::Instant;
 use crate::wire::address::Address;
 use crate::wire::cell::CircuitId;
+use crate::wire::descriptor::VerifiedDescriptor;
 
 /// Bit of a circuit number that says which end opened it: set for the dialler's.
 const DIALLER_BIT: u32 = 1 << 31;
@@ -69,6 +70,8 @@ pub(super) struct Links {
     dialled: BTreeMap<LinkId, (DhKey, Address)>,
     backoff: BTreeMap<(DhKey, Address), Instant>,
     pinned: BTreeSet<DhKey>,
+    /// Relays that were linked to at, or from, the address they name.
+    proven: BTreeMap<NodeKey, Address>,
     next: u64,
 }
 
@@ -109,6 +112,11 @@ impl Links {
             peer.dialled || peer.descriptor.as_ref().is_none_or(|relay| relay.address.0.ip() == peer.address.0.ip());
         if is_at_home {
             self.by_key.insert(key, link);
+            if let Some(relay) = &peer.descriptor
+                && (self.proven.len() < MEMBERS_MAX || self.proven.contains_key(&relay.key))
+            {
+                self.proven.insert(relay.key, relay.address);
+            }
         }
         let builds = Bucket::new(BUILDS_PER_LINK_BURST, now);
         let asks = Bucket::new(ASKS_PER_CLIENT_LINK_BURST, now);
@@ -190,6 +198,17 @@ impl Links {
         up.peer.descriptor.is_some() || up.asks.take(ASKS_PER_CLIENT_LINK_BURST, ASKS_PER_CLIENT_LINK_PER_S, now)
     }
 
+    /// Whether this node itself has had a link to the relay at the address it names, or from there. Only of those it tells others:
+    /// else one host could fill the membership with addresses that it does not have.
+    pub(super) fn has_proven(&self, relay: &VerifiedDescriptor) -> bool {
+        self.proven.get(&relay.key).is_some_and(|address| address.0.ip() == relay.address.0.ip())
+    }
+
+    /// Forgets proofs of relays that are members no more.
+    pub(super) fn keep_proofs(&mut self, is_member: impl Fn(&NodeKey) -> bool) {
+        self.proven.retain(|key, _| is_member(key));
+    }
+
     /// A pinned link does not leave for idleness.
     pub(super) fn pin(&mut self, link_key: DhKey) {
         self.pinned.insert(link_key);
@@ -244,6 +263,27 @@ mod tests {
         links.on_up(later, second, peer(1, true));
         assert_eq!(dial(&mut links, later).0, Reach::Up(second));
         assert!(matches!(dial(&mut links, later + LINK_AGE_MAX).0, Reach::Dialling(_)), "an old link gets a successor");
+    }
+
+    #[test]
+    fn a_relay_that_comes_from_elsewhere_than_it_says_is_neither_used_nor_told_of() {
+        let relay = crate::membership::fixture::relay_at(1, [10, 1, 0, 1]);
+        let from = |ip: &str, dialled| Peer {
+            link_key: relay.link_key,
+            descriptor: Some(relay.clone()),
+            address: Address(format!("{ip}:4000").parse().unwrap()),
+            dialled,
+        };
+        for (ip, dialled, is_believed) in
+            [("10.1.0.1", false, true), ("10.2.0.1", false, false), ("10.1.0.1", true, true)]
+        {
+            let mut links = Links::default();
+            links.on_up(Instant::ZERO, LinkId(1), from(ip, dialled));
+            assert_eq!(links.has_proven(&relay), is_believed, "{ip} {dialled}");
+            assert_eq!(links.link_to(&relay.link_key).is_some(), is_believed);
+            links.keep_proofs(|_| false);
+            assert!(!links.has_proven(&relay));
+        }
     }
 
     #[test]

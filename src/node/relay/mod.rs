@@ -378,6 +378,8 @@ impl Relay {
             self.publish_descriptor(now);
         }
         self.members.expire(now.unix);
+        let members = &self.members;
+        self.links.keep_proofs(|key| members.get(key).is_some());
         self.store(Pending::Expired, crate::dht::store::StoreOp::Expire { now: now.unix });
     }
 

@@ -11,6 +11,7 @@ use crate::record::VerifiedValue;
 use crate::time::Now;
 use crate::wire::cell::{Cell, CircuitId, Command};
 use crate::wire::contact::Contact;
+use crate::wire::descriptor::VerifiedDescriptor;
 use crate::wire::message::{Answer, Ask, cells_of};
 use crate::wire::record::Value;
 use crate::wire::statement::{Nonce, Operation, Question, Saying, Statement, Verdict};
@@ -215,7 +216,9 @@ impl Relay {
     }
 
     fn answer_members(&mut self, asker: Asker, after: Option<crate::crypto::keys::NodeKey>) {
-        let (page, more) = self.members.page(after, MEMBERS_PAGE_MAX);
+        let own = self.descriptor.key;
+        let is_told = |member: &VerifiedDescriptor| member.key == own || self.links.has_proven(member);
+        let (page, more) = self.members.page(after, MEMBERS_PAGE_MAX, is_told);
         let descriptors = page.into_iter().map(|member| member.to_signed()).collect();
         self.send_answer(asker, &Answer::Members { descriptors, more });
     }
