@@ -263,7 +263,7 @@ async fn a_client_may_ask_no_storer_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_asks_and_never_reads_is_closed_for_its_full_queue() {
+async fn a_client_that_asks_without_end_and_never_reads_is_closed_at_its_limit() {
     let siege = Siege::start(67).await;
     let before = siege.counted(DownKind::Limit);
     let mut raw = siege.up(1).await;

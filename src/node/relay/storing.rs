@@ -29,10 +29,10 @@ impl Relay {
         let circuit = cell.circuit();
         let is_new = !self.asks.knows_incoming(link, circuit);
         let max = CIRCUITS_PER_LINK_MAX + ASKS_PER_LINK_MAX;
-        let may = |links: &mut crate::node::links::Links| {
-            links.take_ask(now.instant, link) && links.accept_circuit(now.instant, link, circuit, max)
-        };
-        if is_new && !may(&mut self.links) {
+        if is_new && !self.links.take_ask(now.instant, link) {
+            return self.close_link_for(now, link, DownReason::Limit);
+        }
+        if is_new && !self.links.accept_circuit(now.instant, link, circuit, max) {
             return self.close_link(now, link);
         }
         let from_client = self.links.peer(link).is_none_or(|peer| peer.descriptor.is_none());
@@ -59,8 +59,12 @@ impl Relay {
 
     /// The peer broke the protocol.
     pub(super) fn close_link(&mut self, now: Now, link: LinkId) {
-        self.effects.io(Output::Close { link, reason: DownReason::Protocol });
-        let peer = self.links.on_down(now.instant, link, DownReason::Protocol);
+        self.close_link_for(now, link, DownReason::Protocol);
+    }
+
+    fn close_link_for(&mut self, now: Now, link: LinkId, reason: DownReason) {
+        self.effects.io(Output::Close { link, reason });
+        let peer = self.links.on_down(now.instant, link, reason);
         self.on_link_down(now, link, peer);
     }
 
