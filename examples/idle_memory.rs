@@ -18,7 +18,7 @@ use tokio::net::{TcpSocket, TcpStream};
 const NODE_MAX: usize = 3 << 20;
 const LINK_END_MAX: usize = 40 << 10;
 /// Links opened to each relay to see what one costs.
-const LINKS_EACH: u8 = 40;
+const LINKS_EACH: u8 = 30;
 
 fn main() {
     let relays: usize = std::env::args().nth(1).map_or(24, |relays| relays.parse().unwrap());
