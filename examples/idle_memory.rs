@@ -2,6 +2,8 @@
 //! `cargo run --release --example idle_memory [RELAYS]`.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "an experiment for a terminal")]
 
+use std::net::Ipv4Addr;
+
 use bauta::cli::local::{LocalNetwork, LocalOptions};
 use bauta::crypto::keys::DhSecret;
 use bauta::limits::FRAME_LEN;
@@ -11,12 +13,12 @@ use bauta::wire::contact::Contact;
 use bauta::wire::hello::Hello;
 use bauta::wire::network::{Network, VERSIONS};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 const NODE_MAX: usize = 3 << 20;
 const LINK_END_MAX: usize = 40 << 10;
 /// Links opened to each relay to see what one costs.
-const LINKS_EACH: usize = 30;
+const LINKS_EACH: u8 = 30;
 
 fn main() {
     let relays: usize = std::env::args().nth(1).map_or(24, |relays| relays.parse().unwrap());
@@ -40,8 +42,12 @@ async fn measure(relays: usize) {
 
     // What one link more costs: bare ones, held open beside the network's own.
     let mut held = Vec::new();
-    for relay in network.relays.iter().flat_map(|relay| [relay; LINKS_EACH]) {
-        held.push(shaken(&runtime, network.network, &relay.contact).await);
+    for relay in &network.relays {
+        for number in 0..LINKS_EACH {
+            // Of a /24 of its own: one prefix may have only so many links.
+            let from = Ipv4Addr::new(127, 201, number, 1);
+            held.push(shaken(&runtime, network.network, &relay.contact, from).await);
+        }
     }
     let more = resident().saturating_sub(after);
     let each = more / held.len();
@@ -50,12 +56,14 @@ async fn measure(relays: usize) {
 }
 
 /// A link of a client that has shaken hands and says nothing more. Its own end is counted with the relay's.
-async fn shaken(runtime: &Runtime, network: Network, to: &Contact) -> (TcpStream, Link) {
+async fn shaken(runtime: &Runtime, network: Network, to: &Contact, from: Ipv4Addr) -> (TcpStream, Link) {
     let (mut rng, now) = (runtime.entropy().generator(), runtime.clock().now().instant);
     let hello = Hello { versions: VERSIONS, descriptor: None };
     let params = Params { network, secret: DhSecret::generate(&mut rng), hello, timing: Timing::default() };
     let mut link = Link::dial(params, to.link_key, &mut rng, now).unwrap();
-    let mut stream = TcpStream::connect(to.address.0).await.unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    let mut stream = socket.connect(to.address.0).await.unwrap();
     let mut frame = [0; FRAME_LEN];
     link.poll_frame(now, &mut frame);
     stream.write_all(&frame).await.unwrap();

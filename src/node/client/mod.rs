@@ -31,6 +31,7 @@ use crate::request::{
 use crate::time::{Duration, Instant, Now, earlier};
 use crate::wire::cell::{Cell, Command};
 use crate::wire::contact::Contact;
+use crate::wire::descriptor::VerifiedDescriptor;
 use crate::wire::network::Network;
 use crate::wire::record::{Expiry, RecordBytes};
 
@@ -330,9 +331,20 @@ impl ClientNode {
             if self.guards.on_link_up(&key, now.instant) {
                 self.keep();
             }
+            self.renew_guard(now, relay);
         }
         for (ask, message) in self.asks.on_up(link) {
             self.start_ask(now, link, ask, &message);
+        }
+    }
+
+    /// A guard that started again has a new onion key, which the bootstraps may not have heard of. It may say so itself: nobody
+    /// else opens what is sealed with it. But nothing that shapes paths is taken from its word alone.
+    fn renew_guard(&mut self, now: Now, shown: VerifiedDescriptor) {
+        let place = |relay: &VerifiedDescriptor| (relay.link_key, relay.address, relay.family);
+        let is_same = self.members.get(&shown.key).is_some_and(|held| place(held) == place(&shown));
+        if is_same && self.guards.ordered().contains(&shown.key) {
+            self.members.merge(shown, now.unix);
         }
     }
 

@@ -108,8 +108,8 @@ impl ClientNode {
         self.runs.values().any(|run| run.operation == operation)
     }
 
-    /// No exit sees two locations of one operation: it could join them. And no bootstrap is an exit: it knows this client's
-    /// address, and when it came.
+    /// No exit sees two locations of one operation: it could join them. And no bootstrap and no guard of the sample is an
+    /// exit: they know this client's address, and when it came.
     fn exits_to_avoid(&self, operation: u64) -> Vec<NodeKey> {
         let at_work = self.runs.values().filter(|run| run.operation == operation).map(|run| run.exit);
         let used = self.operations.get(&operation).map(Request::used_exits).unwrap_or_default();
@@ -124,7 +124,7 @@ impl ClientNode {
             }
             _ => None,
         });
-        used.iter().copied().chain(at_work).chain(checked).chain(bootstraps).collect()
+        used.iter().copied().chain(at_work).chain(checked).chain(bootstraps).chain(self.guards.ordered()).collect()
     }
 
     /// The guard's link; one that is too old for new circuits serves until its successor is up.
