@@ -5,6 +5,7 @@
 //! ```
 
 use std::error::Error;
+use std::io::Write;
 
 use bauta::cli::local::{LocalNetwork, LocalOptions};
 use bauta::client::{Client, ClientOptions, GetOptions, PublishOptions};
@@ -41,5 +42,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let got = reader.get(&link, GetOptions::default(), |_| ()).await?;
     assert_eq!(got.bytes, content);
     assert_eq!(got.name, name);
+    writeln!(std::io::stdout(), "{link}\n{}", String::from_utf8_lossy(&got.bytes))?;
     Ok(())
 }

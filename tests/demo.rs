@@ -103,12 +103,13 @@ fn is_refused(arguments: &[&str], message: &str) {
 fn wrong_usage_is_told_and_exits_with_2() {
     let folder = tempfile::tempdir().unwrap();
     let inside = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    is_refused(&["demo", "/dev/zero"], "is no regular file");
     is_refused(&["demo", &inside("missing")], "missing: not a file that can be read");
     is_refused(&["demo", folder.path().to_str().unwrap()], "is a directory");
     File::create(inside("sparse")).unwrap().set_len((64 << 20) + 1).unwrap();
     is_refused(&["demo", &inside("sparse")], "files have at most 67108864 bytes");
-    for nodes in ["3", "0", "11", "201"] {
-        is_refused(&["demo", "--nodes", nodes], "--nodes takes 12 to 200");
+    for nodes in ["3", "0", "11", "161"] {
+        is_refused(&["demo", "--nodes", nodes], "--nodes takes 12 to 160");
     }
     is_refused(&["demo", "--nodes", "many"], "invalid value 'many'");
     is_refused(&["demo", "--seed", "-1"], "unexpected argument '-1'");
@@ -138,4 +139,11 @@ fn help_and_version_are_no_error() {
         assert_eq!((output.status.code(), err.as_str()), (Some(0), ""), "{arguments:?}");
         assert!(out.contains("bauta"), "{out}");
     }
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_a_failure() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_bauta")).arg("demo").stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{:?}", said(&output));
 }

@@ -97,7 +97,7 @@ impl<M: Machine<Event = RelayEvent>> From<NodeHandle<M>> for Launched {
 }
 
 /// Relays of one local network: each has a loopback /16 of its own, and clients need some too.
-pub const LOCAL_RELAYS_MAX: usize = 200;
+pub const LOCAL_RELAYS_MAX: usize = 160;
 /// Second byte of the first client's loopback address.
 const CLIENT_NET: u8 = 220;
 

@@ -102,6 +102,10 @@ pub fn main() -> ExitCode {
         Command::Demo(demo) => demo::run(demo),
     };
     match result {
+        Ok(()) if !output::is_complete() => {
+            output::say("bauta: standard output could not be written");
+            ExitCode::from(Exit::Failed.code())
+        }
         Ok(()) => ExitCode::from(Exit::Done.code()),
         Err(error) => {
             output::say(&format!("bauta: {error:#}"));

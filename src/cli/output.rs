@@ -1,13 +1,27 @@
 //! What people and scripts read: results on standard output, everything else on standard error. A closed pipe is no error.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+/// Whether a result could not be written, and not because nobody reads on.
+static LOST: AtomicBool = AtomicBool::new(false);
+
 /// One line of result, on standard output.
 pub(super) fn print(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
+    if let Err(error) = writeln!(std::io::stdout(), "{line}")
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        LOST.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether everything printed has arrived.
+pub(super) fn is_complete() -> bool {
+    let is_flushed = std::io::stdout().flush().map_or_else(|error| error.kind() == ErrorKind::BrokenPipe, |()| true);
+    is_flushed && !LOST.load(Ordering::Relaxed)
 }
 
 /// One line for the person who watches, on standard error.

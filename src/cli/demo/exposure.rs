@@ -51,7 +51,7 @@ pub(super) struct Exposure {
 
 impl Exposure {
     /// Collects what all nodes noted.
-    pub(super) fn gather(network: &LocalNetwork, clients: &[&Client]) -> Self {
+    pub(super) fn gather(network: &LocalNetwork, clients: Vec<Did>) -> Self {
         let link_keys: BTreeMap<DhKey, NodeKey> =
             network.relays.iter().map(|relay| (relay.contact.link_key, relay.key)).collect();
         let all: Vec<(NodeKey, Vec<Sight>)> = network.relays.iter().map(|relay| (relay.key, relay.sights())).collect();
@@ -78,7 +78,6 @@ impl Exposure {
             })
             .collect();
         let lost = network.relays.iter().filter_map(|relay| relay.control()).any(|control| control.events_lost() > 0);
-        let clients = clients.iter().map(|client| Did::of(client)).collect();
         Self { relays, clients, asked_by_others, complete: !lost }
     }
 
@@ -104,7 +103,10 @@ impl Exposure {
                 what: "every find and store reached a storer from an exit",
                 held: !self.asked_by_others && was_asked,
             },
-            Check { what: "no node saw both who asked and what for", held: self.relays.iter().all(|saw| !saw.joined) },
+            Check {
+                what: "no request came straight from a client: nobody can join who asked and what for",
+                held: self.relays.iter().all(|saw| !saw.joined),
+            },
             Check { what: "nothing that a node noted was lost", held: self.complete },
         ]
     }
@@ -130,7 +132,7 @@ impl Saw {
 }
 
 impl Did {
-    fn of(client: &Client) -> Self {
+    pub(super) fn of(client: &Client) -> Self {
         let peer = |sight: &Sight| match sight {
             Sight::Link { relay, .. } => *relay,
             _ => None,

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use rand::rngs::ChaCha20Rng;
 use rand::{Rng, SeedableRng};
 
-use self::exposure::Exposure;
+use self::exposure::{Did, Exposure};
 use super::local::{LOCAL_RELAYS_MAX, LocalNetwork, LocalOptions};
 use super::output::{progress, say};
 use crate::client::{Client, ClientOptions, GetOptions, PublishOptions, Published};
@@ -34,12 +34,12 @@ const READY_TIMEOUT: Duration = Duration::from_secs(20);
 /// What the demo takes.
 #[derive(clap::Args)]
 pub(super) struct DemoArguments {
-    /// The file to publish; a text that comes with the program if none is given.
+    /// The file to publish, at most 64 MiB; a text that comes with the program if none is given.
     file: Option<PathBuf>,
-    /// Relays in the network.
+    /// Relays in the network, 12 to 160.
     #[arg(long, default_value_t = 24, value_name = "N")]
     nodes: usize,
-    /// Identities, and which holders are stopped, follow from this number; drawn afresh if it is not given.
+    /// The relays' identities follow from this number; who holds, and so who is stopped, does not. Drawn afresh if not given.
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
     /// One JSON object on standard output instead of the report.
@@ -113,10 +113,14 @@ fn read_file(file: Option<&PathBuf>) -> Result<(FileName, Vec<u8>), Usage> {
             .map_err(|why| Usage::Name(TEXT_NAME.into(), why));
     };
     let shown = path.display().to_string();
-    let is_directory = || std::io::Error::other("is a directory");
+    let other = |what: &str| std::io::Error::other(what.to_owned());
     let found = std::fs::metadata(path).map_err(|why| Usage::File(shown.clone(), why))?;
     if found.is_dir() {
-        return Err(Usage::File(shown, is_directory()));
+        return Err(Usage::File(shown, other("is a directory")));
+    }
+    if !found.is_file() {
+        // A device or pipe may never end.
+        return Err(Usage::File(shown, other("is no regular file")));
     }
     if found.len() > FILE_LEN_MAX {
         return Err(Usage::TooLarge(shown));
@@ -133,7 +137,8 @@ async fn play(arguments: &DemoArguments, name: FileName, content: Vec<u8>) -> an
     let runtime = Runtime::start().context("no runtime")?;
     let seed = arguments.seed.unwrap_or_else(|| runtime.entropy().generator().next_u64());
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
-    let states = tempfile::tempdir().context("no folder for the clients' state")?;
+    let states =
+        tempfile::Builder::new().prefix("bauta-demo-").tempdir().context("no folder for the clients' state")?;
     let mut network = start_network(&runtime, arguments.nodes, seed).await?;
     let ready = start.elapsed();
     say(&format!("{} relays know each other ({:.1} s)", arguments.nodes, ready.as_secs_f64()));
@@ -156,6 +161,9 @@ async fn play(arguments: &DemoArguments, name: FileName, content: Vec<u8>) -> an
     let publish_time = at.elapsed();
     say(&format!("published {} bytes ({:.1} s)", content.len(), publish_time.as_secs_f64()));
 
+    // What the publisher did is complete, and it has nothing more to do.
+    let publisher_did = Did::of(&publisher);
+    publisher.stop();
     let guard = getter.guard().await?;
     let holders = (0..network.relays.len()).filter(|at| network.relays.get(*at).is_some_and(|one| one.values() > 0));
     let holders: Vec<usize> = holders.collect();
@@ -176,7 +184,7 @@ async fn play(arguments: &DemoArguments, name: FileName, content: Vec<u8>) -> an
     say(&format!("got {} bytes back ({:.1} s)", got.bytes.len(), get_time.as_secs_f64()));
 
     let is_same = got.bytes == content && got.name == name;
-    let exposure = Exposure::gather(&network, &[&publisher, &getter]);
+    let exposure = Exposure::gather(&network, vec![publisher_did, Did::of(&getter)]);
     let mut checks = vec![Check { what: "what came back is what was published", held: is_same }];
     checks.extend(exposure.checks(&network));
     let story = Story {

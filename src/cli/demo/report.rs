@@ -53,7 +53,7 @@ fn print_table(story: &Story) {
     }
     out("  client's address: guards and bootstraps see it, and cells of one size besides");
     out("  requests opened: an exit sees a location (a blinded key's hash), never who asks");
-    out("  who with what: a relay that saw both a client and what it asked for; must be no everywhere");
+    out("  who with what: whether a request came straight from a client, so that both could be joined; must be no");
     debug_assert!(story.exposure.relays.len() >= RELAYS_MIN);
 }
 
