@@ -14,7 +14,7 @@ use rand::{Rng, SeedableRng};
 use self::exposure::{Did, Exposure};
 use super::local::{LOCAL_RELAYS_MAX, LocalNetwork, LocalOptions};
 use super::output::{progress, say};
-use crate::client::{Client, ClientOptions, GetOptions, PublishOptions, Published};
+use crate::client::{Client, ClientOptions, Content, GetOptions, PublishOptions, Published};
 use crate::content::{ContentLink, FileName, NameRefused};
 use crate::crypto::keys::NodeKey;
 use crate::limits::{FILE_LEN_MAX, SIGNERS};
@@ -174,14 +174,7 @@ async fn play(arguments: &DemoArguments, name: FileName, content: Vec<u8>) -> an
     }
     say(&format!("stopped {} of the {} relays that hold it", stopped.len(), holders.len()));
 
-    let at = clock();
-    let link: ContentLink = published.link.to_string().parse()?;
-    let bar = progress("getting");
-    let got =
-        getter.get(&link, GetOptions::default(), |step| report::show(&bar, step)).await.context("getting failed")?;
-    bar.finish_and_clear();
-    let get_time = at.elapsed();
-    say(&format!("got {} bytes back ({:.1} s)", got.bytes.len(), get_time.as_secs_f64()));
+    let (got, get_time) = get_back(&getter, &published).await?;
 
     let is_same = got.bytes == content && got.name == name;
     let exposure = Exposure::gather(&network, vec![publisher_did, Did::of(&getter)]);
@@ -205,6 +198,19 @@ async fn play(arguments: &DemoArguments, name: FileName, content: Vec<u8>) -> an
         exposure,
     };
     Ok(story)
+}
+
+/// The second client has nothing but the link.
+async fn get_back(getter: &Client, published: &Published) -> anyhow::Result<(Content, Duration)> {
+    let at = clock();
+    let link: ContentLink = published.link.to_string().parse()?;
+    let bar = progress("getting");
+    let got =
+        getter.get(&link, GetOptions::default(), |step| report::show(&bar, step)).await.context("getting failed")?;
+    bar.finish_and_clear();
+    let get_time = at.elapsed();
+    say(&format!("got {} bytes back ({:.1} s)", got.bytes.len(), get_time.as_secs_f64()));
+    Ok((got, get_time))
 }
 
 async fn start_network(runtime: &Arc<Runtime>, relays: usize, seed: u64) -> anyhow::Result<LocalNetwork> {

@@ -59,6 +59,18 @@ impl Relay {
             return;
         }
         self.pulls.schedule(now.instant, &mut self.rng);
+        if self.pulls.turn == 0 {
+            // All bootstraps at once, the first time: each then has met this relay, and tells of it.
+            self.pulls.turn = 1;
+            let own = self.config.link_key;
+            let others = self.config.bootstraps.iter().filter(|one| one.link_key != own).copied().collect::<Vec<_>>();
+            for from in others {
+                if self.pulls.under_way.insert(from.link_key) {
+                    self.pull_page(now, from, None);
+                }
+            }
+            return;
+        }
         let Some(from) = self.pull_target() else { return };
         if self.pulls.under_way.insert(from.link_key) {
             self.pull_page(now, from, None);
