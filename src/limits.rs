@@ -269,7 +269,7 @@ pub const BOOTSTRAPS_ASKED: usize = 3;
 pub const BOOTSTRAPS_AGREE_MIN: usize = 2;
 /// A bootstrap that has not told all it knows within this time has failed.
 pub const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// A client's membership is asked for anew when an operation starts and it is older than this.
+/// Mean age at which a running client asks for the membership anew, at random times that no operation sets.
 pub const MEMBERS_FRESH_FOR: Duration = Duration::from_secs(600);
 /// Bootstrap nodes in a configuration.
 pub const BOOTSTRAPS_MAX: usize = 64;

@@ -31,6 +31,8 @@ pub(super) struct Entry {
     checking: usize,
     /// When a membership last came.
     members_at: Option<Instant>,
+    /// When it is asked for anew, at a random time of its own.
+    refresh_at: Option<Instant>,
     /// States given out to be kept and not yet confirmed.
     keeps_open: usize,
     /// Whether a sample was drawn and the state directory holds it: before that no guard is dialled.
@@ -84,9 +86,25 @@ impl ClientNode {
         !self.entry.sources.is_empty() || self.entry.checking > 0
     }
 
-    pub(super) fn rejoin_if_needed(&mut self, now: Now) {
-        let is_fresh = self.entry.members_at.is_some_and(|at| at.until(now.instant) < MEMBERS_FRESH_FOR);
-        if self.entry.failed || !is_fresh {
+    /// An operation needs a way in. A client that has one never asks bootstraps because of an operation: they see its address, and
+    /// would learn when it looks something up.
+    pub(super) fn join_if_outside(&mut self, now: Now) {
+        if self.entry.members_at.is_none() {
+            self.join(now);
+        }
+    }
+
+    /// Half to one and a half times the mean, drawn anew each time.
+    fn schedule_refresh(&mut self, now: Now) {
+        let [drawn] = random_bytes::<1>(&mut self.rng);
+        let pause = MEMBERS_FRESH_FOR / 2 + MEMBERS_FRESH_FOR * u32::from(drawn) / 256;
+        self.entry.refresh_at = Some(now.instant + pause);
+    }
+
+    fn refresh_if_due(&mut self, now: Now) {
+        if self.entry.refresh_at.is_some_and(|at| at <= now.instant) {
+            // Whether it succeeds or not, the next one has a time of its own.
+            self.schedule_refresh(now);
             self.join(now);
         }
     }
@@ -113,7 +131,10 @@ impl ClientNode {
         };
         match self.asks.start(now.instant, link, circuit, ask, message) {
             Some(cells) => cells.into_iter().for_each(|cell| self.effects.send(link, cell)),
-            None => self.pull_failed(now, ask),
+            None => {
+                self.links.close_circuit(link, circuit);
+                self.pull_failed(now, ask);
+            }
         }
     }
 
@@ -214,6 +235,7 @@ impl ClientNode {
             return;
         }
         self.entry.members_at = Some(now.instant);
+        self.schedule_refresh(now);
         self.sample(now);
         self.leave_bootstraps(now);
     }
@@ -282,11 +304,13 @@ impl ClientNode {
 
     pub(super) fn entry_timeout(&self) -> Option<Instant> {
         let guards = if self.entry.confirmed { self.guards.poll_timeout() } else { None };
-        earlier(guards, (!self.entry.sources.is_empty()).then_some(self.entry.deadline))
+        let join = (!self.entry.sources.is_empty()).then_some(self.entry.deadline);
+        earlier(earlier(guards, join), self.entry.refresh_at)
     }
 
     /// Dials guards by their rule, and tells the operations when there is no way in.
     pub(super) fn enter(&mut self, now: Now) {
+        self.refresh_if_due(now);
         if !self.entry.sources.is_empty() {
             self.agree_if_ended(now);
         }

@@ -3,6 +3,8 @@
 
 mod entry;
 mod runs;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -298,7 +300,7 @@ impl ClientNode {
         };
         self.operations.insert(id, request);
         self.drain_operation(id);
-        self.rejoin_if_needed(now);
+        self.join_if_outside(now);
     }
 
     fn operation_handle(&mut self, now: Now, id: u64, input: RequestInput) {

@@ -1,0 +1,159 @@
+//! When a client asks bootstraps, and when never. Links, store and pool are played by hand; descriptors are real.
+
+use rand::SeedableRng;
+
+use super::*;
+use crate::crypto::keys::DhKey;
+use crate::crypto::puzzle::Solution;
+use crate::limits::MEMBERS_FRESH_FOR;
+use crate::membership::fixture::{ISSUED, network, relay};
+use crate::node::machine::Puzzles;
+use crate::node::work::run;
+use crate::record::Locator;
+use crate::wire::message::{Answer, cells_of};
+
+const RELAYS: u32 = 20;
+const BOOTSTRAPS: u32 = 3;
+
+/// The relays of the fixture pay for no puzzle.
+struct Solved;
+
+impl Puzzles for Solved {
+    fn check(&self, _: &Solution, _: &[u8; 32], _: &NodeKey, _: u8) -> bool {
+        true
+    }
+}
+
+struct World {
+    client: ClientNode,
+    now: Now,
+    bootstraps_answer: bool,
+    /// Dials of bootstraps since last asked.
+    dials: usize,
+    ready: bool,
+}
+
+fn at(instant: Instant) -> Now {
+    Now { instant, unix: ISSUED }
+}
+
+fn is_bootstrap(link_key: &DhKey) -> bool {
+    (0..BOOTSTRAPS).any(|number| relay(number).link_key == *link_key)
+}
+
+impl World {
+    fn new() -> Self {
+        let config = ClientConfig {
+            network: network(),
+            bootstraps: (0..BOOTSTRAPS).map(|number| Contact::from(&relay(number))).collect(),
+            hops: 3,
+            rule: PrefixRule::Distinct,
+            kept: Kept::default(),
+            witness: false,
+        };
+        let now = at(Instant::ZERO);
+        let client = ClientNode::new(config, ChaCha20Rng::seed_from_u64(3), now);
+        let mut world = Self { client, now, bootstraps_answer: true, dials: 0, ready: false };
+        world.drain();
+        world
+    }
+
+    fn drain(&mut self) {
+        while let Some(effect) = self.client.poll_effect() {
+            match effect {
+                Effect::Io(Output::Dial { link, link_key, .. }) => self.dialled(link, link_key),
+                Effect::Io(Output::Send { link, cell }) if cell.command() == Command::Ask => self.asked(link, &cell),
+                Effect::Work { id, job } => {
+                    let done = run(job, &Solved, &mut ChaCha20Rng::seed_from_u64(4));
+                    self.client.handle_worked(self.now, id, done);
+                }
+                Effect::Event(ClientEvent::Keep(_)) => {
+                    self.client.handle_command(self.now, ClientCommand::Kept(None));
+                }
+                Effect::Event(ClientEvent::Ready { .. }) => self.ready = true,
+                _ => (),
+            }
+        }
+    }
+
+    fn dialled(&mut self, link: LinkId, link_key: DhKey) {
+        self.dials += usize::from(is_bootstrap(&link_key));
+        let descriptor = (0..RELAYS).map(relay).find(|relay| relay.link_key == link_key).unwrap();
+        let input = if is_bootstrap(&link_key) && !self.bootstraps_answer {
+            Input::LinkDown { link, reason: DownReason::Unreachable }
+        } else {
+            let address = descriptor.address;
+            let peer = Peer { link_key, descriptor: Some(descriptor), address, dialled: true };
+            Input::LinkUp { link, peer: Box::new(peer) }
+        };
+        self.client.handle(self.now, input);
+    }
+
+    fn asked(&mut self, link: LinkId, cell: &Cell) {
+        let mut all: Vec<_> = (0..RELAYS).map(relay).collect();
+        all.sort_by_key(|relay| relay.key);
+        let descriptors = all.iter().map(VerifiedDescriptor::to_signed).collect();
+        let answer = Answer::Members { descriptors, more: false }.encode();
+        for cell in cells_of(cell.circuit(), Command::Answer, &answer).unwrap() {
+            self.client.handle(self.now, Input::Cell { link, cell });
+        }
+    }
+
+    /// Goes on to this time; how often a bootstrap was dialled on the way.
+    fn until(&mut self, instant: Instant) -> usize {
+        self.dials = 0;
+        self.now = at(instant);
+        self.client.handle(self.now, Input::Timeout);
+        self.drain();
+        self.dials
+    }
+
+    fn start(&mut self, id: u64) -> usize {
+        self.dials = 0;
+        let author = crate::crypto::keys::IdentitySecret::from_bytes(&[7; 32]);
+        let places = Locator::of_author(&author, b"label").unwrap().places();
+        let operation = Operation::RecordGet { places, consistency: Consistency::Quorum, seq_min: 0 };
+        let timeout = Duration::from_secs(30);
+        self.client.handle_command(self.now, ClientCommand::Start { id, operation, timeout });
+        self.drain();
+        self.dials
+    }
+}
+
+#[test]
+fn a_client_that_is_in_asks_bootstraps_at_times_of_its_own_and_never_because_of_an_operation() {
+    let mut world = World::new();
+    assert!(world.ready);
+    assert_eq!(world.until(Instant::ZERO + (MEMBERS_FRESH_FOR / 2 - Duration::from_micros(1))), 0);
+    // Bootstraps that do not answer leave the client with what it has, and with no reason to hurry.
+    world.bootstraps_answer = false;
+    let late = Instant::ZERO + MEMBERS_FRESH_FOR * 3 / 2;
+    assert!(world.until(late) > 0, "without any operation");
+    for id in 0..5 {
+        assert_eq!(world.start(id), 0);
+    }
+    world.bootstraps_answer = true;
+    assert!(world.until(late + MEMBERS_FRESH_FOR * 3 / 2) > 0);
+    assert_eq!(world.start(9), 0);
+}
+
+#[test]
+fn a_client_that_never_came_in_tries_again_with_its_next_operation() {
+    let mut world = World::new();
+    world.bootstraps_answer = false;
+    world.client = ClientNode::new(
+        ClientConfig {
+            network: network(),
+            bootstraps: vec![Contact::from(&relay(0)), Contact::from(&relay(1))],
+            hops: 3,
+            rule: PrefixRule::Distinct,
+            kept: Kept::default(),
+            witness: false,
+        },
+        ChaCha20Rng::seed_from_u64(5),
+        world.now,
+    );
+    world.drain();
+    world.until(Instant::ZERO + Duration::from_secs(60));
+    assert_eq!(world.start(1), 2);
+}
