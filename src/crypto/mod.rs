@@ -12,6 +12,8 @@ pub mod nk;
 pub mod noise_ik;
 pub mod puzzle;
 mod resolver;
+#[cfg(test)]
+mod tests;
 
 pub use rand::CryptoRng;
 
