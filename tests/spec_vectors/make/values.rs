@@ -8,6 +8,7 @@ use bauta::record::Locator;
 use bauta::time::UnixTime;
 use bauta::wire::network::Network;
 use bauta::wire::record::{Expiry, RecordBytes};
+use bech32::primitives::iter::Fe32IterExt;
 
 use super::{Field, Fields, Given, NOW, VectorFile, bytes, identity, made, made_vec, network, text};
 
@@ -219,6 +220,7 @@ fn links() -> VectorFile {
             refused("both cases", &good.replacen("bauta", "Bauta", 1), wrong),
             refused("another prefix", &other, wrong),
             refused("Bech32, not Bech32m", &bech32_not_m, wrong),
+            refused("bits behind the last byte", &with_bits_behind(&good), wrong),
             refused("cut before the secret", &encode(&body[..37]), wrong),
             refused(
                 "version 2",
@@ -229,6 +231,17 @@ fn links() -> VectorFile {
             refused("a label of 65 bytes", &encode(&[&body[..], &[b'x'; 65]].concat()), "link holds no usable key"),
         ],
     }
+}
+
+/// The same bytes with a bit set that fills none.
+fn with_bits_behind(link: &str) -> String {
+    let checked = bech32::primitives::decode::CheckedHrpstring::new::<bech32::Bech32m>(link).unwrap();
+    let mut groups: Vec<bech32::Fe32> = checked.fe32_iter().collect();
+    let last = groups.pop().unwrap();
+    groups.push(bech32::Fe32::try_from(last.to_u8() | 1).unwrap());
+    assert_eq!(groups.len() % 8, 7, "three bits fill no byte");
+    let hrp = bech32::Hrp::parse("bauta").unwrap();
+    groups.into_iter().with_checksum::<bech32::Bech32m>(&hrp).chars().collect()
 }
 
 fn state_files() -> VectorFile {
