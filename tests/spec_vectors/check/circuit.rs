@@ -65,6 +65,10 @@ pub(super) fn build(case: &Case) {
     BUILT.lock().unwrap().insert(case.number("hops"), hops);
 }
 
+pub(super) fn refused_routing(case: &Case) -> String {
+    Routing::decode(&case.array("routing")).unwrap_err().to_string()
+}
+
 /// Opens one layer: the hop, its filler of 80 bytes, and the plaintext.
 fn build_hop(case: &Case, hop: &Case, body: &[u8; BODY_LEN]) -> ((Hop, [u8; 80]), Vec<u8>) {
     let epoch = u32::try_from(hop.number("onion_epoch")).unwrap().to_be_bytes();

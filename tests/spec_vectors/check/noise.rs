@@ -81,6 +81,14 @@ pub(super) fn nk(case: &Case) {
     assert_eq!(session.filler.as_bytes(), &case.array("forward_filler_key"));
 }
 
+pub(super) fn refused_message(case: &Case) -> String {
+    let (secret, e) = (DhSecret::from_bytes(&case.array("responder_secret")), DhKey(case.array("initiator_ephemeral")));
+    let mut text = case.bytes("ciphertext1");
+    let opened = Responder::open(&case.bytes("prologue"), &secret, &e, &mut text, &case.array("tag1"));
+    assert_eq!(text, case.bytes("ciphertext1"), "nothing of it is shown");
+    opened.map(|_| ()).unwrap_err().to_string()
+}
+
 pub(super) fn handshake(case: &Case) {
     let (network, key) = (case.array::<32>("network_id"), case.bytes("responder_link_key"));
     let prologue = [&b"bauta/1 link"[..], &network].concat();

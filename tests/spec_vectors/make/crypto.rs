@@ -198,6 +198,44 @@ fn noise_nk() -> VectorFile {
         description: "The handshake of one onion layer, with all keys that come of it.",
         spec: &["onion.md §2.2", "onion.md §6"],
         cases: vec![case(b"prologue", [b"payload one", b"payload two"]), case(b"", [b"", b""])],
-        invalid: vec![],
+        invalid: refused_messages(),
     }
+}
+
+/// First messages that no relay opens, all alike in how they are refused.
+fn refused_messages() -> Vec<Fields> {
+    let responder = dh_secret("nk responder");
+    let ephemeral: [u8; 32] = made("nk initiator ephemeral");
+    let sealed = |prologue: &[u8]| {
+        let one = Initiator::new(prologue, &responder.public(), &mut Given::new(&[&ephemeral])).unwrap();
+        let (e, mut text) = (one.ephemeral().0, *b"payload one");
+        let (tag, _) = one.seal(&mut text);
+        (e, text, tag)
+    };
+    let refused = |name: &str, (e, sealed, tag): ([u8; 32], [u8; 11], [u8; 16])| {
+        vec![
+            ("name", text(name)),
+            ("prologue", bytes(b"prologue")),
+            ("responder_secret", bytes(*responder.to_bytes())),
+            ("initiator_ephemeral", bytes(e)),
+            ("ciphertext1", bytes(sealed)),
+            ("tag1", bytes(tag)),
+            ("error", text("failed to authenticate")),
+        ]
+    };
+    let good @ (e, sealed_text, tag) = sealed(b"prologue");
+    let flipped = |mut bytes: [u8; 32], at: usize, bit: u8| {
+        bytes[at] ^= bit;
+        bytes
+    };
+    let (mut other_text, mut other_tag) = (sealed_text, tag);
+    (other_text[10], other_tag[15]) = (other_text[10] ^ 1, other_tag[15] ^ 0x80);
+    vec![
+        refused("of another prologue", sealed(b"prologuf")),
+        refused("another byte of the text", (e, other_text, tag)),
+        refused("another bit of the tag", (e, sealed_text, other_tag)),
+        refused("the bit of e that the curve ignores", (flipped(e, 31, 0x80), good.1, good.2)),
+        refused("e of small order: zeros", ([0; 32], sealed_text, tag)),
+        refused("e of small order: one", (flipped([0; 32], 0, 1), sealed_text, tag)),
+    ]
 }

@@ -9,7 +9,9 @@ use bauta::wire::network::SUITE;
 use bauta::wire::onion::{ExitRequest, Routing};
 use bauta::wire::statement::Nonce;
 
-use super::{Field, Fields, Given, NOW, VectorFile, bytes, descriptor, dh_secret, identity, made, made_vec, network};
+use super::{
+    Field, Fields, Given, NOW, VectorFile, bytes, descriptor, dh_secret, identity, made, made_vec, network, text,
+};
 
 type Body = [u8; BODY_LEN];
 
@@ -20,10 +22,10 @@ pub(super) fn files() -> Vec<VectorFile> {
         VectorFile {
             name: "onion_builds",
             description: "Build packets for paths of one to five hops, and what each hop finds. padding is all that is random behind the \
-                request; of it the first bytes are used, up to the tail. body is what comes to a hop.",
+                request; of it the first bytes are used, up to the tail. body is what comes to a hop. What is refused is a routing.",
             spec: &["onion.md §3"],
             cases: builds,
-            invalid: vec![],
+            invalid: refused_routings(),
         },
         VectorFile {
             name: "onion_circuits",
@@ -33,6 +35,27 @@ pub(super) fn files() -> Vec<VectorFile> {
             cases: laters,
             invalid: vec![],
         },
+    ]
+}
+
+/// Routings that no relay follows.
+fn refused_routings() -> Vec<Fields> {
+    let time = NOW.rounded(REPLAY_BUCKET_S);
+    let pass_on = Routing::Forward { next: bauta::keyspace::Id(made("next")), suite: SUITE, hint: 9, time }.encode();
+    let exit = Routing::Exit { time }.encode();
+    let refused = |name: &str, mut routing: [u8; 32], at: usize, byte: u8, error: &str| {
+        routing[at] = byte;
+        vec![("name", text(name)), ("routing", bytes(routing)), ("error", text(error))]
+    };
+    let (value, trailing) = ("message has a field out of bounds", "message has trailing bytes");
+    vec![
+        refused("kind 0", pass_on, 0, 0, value),
+        refused("kind 3", exit, 0, 3, value),
+        refused("an exit with a next relay", exit, 1, 1, value),
+        refused("an exit with a suite", exit, 25, 1, value),
+        refused("an exit with a hint", exit, 26, 1, value),
+        refused("a byte in the zeros of an exit", exit, 27, 1, trailing),
+        refused("a byte in the zeros of one that passes on", pass_on, 31, 1, trailing),
     ]
 }
 
