@@ -24,6 +24,15 @@ impl Case {
         self.field(name).as_u64().unwrap_or_else(|| panic!("{name} is no number"))
     }
 
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        self.field(name).as_bool().unwrap_or_else(|| panic!("{name} is no flag"))
+    }
+
+    /// An object in this one; `None` for null.
+    pub(crate) fn part(&self, name: &str) -> Option<Case> {
+        self.has(name).then(|| Case(self.field(name).clone()))
+    }
+
     pub(crate) fn byte(&self, name: &str) -> u8 {
         self.number(name).try_into().unwrap()
     }

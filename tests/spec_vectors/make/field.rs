@@ -8,6 +8,7 @@ pub(crate) type Fields = Vec<(&'static str, Field)>;
 pub(crate) enum Field {
     Text(String),
     Number(u64),
+    Flag(bool),
     None,
     /// Hex digits; many zeros at the end are counted instead.
     Bytes(Vec<u8>),
@@ -44,6 +45,7 @@ impl Field {
         match self {
             Self::Text(text) => out.push_str(&serde_json::to_string(text).unwrap()),
             Self::Number(number) => out.push_str(&number.to_string()),
+            Self::Flag(flag) => out.push_str(&flag.to_string()),
             Self::None => out.push_str("null"),
             Self::Bytes(bytes) => print_bytes(out, bytes),
             Self::List(items) => print_rows(out, level, ['[', ']'], items, |out, item| item.print(out, level + 1)),

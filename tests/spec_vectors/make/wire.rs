@@ -7,7 +7,7 @@ use bauta::time::UnixTime;
 use bauta::wire::address::Address;
 use bauta::wire::cell::{Cell, CircuitId, Command};
 use bauta::wire::contact::Contact;
-use bauta::wire::descriptor::{Descriptor, VerifiedDescriptor};
+use bauta::wire::descriptor::{Descriptor, SignedDescriptor, VerifiedDescriptor};
 use bauta::wire::hello::Hello;
 use bauta::wire::message::{Answer, Ask, cells_of};
 use bauta::wire::onion::{ExitAnswer, ExitRequest};
@@ -278,10 +278,94 @@ fn chunk() -> ChunkBytes {
     ChunkBytes { hash, index: 1, expiry: Expiry::at_least(UnixTime(NOW.0 + 86_400)), bytes: text }
 }
 
+fn named(what: &'static str, name: &str, fields: Fields, raw: &[u8]) -> Fields {
+    [vec![(what, text(name))], fields, vec![("bytes", bytes(raw))]].concat()
+}
+
+fn value_field(value: &Value) -> Field {
+    match value {
+        Value::Signed(record) => Field::Object(vec![("record", bytes(&record.0[..]))]),
+        Value::Hashed(chunk) => Field::Object(vec![
+            ("hash", bytes(chunk.hash)),
+            ("index", u64::from(chunk.index).into()),
+            ("expiry", chunk.expiry.time().0.into()),
+            ("ciphertext", bytes(&chunk.bytes)),
+        ]),
+    }
+}
+
+fn shown_field(descriptors: &[SignedDescriptor]) -> Field {
+    Field::List(descriptors.iter().map(|one| bytes(one.as_bytes())).collect())
+}
+
+fn fields_of_ask(ask: &Ask) -> Fields {
+    match ask {
+        Ask::Find { kind, location, nonce, want_value } => vec![
+            ("value_kind", text(if *kind == ValueKind::Signed { "signed" } else { "hashed" })),
+            ("location", bytes(location.0)),
+            ("nonce", bytes(nonce.0)),
+            ("want_value", Field::Flag(*want_value)),
+        ],
+        Ask::Store { nonce, expected, value } => vec![
+            ("nonce", bytes(nonce.0)),
+            ("expected", expected.map_or(Field::None, Field::Number)),
+            ("value", value_field(value)),
+        ],
+        Ask::Members { after } => vec![("after", after.map_or(Field::None, |key| bytes(key.0)))],
+    }
+}
+
+fn fields_of_answer(answer: &Answer) -> Fields {
+    let contact = |one: &Contact| {
+        Field::Object(vec![
+            ("id", bytes(one.id.0)),
+            ("link_key", bytes(one.link_key.0)),
+            ("address", text(&one.address.0.to_string())),
+        ])
+    };
+    match answer {
+        Answer::Refused => vec![],
+        Answer::Found { statement, contacts, value } => vec![
+            ("statement", bytes(raw_statement(statement))),
+            ("contacts", Field::List(contacts.iter().map(contact).collect())),
+            ("value", value.as_ref().map_or(Field::None, value_field)),
+        ],
+        Answer::Stored { statement } => vec![("statement", bytes(raw_statement(statement)))],
+        Answer::Members { descriptors, more } => {
+            vec![("descriptors", shown_field(descriptors)), ("more", Field::Flag(*more))]
+        }
+    }
+}
+
+fn fields_of_request(request: &ExitRequest) -> Fields {
+    let chunk = |(name, len): (&ChunkName, Option<u32>)| {
+        let mut fields = vec![("hash", bytes(name.hash)), ("index", u64::from(name.index).into())];
+        fields.extend(len.map(|len| ("length", u64::from(len).into())));
+        Field::Object(fields)
+    };
+    match request {
+        ExitRequest::Find { location, nonce } => vec![("location", bytes(location.0)), ("nonce", bytes(nonce.0))],
+        ExitRequest::Put { nonce, expected, record } => vec![
+            ("nonce", bytes(nonce.0)),
+            ("expected", expected.map_or(Field::None, Field::Number)),
+            ("record", bytes(&record.0[..])),
+        ],
+        ExitRequest::FetchChunks { nonce, chunks } => vec![
+            ("nonce", bytes(nonce.0)),
+            ("chunks", Field::List(chunks.iter().map(|name| chunk((name, None))).collect())),
+        ],
+        ExitRequest::PutChunks { nonce, expiry, chunks } => vec![
+            ("nonce", bytes(nonce.0)),
+            ("expiry", expiry.time().0.into()),
+            ("chunks", Field::List(chunks.iter().map(|(name, len)| chunk((name, Some(*len)))).collect())),
+        ],
+    }
+}
+
 fn messages() -> VectorFile {
     let nonce = Nonce(made("nonce"));
-    let ask = |name: &str, ask: &Ask| vec![("ask", text(name)), ("bytes", bytes(ask.encode()))];
-    let answer = |name: &str, answer: &Answer| vec![("answer", text(name)), ("bytes", bytes(answer.encode()))];
+    let ask = |name: &str, ask: &Ask| named("ask", name, fields_of_ask(ask), &ask.encode());
+    let answer = |name: &str, answer: &Answer| named("answer", name, fields_of_answer(answer), &answer.encode());
     let (signed, hashed) = (Value::Signed(record()), Value::Hashed(chunk()));
     let contacts: Vec<Contact> = ["192.0.2.7:7000", "[2001:db8::17]:443"]
         .map(|address| Contact {
@@ -293,7 +377,8 @@ fn messages() -> VectorFile {
     let shown = vec![descriptor("relay one", NOW.to_wire(), "192.0.2.7:7000").to_signed()];
     let found = |contacts, value| Answer::Found { statement: said(), contacts, value };
     let stored = statement("relay one", Operation::Store, Verdict::Stored, 7, made("digest"));
-    let members = Answer::Members { descriptors: shown, more: true }.encode();
+    let page = Answer::Members { descriptors: shown, more: true };
+    let members = page.encode();
     VectorFile {
         name: "messages",
         description: "Every question and answer. The parts are those of the other files: record 0 of records, a chunk of 100 bytes, the \
@@ -313,7 +398,7 @@ fn messages() -> VectorFile {
             answer("found signed", &found(vec![], Some(signed))),
             answer("found hashed", &found(vec![], Some(hashed))),
             answer("stored", &Answer::Stored { statement: stored }),
-            vec![("answer", text("members")), ("bytes", bytes(&members))],
+            answer("members", &page),
             answer("no members", &Answer::Members { descriptors: vec![], more: false }),
         ],
         invalid: vec![
@@ -374,7 +459,8 @@ fn names() -> Vec<ChunkName> {
 
 fn exit_requests() -> VectorFile {
     let nonce = Nonce(made("nonce"));
-    let case = |name: &str, request: &ExitRequest| vec![("request", text(name)), ("bytes", bytes(request.encode()))];
+    let case =
+        |name: &str, request: &ExitRequest| named("request", name, fields_of_request(request), &request.encode());
     let sized = names().into_iter().map(|name| (name, 65_552)).collect();
     let expiry = Expiry::at_least(UnixTime(NOW.0 + 86_400));
     let twice = [&[3][..], &[0; 16], &[0, 2], &[9; 32], &[0], &[9; 32], &[0]].concat();
@@ -411,6 +497,9 @@ fn exit_answers() -> VectorFile {
         vec![
             ("answer", text(name)),
             ("kind", text(kind)),
+            ("value", answer.value.as_ref().map_or(Field::None, bytes)),
+            ("statements", Field::List(answer.statements.iter().map(|said| bytes(raw_statement(said))).collect())),
+            ("descriptors", shown_field(&answer.descriptors)),
             ("length", u64::try_from(len).unwrap().into()),
             ("bytes", bytes(answer.encode(len).unwrap())),
         ]
