@@ -61,6 +61,23 @@ fn every_file_is_what_the_maker_writes() {
 }
 
 #[test]
+fn every_section_that_a_file_names_exists() {
+    for file in make::files() {
+        for section in file.spec {
+            let (page, number) = section.split_once(" §").unwrap();
+            let page = std::fs::read_to_string(folder().join("..").join(page)).unwrap();
+            let is_it = |line: &str| {
+                let heading = line.trim_start_matches('#');
+                heading != line && heading.split_whitespace().next().is_some_and(|n| n.trim_end_matches('.') == number)
+            };
+            assert!(page.lines().any(is_it), "{}: {section}", file.name);
+            let vectors = format!("vectors/{}.json", file.name);
+            assert!(page.contains(&vectors) || file.spec.len() > 1, "{section} does not name {vectors}");
+        }
+    }
+}
+
+#[test]
 fn the_readme_of_the_vectors_names_every_file() {
     let readme = std::fs::read_to_string(folder().join("README.md")).unwrap();
     for name in names_of_files() {
