@@ -224,6 +224,8 @@ pub const SEALED_CHUNK_LEN: usize = CHUNK_LEN + TAG_LEN;
 pub const FILE_LEN_MAX: u64 = 64 << 20;
 /// Bytes of a published file name.
 pub const FILE_NAME_LEN_MAX: usize = 255;
+/// Bytes of a name that people can say; anything longer is a link or nothing.
+pub const NAME_LEN_MAX: usize = 64;
 /// Chunks that one circuit moves: always so many slots, filled or not.
 pub const BATCH_CHUNKS: usize = 4;
 /// Cells of one chunk slot on a circuit.
@@ -330,6 +332,10 @@ pub const PUZZLES_CACHED_MAX: usize = 2 * MEMBERS_MAX;
 pub const STATE_FILE_LEN_MAX: usize = 64 << 20;
 /// The lock of the state directory is had within this time, or the command fails.
 pub const STATE_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Keys of authors in one state directory.
+pub const KEYS_MAX: usize = 1_024;
+/// Bytes of a key's name.
+pub const KEY_NAME_LEN_MAX: usize = 64;
 /// Between two attempts at the lock.
 pub const STATE_LOCK_RETRY: Duration = Duration::from_millis(5);
 
