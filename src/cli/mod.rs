@@ -71,9 +71,13 @@ impl Exit {
                 Refused::PrivacyFloor(_) | Refused::GuardsGone => Self::PrivacyFloor,
             },
             Some(ClientError::Root(_) | ClientError::Chunk(_) | ClientError::Unreadable) => Self::Damaged,
-            Some(ClientError::Seal(_) | ClientError::Name(_) | ClientError::Link(_) | ClientError::Hops(_)) => {
-                Self::Usage
-            }
+            Some(
+                ClientError::Seal(_)
+                | ClientError::Name(_)
+                | ClientError::Link(_)
+                | ClientError::Hops(_)
+                | ClientError::Stagger(_),
+            ) => Self::Usage,
             Some(ClientError::State(_) | ClientError::Stopped) | None => {
                 if error.is::<demo::Usage>() {
                     Self::Usage

@@ -22,7 +22,9 @@ use crate::crypto::forget_past;
 use crate::crypto::keys::{IdentitySecret, NodeKey};
 use crate::disk::{StateDir, StateError};
 use crate::keyspace::Location;
-use crate::limits::{EXPIRY_STEP_S, HOPS_CLIENT_MIN, HOPS_MAX, OPERATION_GRACE, OPERATION_TIMEOUT, SEEN_SEQS_MAX};
+use crate::limits::{
+    EXPIRY_STEP_S, HOPS_CLIENT_MIN, HOPS_MAX, OPERATION_GRACE, OPERATION_TIMEOUT, SEEN_SEQS_MAX, STAGGER_MAX,
+};
 use crate::membership::prefix_rule::PrefixRule;
 use crate::net::{LinkIdentity, NodeHandle, Runtime, ShellConfig, Tap, spawn_node};
 use crate::node::{ClientCommand, ClientConfig, ClientNode, Kept, Operation, Sight};
@@ -49,6 +51,9 @@ pub struct ClientOptions {
     pub hops: usize,
     /// Whether addresses keep the hops of a path apart.
     pub rule: PrefixRule,
+    /// Circuits of one operation start each after a random time below it: [`STAGGER_MAX`], or less. At zero whoever watches the
+    /// guard's link tells by their time which circuits belong to one operation.
+    pub stagger: Duration,
     /// The address from which it dials, if it matters.
     pub bind_ip: Option<IpAddr>,
     /// Who listens in: tests alone.
@@ -58,7 +63,7 @@ pub struct ClientOptions {
 }
 
 impl ClientOptions {
-    /// Three hops, strict rules.
+    /// Three hops, strict rules, circuits staggered.
     #[must_use]
     pub fn new(network: Network, bootstraps: Vec<Contact>, state: PathBuf) -> Self {
         Self {
@@ -67,6 +72,7 @@ impl ClientOptions {
             state,
             hops: HOPS_CLIENT_MIN,
             rule: PrefixRule::Distinct,
+            stagger: STAGGER_MAX,
             bind_ip: None,
             tap: None,
             witness: false,
@@ -104,6 +110,9 @@ pub enum ClientError {
     /// Paths of this length are not built.
     #[error("a path has {HOPS_CLIENT_MIN} to {HOPS_MAX} hops, {0} were asked for")]
     Hops(usize),
+    /// Circuits are not staggered by so much.
+    #[error("circuits are staggered by at most {} ms, {} ms were asked for", STAGGER_MAX.as_millis(), .0.as_millis())]
+    Stagger(Duration),
     /// The client was stopped meanwhile.
     #[error("the client was stopped")]
     Stopped,
@@ -166,10 +175,13 @@ impl Client {
     /// Opens the state directory and starts to join. Returns at once; calls wait for the network.
     ///
     /// # Errors
-    /// [`ClientError::State`] when the directory cannot be used, [`ClientError::Hops`].
+    /// [`ClientError::State`] when the directory cannot be used, [`ClientError::Hops`], [`ClientError::Stagger`].
     pub fn start(runtime: &Arc<Runtime>, options: ClientOptions) -> Result<Self, ClientError> {
         if options.hops < HOPS_CLIENT_MIN || options.hops > HOPS_MAX {
             return Err(ClientError::Hops(options.hops));
+        }
+        if options.stagger > STAGGER_MAX {
+            return Err(ClientError::Stagger(options.stagger));
         }
         let state = StateDir::open(&options.state)?;
         let kept: Option<Kept> = state.read(KEPT_FILE)?;
@@ -178,6 +190,7 @@ impl Client {
             bootstraps: options.bootstraps,
             hops: options.hops,
             rule: options.rule,
+            stagger: options.stagger,
             kept: kept.clone().unwrap_or_default(),
             witness: options.witness,
         };

@@ -47,10 +47,18 @@ pub struct ClientConfig {
     pub hops: usize,
     /// Whether addresses keep the hops of a path apart.
     pub rule: PrefixRule,
+    /// First circuits of an operation start after a random time below it, at most [`crate::limits::STAGGER_MAX`].
+    pub stagger: Duration,
     /// Guards and second hops, as the state directory has them.
     pub kept: Kept,
     /// Whether sights are told: tests, simulations and the demo alone.
     pub witness: bool,
+}
+
+impl ClientConfig {
+    fn context<'a>(&'a self, members: &'a Members, rng: &'a mut ChaCha20Rng) -> Context<'a> {
+        Context { network: &self.network, members, stagger: self.stagger, rng }
+    }
 }
 
 /// What of a client outlives the process.
@@ -281,7 +289,7 @@ impl ClientNode {
             let outcome = Outcome { result: Err(Refused::Unreachable), counts: Counts::default() };
             return self.effects.event(ClientEvent::Done { id, outcome });
         }
-        let mut context = Context { network: &self.config.network, members: &self.judged, rng: &mut self.rng };
+        let mut context = self.config.context(&self.judged, &mut self.rng);
         let at = now.instant;
         let request = match operation {
             Operation::RecordGet { places, consistency, seq_min } => {
@@ -304,7 +312,7 @@ impl ClientNode {
     }
 
     fn operation_handle(&mut self, now: Now, id: u64, input: RequestInput) {
-        let mut context = Context { network: &self.config.network, members: &self.judged, rng: &mut self.rng };
+        let mut context = self.config.context(&self.judged, &mut self.rng);
         if let Some(request) = self.operations.get_mut(&id) {
             request.handle(now, input, &mut context);
             self.drain_operation(id);

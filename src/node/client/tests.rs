@@ -5,7 +5,7 @@ use rand::SeedableRng;
 use super::*;
 use crate::crypto::keys::DhKey;
 use crate::crypto::puzzle::Solution;
-use crate::limits::MEMBERS_FRESH_FOR;
+use crate::limits::{MEMBERS_FRESH_FOR, STAGGER_MAX};
 use crate::membership::fixture::{ISSUED, network, relay};
 use crate::node::machine::Puzzles;
 use crate::node::work::run;
@@ -47,6 +47,7 @@ impl World {
             network: network(),
             bootstraps: (0..BOOTSTRAPS).map(|number| Contact::from(&relay(number))).collect(),
             hops: 3,
+            stagger: STAGGER_MAX,
             rule: PrefixRule::Distinct,
             kept: Kept::default(),
             witness: false,
@@ -146,6 +147,7 @@ fn a_client_that_never_came_in_tries_again_with_its_next_operation() {
             network: network(),
             bootstraps: vec![Contact::from(&relay(0)), Contact::from(&relay(1))],
             hops: 3,
+            stagger: STAGGER_MAX,
             rule: PrefixRule::Distinct,
             kept: Kept::default(),
             witness: false,
