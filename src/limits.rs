@@ -273,6 +273,12 @@ pub const BOOTSTRAPS_AGREE_MIN: usize = 2;
 pub const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Mean age at which a running client asks for the membership anew, at random times that no operation sets.
 pub const MEMBERS_FRESH_FOR: Duration = Duration::from_secs(600);
+/// Circuits that fail before a client doubts a membership from disk and asks bootstraps.
+pub const STORED_MEMBERS_FAILURES_MAX: usize = 2;
+/// Seconds for which a membership on disk serves, at least; drawn evenly up to [`STORED_MEMBERS_LIFE_MAX_S`].
+pub const STORED_MEMBERS_LIFE_MIN_S: u64 = 3 * 3_600;
+/// Seconds for which a membership on disk serves, at most.
+pub const STORED_MEMBERS_LIFE_MAX_S: u64 = 9 * 3_600;
 /// Bootstrap nodes in a configuration.
 pub const BOOTSTRAPS_MAX: usize = 64;
 /// Keys proven bad that are remembered; as dear to fill as the membership itself.

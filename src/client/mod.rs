@@ -5,6 +5,7 @@
 //! a client that forgets its guard gives every observer another chance.
 
 mod events;
+mod stored;
 mod transfer;
 
 use std::collections::BTreeMap;
@@ -26,8 +27,8 @@ use crate::limits::{
     EXPIRY_STEP_S, HOPS_CLIENT_MIN, HOPS_MAX, OPERATION_GRACE, OPERATION_TIMEOUT, SEEN_SEQS_MAX, STAGGER_MAX,
 };
 use crate::membership::prefix_rule::PrefixRule;
-use crate::net::{LinkIdentity, NodeHandle, Runtime, ShellConfig, Tap, spawn_node};
-use crate::node::{ClientCommand, ClientConfig, ClientNode, Kept, Operation, Sight};
+use crate::net::{Counts as LinkEnds, DownKind, LinkIdentity, NodeHandle, Runtime, ShellConfig, Tap, spawn_node};
+use crate::node::{BuiltPath, ClientCommand, ClientConfig, ClientNode, Joined, Kept, Operation, Sight};
 use crate::record::{INDICES, Locator, SealRefused};
 use crate::request::{Consistency, Counts, Refused, Success};
 use crate::time::{Duration, UnixTime};
@@ -158,17 +159,20 @@ struct Inner {
     /// By first location. Never written to disk: it would say what was looked for.
     seen: Mutex<BTreeMap<Location, u64>>,
     timeout: Duration,
+    link_ends: Arc<LinkEnds>,
 }
 
 /// What the event task writes and calls read.
 struct Shared {
     waiting: Mutex<BTreeMap<u64, oneshot::Sender<crate::request::Outcome>>>,
-    paths: Mutex<Vec<Vec<Contact>>>,
+    paths: Mutex<Vec<BuiltPath>>,
     sights: Mutex<Vec<Sight>>,
     guard: watch::Sender<Option<NodeKey>>,
     guards_used: Mutex<Vec<NodeKey>>,
     sample: Mutex<Vec<NodeKey>>,
     state_error: Mutex<Option<StateError>>,
+    joined: Mutex<Option<Joined>>,
+    ended: watch::Sender<bool>,
 }
 
 impl Client {
@@ -185,6 +189,8 @@ impl Client {
         }
         let state = StateDir::open(&options.state)?;
         let kept: Option<Kept> = state.read(KEPT_FILE)?;
+        let now = runtime.clock().now();
+        let stored = stored::read(&state, &options.network, now.unix);
         let config = ClientConfig {
             network: options.network,
             bootstraps: options.bootstraps,
@@ -192,9 +198,10 @@ impl Client {
             rule: options.rule,
             stagger: options.stagger,
             kept: kept.clone().unwrap_or_default(),
+            stored,
             witness: options.witness,
         };
-        let node = ClientNode::new(config, runtime.entropy().generator(), runtime.clock().now());
+        let node = ClientNode::new(config, runtime.entropy().generator(), now);
         let mut shell = ShellConfig::new(options.network, LinkIdentity::Client);
         (shell.bind_ip, shell.tap) = (options.bind_ip, options.tap);
         let nothing = Box::new(|_, _| crate::dht::store::StoreResult::Full);
@@ -217,10 +224,12 @@ impl Client {
             guards_used: Mutex::default(),
             sample: Mutex::new(kept.as_ref().map(sample_of).unwrap_or_default()),
             state_error: Mutex::default(),
+            joined: Mutex::default(),
+            ended: watch::Sender::new(false),
         });
-        let commands = handle.commands.clone();
+        let (commands, link_ends) = (handle.commands.clone(), handle.control.shared_counts());
         let (stop, stopped) = oneshot::channel();
-        runtime.spawn(events::serve(handle, Arc::clone(&shared), state, kept, stopped));
+        runtime.spawn(events::serve(handle, Arc::clone(&shared), state, kept, stopped, Arc::clone(runtime)));
         let rng = Mutex::new(runtime.entropy().generator());
         let inner = Inner {
             network,
@@ -232,6 +241,7 @@ impl Client {
             rng,
             seen: Mutex::default(),
             timeout: OPERATION_TIMEOUT,
+            link_ends,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -267,7 +277,25 @@ impl Client {
     /// Every path that was built, in order, the first [`crate::limits::PATHS_REMEMBERED_MAX`] of them.
     #[must_use]
     pub fn paths(&self) -> Vec<Vec<Contact>> {
+        lock(&self.inner.shared.paths).iter().map(|path| path.hops.clone()).collect()
+    }
+
+    /// As [`Self::paths`], each with what it carried.
+    #[must_use]
+    pub fn circuits(&self) -> Vec<BuiltPath> {
         lock(&self.inner.shared.paths).clone()
+    }
+
+    /// How the membership last came from the bootstraps; `None` as long as one from disk serves, or none has come.
+    #[must_use]
+    pub fn joined(&self) -> Option<Joined> {
+        lock(&self.inner.shared.joined).clone()
+    }
+
+    /// How links of this client ended so far, by reason: what a diagnosis starts from.
+    #[must_use]
+    pub fn link_ends(&self) -> BTreeMap<DownKind, u64> {
+        self.inner.link_ends.read()
     }
 
     /// What this client's own node saw, when sights are recorded.
@@ -279,6 +307,13 @@ impl Client {
     /// Ends the client; open calls end with [`ClientError::Stopped`].
     pub fn stop(&self) {
         drop(lock(&self.inner.stop).take());
+    }
+
+    /// As [`Self::stop`]; returns once its links are closed and what it keeps is on disk.
+    pub async fn close(&self) {
+        self.stop();
+        // An error says that the task is gone: then there is nothing to wait for.
+        let _ = self.inner.shared.ended.subscribe().wait_for(|ended| *ended).await;
     }
 
     /// Gets and decrypts a record.
@@ -297,6 +332,18 @@ impl Client {
                 Ok(Found { payload, seq, attested, counts })
             }
             _ => Err(ClientError::Stopped),
+        }
+    }
+
+    /// The sequence number of the value that a locator leads to now, if there is one: what an update must name.
+    ///
+    /// # Errors
+    /// As [`Self::get_record`], but absence is `None`.
+    pub async fn current_seq(&self, locator: &Locator, options: GetOptions) -> Result<Option<u64>, ClientError> {
+        match self.get_record(locator, options).await {
+            Ok(found) => Ok(Some(found.seq)),
+            Err(ClientError::Refused(Refused::NotFound, _)) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -320,7 +367,7 @@ impl Client {
             let step = u64::from(u16::from_be_bytes(crate::crypto::random_bytes(&mut *rng))) + 1;
             // A first number is random, so that none says how often its value has changed.
             let first = u64::from(u32::from_be_bytes(crate::crypto::random_bytes(&mut *rng)));
-            let seq = options.previous.unwrap_or(first).saturating_add(step);
+            let seq = options.previous.unwrap_or(first).max(options.above).saturating_add(step);
             let network = self.inner.network;
             let mut seal = |index| locator.seal(&network, author, index, (seq, expiry), payload, &mut *rng);
             let records = INDICES.into_iter().map(&mut seal).collect::<Result<Vec<_>, _>>()?;
@@ -394,6 +441,8 @@ pub struct GetOptions {
 pub struct PutOptions {
     /// The sequence number that is replaced, if any.
     pub previous: Option<u64>,
+    /// The new number is greater than this one: of a value that has expired meanwhile, readers may remember the number.
+    pub above: u64,
     /// How long it shall be kept, rounded up to six hours.
     pub lifetime: Duration,
     /// Other than the usual 30 s.
@@ -403,7 +452,7 @@ pub struct PutOptions {
 impl Default for PutOptions {
     fn default() -> Self {
         // Four steps: a day.
-        Self { previous: None, lifetime: Duration::from_secs(4 * EXPIRY_STEP_S), timeout: None }
+        Self { previous: None, above: 0, lifetime: Duration::from_secs(4 * EXPIRY_STEP_S), timeout: None }
     }
 }
 

@@ -69,6 +69,8 @@ pub struct PublishOptions {
     pub label: Vec<u8>,
     /// The root's sequence number that is replaced, if any.
     pub previous: Option<u64>,
+    /// As [`PutOptions::above`].
+    pub above: u64,
     /// How long it shall be kept, rounded up to six hours.
     pub lifetime: Duration,
 }
@@ -76,7 +78,7 @@ pub struct PublishOptions {
 impl Default for PublishOptions {
     fn default() -> Self {
         let lifetime = Duration::from_secs(4 * EXPIRY_STEP_S);
-        Self { author: None, label: Vec::new(), previous: None, lifetime }
+        Self { author: None, label: Vec::new(), previous: None, above: 0, lifetime }
     }
 }
 
@@ -120,7 +122,12 @@ impl Client {
             }
         };
         let payload = Root { name: name.clone(), body }.encode()?;
-        let put = PutOptions { previous: options.previous, lifetime: options.lifetime, timeout: None };
+        let put = PutOptions {
+            previous: options.previous,
+            above: options.above,
+            lifetime: options.lifetime,
+            timeout: None,
+        };
         let stored = self.put_record(&author, &options.label, &payload, put).await?;
         let locator = Locator::of_author(&author, &options.label)?;
         let link = ContentLink::new(self.network(), locator);
