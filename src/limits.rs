@@ -299,6 +299,8 @@ pub const SECOND_HOP_REPLACED_WINDOW_S: u64 = 24 * 3_600;
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// A call that has not heard of its operation's end so long after its deadline ends by itself.
 pub const OPERATION_GRACE: Duration = Duration::from_secs(10);
+/// Longest time that a caller may give an operation.
+pub const OPERATION_TIMEOUT_MAX: Duration = Duration::from_secs(600);
 /// Circuits that one operation may build in all.
 pub const OPERATION_CIRCUITS_MAX: usize = 40;
 /// Circuits of one operation at once: never all three of its locations.
@@ -338,6 +340,10 @@ pub const PUZZLES_CACHED_MAX: usize = 2 * MEMBERS_MAX;
 pub const STATE_FILE_LEN_MAX: usize = 64 << 20;
 /// The lock of the state directory is had within this time, or the command fails.
 pub const STATE_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of a file of settings.
+pub const CONFIG_LEN_MAX: usize = 1 << 20;
+/// Publications of one user whose newest sequence number is remembered; the oldest is forgotten first.
+pub const PUBLISHED_REMEMBERED_MAX: usize = 4_096;
 /// Keys of authors in one state directory.
 pub const KEYS_MAX: usize = 1_024;
 /// Bytes of a key's name.

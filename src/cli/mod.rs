@@ -3,6 +3,8 @@
 mod demo;
 pub mod local;
 mod output;
+#[allow(dead_code)]
+mod settings;
 
 use std::process::ExitCode;
 

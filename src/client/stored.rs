@@ -84,12 +84,9 @@ mod tests {
         let now = ISSUED;
         let count = || read(&state, &network(), now).len();
         assert_eq!(count(), 0);
-        for (written, serves_until, expected) in [
-            (now.0, now.0 + 1, 5),
-            (now.0 - 10, now.0 + 1, 5),
-            (now.0 - 10, now.0, 0),
-            (now.0 + 1, now.0 + 10, 0),
-        ] {
+        for (written, serves_until, expected) in
+            [(now.0, now.0 + 1, 5), (now.0 - 10, now.0 + 1, 5), (now.0 - 10, now.0, 0), (now.0 + 1, now.0 + 10, 0)]
+        {
             write(&state, &stored(written, serves_until));
             assert_eq!(count(), expected, "{written} {serves_until}");
         }

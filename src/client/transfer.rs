@@ -122,12 +122,8 @@ impl Client {
             }
         };
         let payload = Root { name: name.clone(), body }.encode()?;
-        let put = PutOptions {
-            previous: options.previous,
-            above: options.above,
-            lifetime: options.lifetime,
-            timeout: None,
-        };
+        let put =
+            PutOptions { previous: options.previous, above: options.above, lifetime: options.lifetime, timeout: None };
         let stored = self.put_record(&author, &options.label, &payload, put).await?;
         let locator = Locator::of_author(&author, &options.label)?;
         let link = ContentLink::new(self.network(), locator);

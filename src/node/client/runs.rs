@@ -214,7 +214,9 @@ impl ClientNode {
         let changed = match failure {
             None => self.second_hops.on_success(&run.second_hop),
             // With a membership of yesterday the fault may be ours: an onion key that is no more.
-            Some(_) if guard_is_up && !self.is_stored() => self.second_hops.on_failure(&run.second_hop, &run.exit, now.unix),
+            Some(_) if guard_is_up && !self.is_stored() => {
+                self.second_hops.on_failure(&run.second_hop, &run.exit, now.unix)
+            }
             Some(_) => false,
         };
         if changed {

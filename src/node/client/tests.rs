@@ -64,7 +64,8 @@ impl World {
         };
         let now = at(Instant::ZERO);
         let client = ClientNode::new(config, ChaCha20Rng::seed_from_u64(3), now);
-        let mut world = Self { client, now, bootstraps_answer: true, dials: 0, ready: false, asks: 0, destroys: false, builds: 0 };
+        let mut world =
+            Self { client, now, bootstraps_answer: true, dials: 0, ready: false, asks: 0, destroys: false, builds: 0 };
         world.drain();
         world
     }
