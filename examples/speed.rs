@@ -37,6 +37,8 @@ const RELAYS: usize = 24;
 const CLIENTS: u8 = 16;
 const RECORD_LEN: usize = 1 << 10;
 const RECORDS: usize = 24;
+/// Enough for every client to have met its second hops, and every relay all others.
+const WARMING: usize = 200;
 const GETS: usize = 400;
 const PUTS: usize = 100;
 /// Gets under way at once, all clients together, and how many of them.
@@ -44,6 +46,7 @@ const AT_ONCE: usize = 8;
 const GETS_AT_ONCE: usize = 3_000;
 const FILE_LEN: usize = 16 << 20;
 const FILES: usize = 3;
+const READERS: usize = 3;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -107,7 +110,7 @@ async fn measure(wanted: &[String]) -> Vec<Row> {
     let wants = |row: &str| names.is_empty() || names.iter().any(|name| *name == row);
     let (mut table, mut one) = (Vec::new(), None);
     if wants("one") {
-        let times = world.gets(Consistency::One).await;
+        let times = world.gets(GETS, Consistency::One).await;
         one = Some(at(&times, 50));
         table.push(of_times("get, one location", &times, Some(Aim::AtMost(3.0))));
         table.push(Row {
@@ -127,7 +130,7 @@ async fn measure(wanted: &[String]) -> Vec<Row> {
         }
     }
     if wants("quorum") {
-        table.push(of_times("get, quorum", &world.gets(Consistency::Quorum).await, Some(Aim::AtMost(8.0))));
+        table.push(of_times("get, quorum", &world.gets(GETS, Consistency::Quorum).await, Some(Aim::AtMost(8.0))));
     }
     if wants("put") {
         table.push(of_times("put, all receipts", &world.puts().await, Some(Aim::AtMost(15.0))));
@@ -242,9 +245,7 @@ impl World {
         }
         let world = Self { _network: network, operators, clients, locators, _states: states };
         // Every client's second hops and every relay's links come up.
-        for _ in 0..2 {
-            world.gets(Consistency::All).await;
-        }
+        world.gets(WARMING, Consistency::All).await;
         world
     }
 
@@ -257,9 +258,9 @@ impl World {
     }
 
     /// One get after the other, each over fresh paths; milliseconds, sorted.
-    async fn gets(&self, consistency: Consistency) -> Vec<f64> {
+    async fn gets(&self, count: usize, consistency: Consistency) -> Vec<f64> {
         let mut times = Vec::new();
-        for number in 0..GETS {
+        for number in 0..count {
             let start = Instant::now();
             self.get(number, consistency).await;
             times.push(millis(start));
@@ -316,7 +317,7 @@ impl World {
         ]
     }
 
-    /// Files published by one client and got by others; each file is new, and its content is not all alike.
+    /// Files published by one client and got by several others; each file is new, and its content is not all alike.
     async fn files(&self) -> Vec<Row> {
         let (mut published, mut got) = (Vec::new(), Vec::new());
         for number in 0..FILES {
@@ -326,10 +327,12 @@ impl World {
             let (start, used) = (Instant::now(), cpu());
             let link = author.publish(&name, copy, PublishOptions::default(), |_| ()).await.expect("published").link;
             published.push((start.elapsed().as_secs_f64(), cpu() - used));
-            let (start, used) = (Instant::now(), cpu());
-            let back = self.clients[FILES + number].get(&link, GetOptions::default(), |_| ()).await.expect("got");
-            got.push((start.elapsed().as_secs_f64(), cpu() - used));
-            assert_eq!(back.bytes, content);
+            for reader in &self.clients[FILES..FILES + READERS] {
+                let (start, used) = (Instant::now(), cpu());
+                let back = reader.get(&link, GetOptions::default(), |_| ()).await.expect("got");
+                got.push((start.elapsed().as_secs_f64(), cpu() - used));
+                assert_eq!(back.bytes, content);
+            }
         }
         let rows = |times: &[(f64, f64)], names: [&'static str; 2], aims: [Option<Aim>; 2]| {
             let rates = sorted(times.iter().map(|(took, _)| FILE_LEN as f64 / 1e6 / took).collect());
