@@ -171,6 +171,8 @@ pub const LOOKUP_CONTACTS_MAX: usize = 256;
 pub const EXIT_OPERATIONS_MAX: usize = 1_024;
 /// An exit answers within this time, with whatever it has.
 pub const EXIT_TIMEOUT: Duration = Duration::from_secs(8);
+/// Lookups that a relay has under way for its operator.
+pub const OWN_LOOKUPS_MAX: usize = 256;
 /// Holders per location of records and manifests.
 pub const HOLDERS: usize = 5;
 /// Locations of a signed value.

@@ -3,6 +3,7 @@
 
 mod exit;
 mod gossip;
+mod own;
 mod passing;
 mod storing;
 
@@ -11,7 +12,8 @@ use std::sync::Arc;
 
 use rand::rngs::ChaCha20Rng;
 
-use self::exit::ExitOperation;
+use self::exit::{ErrandOwner, ExitOperation};
+pub use self::own::{Looked, RelayCommand};
 use self::storing::Asker;
 use super::asks::{AskId, Asks, ErrandAsk};
 use super::circuits::{CircuitNo, Circuits};
@@ -73,6 +75,13 @@ pub struct RelayConfig {
 pub enum RelayEvent {
     /// It now knows so many relays, itself among them.
     Members(usize),
+    /// A lookup of its operator is over.
+    Looked {
+        /// Its number.
+        id: u64,
+        /// What came of it.
+        looked: Looked,
+    },
     /// It saw something.
     Sight(Sight),
 }
@@ -119,7 +128,7 @@ pub struct Relay {
     /// Whom a question that is about to be sent is for.
     ask_ids: BTreeMap<AskId, crate::keyspace::Id>,
     exits: BTreeMap<CircuitNo, ExitOperation>,
-    errands: BTreeMap<u64, (CircuitNo, usize, Errand)>,
+    errands: BTreeMap<u64, (ErrandOwner, Errand)>,
     pending: BTreeMap<u64, Pending>,
     pulls: gossip::Pulls,
     next_id: u64,
@@ -235,7 +244,7 @@ impl Relay {
     /// When [`Input::Timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let errands = self.errands.values().filter_map(|(_, _, errand)| errand.poll_timeout()).min();
+        let errands = self.errands.values().filter_map(|(_, errand)| errand.poll_timeout()).min();
         let own = earlier(Some(self.sweep_at), self.pulls.poll_timeout());
         earlier(earlier(own, errands), self.asks.poll_timeout())
     }

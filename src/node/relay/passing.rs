@@ -187,7 +187,7 @@ impl Relay {
     pub(super) fn kill_circuit(&mut self, no: CircuitNo) {
         let Some(circuit) = self.circuits.remove(no) else { return };
         self.exits.remove(&no);
-        self.errands.retain(|_, (circuit, _, _)| *circuit != no);
+        self.errands.retain(|_, (owner, _)| !owner.is_of(no));
         for (link, number) in core::iter::once(circuit.inward).chain(circuit.outward) {
             self.links.close_circuit(link, number);
             if self.links.peer(link).is_some() {

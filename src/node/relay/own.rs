@@ -1,0 +1,120 @@
+//! Lookups that a relay makes at its operator's wish, under its own name: nobody is hidden by them. It must not know clients;
+//! an exit's errands are `exit.rs`. Source: spec/dht.md §6.
+
+use super::exit::ErrandOwner;
+use super::{Relay, RelayEvent};
+use crate::crypto::random_bytes;
+use crate::dht::errand::{Purpose, Report};
+use crate::keyspace::Location;
+use crate::limits::OWN_LOOKUPS_MAX;
+use crate::time::Now;
+use crate::wire::record::ValueKind;
+use crate::wire::statement::{Nonce, Statement};
+
+/// What a relay's operator asks of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RelayCommand {
+    /// Look a location up, as an exit does. The nodes that are asked see this relay; an operator who wants to know something for
+    /// itself uses a client. Ends in [`RelayEvent::Looked`].
+    Look {
+        /// Its number, the operator's choice.
+        id: u64,
+        /// Where.
+        location: Location,
+        /// What.
+        kind: ValueKind,
+    },
+}
+
+/// What came of [`RelayCommand::Look`].
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Looked {
+    /// The sequence number of a value that was found and checked; 0 for hashed ones.
+    pub seq: Option<u64>,
+    /// What the closest nodes said, closest first. Nobody has checked them. None at all: the relay is too busy.
+    pub statements: Vec<Statement>,
+}
+
+impl Relay {
+    /// Takes a command.
+    pub fn handle_command(&mut self, now: Now, command: RelayCommand) {
+        let RelayCommand::Look { id, location, kind } = command;
+        let under_way = self.errands.values().filter(|(owner, _)| matches!(owner, ErrandOwner::Operator(_))).count();
+        if under_way >= OWN_LOOKUPS_MAX {
+            self.effects.event(RelayEvent::Looked { id, looked: Looked::default() });
+        } else {
+            let nonce = Nonce(random_bytes(&mut self.rng));
+            self.begin_errand(now, ErrandOwner::Operator(id), (location, kind), nonce, Purpose::Find { digest: None });
+        }
+        self.handle_time(now);
+    }
+
+    pub(super) fn tell_looked(&mut self, id: u64, report: Report) {
+        let looked = Looked { seq: report.value.map(|value| value.seq()), statements: report.statements };
+        self.effects.event(RelayEvent::Looked { id, looked });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rand::SeedableRng;
+    use rand::rngs::ChaCha20Rng;
+
+    use super::*;
+    use crate::crypto::puzzle::Solution;
+    use crate::keyspace::Id;
+    use crate::limits::EXIT_TIMEOUT;
+    use crate::membership::fixture::{ISSUED, network, relay, secret};
+    use crate::membership::prefix_rule::PrefixRule;
+    use crate::node::effects::Effect;
+    use crate::node::io::Input;
+    use crate::node::relay::RelayConfig;
+    use crate::time::Instant;
+
+    const START: Now = Now { instant: Instant::ZERO, unix: ISSUED };
+
+    fn started() -> Relay {
+        let own = relay(1);
+        let config = RelayConfig {
+            network: network(),
+            identity: Arc::new(secret(1)),
+            solution: Solution { counter: 0, y: [0; 32] },
+            link_key: own.link_key,
+            address: own.address,
+            family: [0; 8],
+            bootstraps: Vec::new(),
+            issued_before: 0,
+            rule: PrefixRule::Distinct,
+            witness: false,
+        };
+        Relay::new(config, ChaCha20Rng::seed_from_u64(1), START)
+    }
+
+    fn told(relay: &mut Relay) -> Vec<(u64, Looked)> {
+        let effects = core::iter::from_fn(|| relay.poll_effect());
+        effects
+            .filter_map(|effect| match effect {
+                Effect::Event(RelayEvent::Looked { id, looked }) => Some((id, looked)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn lookups_of_the_operator_are_capped_and_each_ends_by_an_exits_time() {
+        let mut relay = started();
+        let look = |id| RelayCommand::Look { id, location: Id([7; 20]), kind: ValueKind::Signed };
+        let most = u64::try_from(OWN_LOOKUPS_MAX).unwrap();
+        (0..most).for_each(|id| relay.handle_command(START, look(id)));
+        assert_eq!(told(&mut relay), []);
+        relay.handle_command(START, look(most));
+        assert_eq!(told(&mut relay), [(most, Looked::default())]);
+        // Its own store is never answered here, so that each lookup waits to its end.
+        relay.handle(Now { instant: Instant::ZERO + EXIT_TIMEOUT, unix: ISSUED }, Input::Timeout);
+        assert_eq!(told(&mut relay).len(), OWN_LOOKUPS_MAX);
+        relay.handle_command(START, look(0));
+        assert_eq!(told(&mut relay), [], "there is room again");
+    }
+}
