@@ -34,8 +34,13 @@ impl Key {
 
     /// Encrypts in place under a counter nonce as Noise writes it: four zeros, then the counter, little-endian.
     pub fn seal(&self, counter: u64, ad: &[u8], text: &mut [u8]) -> Tag {
+        self.seal_under(&noise_nonce(counter), ad, text)
+    }
+
+    /// Under any nonce of 12 bytes, as other people's vectors have it.
+    pub(super) fn seal_under(&self, nonce: &[u8; 12], ad: &[u8], text: &mut [u8]) -> Tag {
         let cipher = ChaCha20Poly1305::new(&self.0.into());
-        match cipher.encrypt_inout_detached(&noise_nonce(counter).into(), ad, text.into()) {
+        match cipher.encrypt_inout_detached(&(*nonce).into(), ad, text.into()) {
             Ok(tag) => tag.into(),
             // Only a text of 256 GiB is refused, and none here passes 64 MiB.
             Err(_) => [0; TAG_LEN],
@@ -47,8 +52,13 @@ impl Key {
     /// # Errors
     /// [`Forged`] when the tag does not fit.
     pub fn open(&self, counter: u64, ad: &[u8], text: &mut [u8], tag: &Tag) -> Result<(), Forged> {
+        self.open_under(&noise_nonce(counter), ad, text, tag)
+    }
+
+    /// Opens what [`Self::seal_under`] sealed.
+    pub(super) fn open_under(&self, nonce: &[u8; 12], ad: &[u8], text: &mut [u8], tag: &Tag) -> Result<(), Forged> {
         let cipher = ChaCha20Poly1305::new(&self.0.into());
-        cipher.decrypt_inout_detached(&noise_nonce(counter).into(), ad, text.into(), &(*tag).into()).map_err(|_| Forged)
+        cipher.decrypt_inout_detached(&(*nonce).into(), ad, text.into(), &(*tag).into()).map_err(|_| Forged)
     }
 
     /// XORs the keystream that [`Self::seal`] would use into `text`, from its byte `skip` on. No tag: the caller checks one.

@@ -14,6 +14,8 @@ pub mod puzzle;
 mod resolver;
 pub mod sealed;
 pub mod stretch;
+#[cfg(test)]
+mod tests;
 
 pub use rand::CryptoRng;
 

@@ -230,7 +230,34 @@ mod tests {
     use snow::{Builder, HandshakeState};
 
     use super::*;
+    use crate::crypto::tests::{array, bytes};
     use crate::limits::TAG_LEN;
+
+    const CACOPHONY_RESPONDER: &str = "4a3acbfdb163dec651dfa3194dece676d437029c62a408b4c5ea9114246e4893";
+    const CACOPHONY_EPHEMERALS: [&str; 2] = [
+        "893e28b9dc6ca8d611ab664754b8ceb7bac5117349a4439a6b0569da977c464a",
+        "bbdb4cdbd309f1a1f2e1456967fe288cadd6f712d65dc7b7793d5e63da6b375b",
+    ];
+    /// Payload and message.
+    const CACOPHONY_MESSAGES: [(&str, &str); 6] = [
+        (
+            "4c756477696720766f6e204d69736573",
+            "ca35def5ae56cec33dc2036731ab14896bc4c75dbb07a61f879f8e3afa4c7944\
+             54ae7612d1724af42adb130160a9a94e67b5b169b4e00c189f6467cd17eb7cad",
+        ),
+        (
+            "4d757272617920526f746862617264",
+            "95ebc60d2b1fa672c1f46a8aa265ef51bfe38e7ccb39ec5be34069f144808843\
+             986a5c929337e337ac8b4a074af12ab9f76318a5f18c8b599a443af07383ce",
+        ),
+        ("462e20412e20486179656b", "550027c7a5d450017bcb5e12b8253b1c53fd2213aeda84891d5f95"),
+        ("4361726c204d656e676572", "dfbce0c38210ccee35e830aca9dd8b8b3997b933e75bfc8864b759"),
+        ("4a65616e2d426170746973746520536179", "4c487a88330c7c65e44d430addf3d92d2a15b081a2892b96693e00b68aec0adac2"),
+        (
+            "457567656e2042f6686d20766f6e2042617765726b",
+            "471cb9f8252d8ae7b25c93f4b4aebdbf25e5baa23f14bc743559e3ef7fd065e69cfaef55ee",
+        ),
+    ];
 
     fn snow_side(secret: Option<&DhSecret>, peer: Option<DhKey>) -> HandshakeState {
         let params = "Noise_NK_25519_ChaChaPoly_BLAKE2s".parse().unwrap();
@@ -242,39 +269,57 @@ mod tests {
         }
     }
 
+    /// `key ‖ text ‖ tag`, as a Noise message has them.
+    fn split(message: &[u8]) -> (DhKey, Vec<u8>, Tag) {
+        let (key, rest) = message.split_first_chunk::<32>().unwrap();
+        let (text, tag) = rest.split_last_chunk::<TAG_LEN>().unwrap();
+        (DhKey(*key), text.to_vec(), *tag)
+    }
+
+    fn sealed(key: &Key, counter: u64, text: &[u8]) -> Vec<u8> {
+        let mut out = text.to_vec();
+        let tag = key.seal(counter, &[], &mut out);
+        out.extend_from_slice(&tag);
+        out
+    }
+
+    fn opened(key: &Key, counter: u64, message: &[u8]) -> Vec<u8> {
+        let (text, tag) = message.split_last_chunk::<TAG_LEN>().unwrap();
+        let mut text = text.to_vec();
+        key.open(counter, &[], &mut text, tag).unwrap();
+        text
+    }
+
+    /// Three messages each way, in turn: counters, keys and their directions are the same on both sides.
+    fn transport_holds(mut snow: snow::TransportState, ours_out: &Key, ours_in: &Key) {
+        let mut out = [0; 200];
+        for counter in 0..3 {
+            let len = snow.read_message(&sealed(ours_out, counter, b"out"), &mut out).unwrap();
+            assert_eq!(&out[..len], b"out");
+            let len = snow.write_message(b"back", &mut out).unwrap();
+            assert_eq!(opened(ours_in, counter, &out[..len]), b"back");
+        }
+    }
+
     #[test]
     fn our_initiator_speaks_with_snows_responder() {
         let mut rng = ChaCha20Rng::seed_from_u64(5);
         let secret = DhSecret::generate(&mut rng);
         let mut snow = snow_side(Some(&secret), None);
         let ours = Initiator::new(b"prologue", &secret.public(), &mut rng).unwrap();
-        let mut message = ours.ephemeral().0.to_vec();
+        let ephemeral = ours.ephemeral();
         let mut text = *b"payload one";
         let (tag, waiting) = ours.seal(&mut text);
-        message.extend_from_slice(&text);
-        message.extend_from_slice(&tag);
         let mut out = [0; 200];
-        let len = snow.read_message(&message, &mut out).unwrap();
+        let len = snow.read_message(&[&ephemeral.0[..], &text, &tag].concat(), &mut out).unwrap();
         assert_eq!(&out[..len], b"payload one");
 
         let len = snow.write_message(b"payload two", &mut out).unwrap();
-        let ephemeral = DhKey(out[..32].try_into().unwrap());
+        let (ephemeral, mut text, tag) = split(&out[..len]);
         let session = waiting.session(&ephemeral).unwrap();
-        let tag: Tag = out[len - TAG_LEN..len].try_into().unwrap();
-        let text = &mut out[32..len - TAG_LEN];
-        session.reply0.open(0, &session.ad, text, &tag).unwrap();
+        session.reply0.open(0, &session.ad, &mut text, &tag).unwrap();
         assert_eq!(text, b"payload two");
-
-        let mut snow = snow.into_transport_mode().unwrap();
-        let mut text = *b"later";
-        let tag = session.forward.seal(0, &[], &mut text);
-        let sealed = [&text[..], &tag].concat();
-        let len = snow.read_message(&sealed, &mut out).unwrap();
-        assert_eq!(&out[..len], b"later");
-        let len = snow.write_message(b"back", &mut out).unwrap();
-        let (text, tag) = out[..len].split_at_mut(4);
-        session.backward.open(0, &[], text, &(*tag).try_into().unwrap()).unwrap();
-        assert_eq!(text, b"back");
+        transport_holds(snow.into_transport_mode().unwrap(), &session.forward, &session.backward);
     }
 
     #[test]
@@ -284,23 +329,47 @@ mod tests {
         let mut snow = snow_side(None, Some(secret.public()));
         let mut out = [0; 200];
         let len = snow.write_message(b"payload one", &mut out).unwrap();
-        let peer = DhKey(out[..32].try_into().unwrap());
-        let tag: Tag = out[len - TAG_LEN..len].try_into().unwrap();
-        let text = &mut out[32..len - TAG_LEN];
-        let ours = Responder::open(b"prologue", &secret, &peer, text, &tag).unwrap();
+        let (peer, mut text, tag) = split(&out[..len]);
+        let ours = Responder::open(b"prologue", &secret, &peer, &mut text, &tag).unwrap();
         assert_eq!(text, b"payload one");
 
         let (ephemeral, session) = ours.answer(&mut rng).unwrap();
         let mut text = *b"payload two";
         let tag = session.reply0.seal(0, &session.ad, &mut text);
-        let message = [&ephemeral.0[..], &text, &tag].concat();
-        let len = snow.read_message(&message, &mut out).unwrap();
+        let len = snow.read_message(&[&ephemeral.0[..], &text, &tag].concat(), &mut out).unwrap();
         assert_eq!(&out[..len], b"payload two");
-        let mut snow = snow.into_transport_mode().unwrap();
-        let mut text = *b"later";
-        let tag = session.backward.seal(0, &[], &mut text);
-        let len = snow.read_message(&[&text[..], &tag].concat(), &mut out).unwrap();
-        assert_eq!(&out[..len], b"later");
+        transport_holds(snow.into_transport_mode().unwrap(), &session.backward, &session.forward);
+    }
+
+    /// Source: cacophony's vectors, `Noise_NK_25519_ChaChaPoly_BLAKE2s`; messages alternate, the initiator first.
+    #[test]
+    fn a_published_handshake_and_its_transport_come_out_byte_for_byte() {
+        let messages = CACOPHONY_MESSAGES.map(|(payload, message)| (bytes(payload), bytes(message)));
+        let secret = DhSecret::from_bytes(&array(CACOPHONY_RESPONDER));
+        let (initiator, responder) = (array(CACOPHONY_EPHEMERALS[0]), array(CACOPHONY_EPHEMERALS[1]));
+        let initiator = DhSecret::from_bytes(&initiator);
+        let one = Initiator::with_ephemeral(b"John Galt", &secret.public(), initiator).unwrap();
+        let (ephemeral, mut text) = (one.ephemeral(), messages[0].0.clone());
+        let (tag, waiting) = one.seal(&mut text);
+        assert_eq!([&ephemeral.0[..], &text, &tag].concat(), messages[0].1);
+
+        let two = Responder::open(b"John Galt", &secret, &ephemeral, &mut text, &tag).unwrap();
+        assert_eq!(text, messages[0].0);
+        let (ephemeral, theirs) = two.answer_with(&DhSecret::from_bytes(&responder)).unwrap();
+        let mut text = messages[1].0.clone();
+        let tag = theirs.reply0.seal(0, &theirs.ad, &mut text);
+        assert_eq!([&ephemeral.0[..], &text, &tag].concat(), messages[1].1);
+
+        let mine = waiting.session(&ephemeral).unwrap();
+        mine.reply0.open(0, &mine.ad, &mut text, &tag).unwrap();
+        assert_eq!(text, messages[1].0);
+        for (at, (payload, message)) in messages.iter().enumerate().skip(2) {
+            let (from, to) =
+                if at % 2 == 0 { (&mine.forward, &theirs.forward) } else { (&theirs.backward, &mine.backward) };
+            let counter = u64::try_from(at / 2 - 1).unwrap();
+            assert_eq!(&sealed(from, counter, payload), message);
+            assert_eq!(&opened(to, counter, message), payload);
+        }
     }
 
     #[test]

@@ -129,6 +129,7 @@ mod tests {
     use rand::rngs::ChaCha20Rng;
 
     use super::*;
+    use crate::crypto::tests::{array, bytes};
 
     fn snow(secret: &DhSecret, peer: Option<DhKey>) -> HandshakeState {
         let builder = Builder::new(PATTERN.parse().unwrap()).prologue(b"p").unwrap();
@@ -140,34 +141,118 @@ mod tests {
         }
     }
 
+    /// Cells both ways, in turn, over more than two replacements of keys.
+    fn transport_holds(ours: Handshake, theirs: HandshakeState) {
+        let (mut ours, mut theirs) = (ours.into_transport().unwrap(), theirs.into_transport_mode().unwrap());
+        ours.rekey_every = 2;
+        let (mut frame, mut cell, mut text) = ([0; FRAME_LEN], [0; CELL_LEN], [0; 4096]);
+        for round in 1..=5 {
+            ours.seal(&[round; CELL_LEN], &mut frame).unwrap();
+            assert_eq!(theirs.read_message(&frame, &mut text).unwrap(), CELL_LEN);
+            assert_eq!(text[..CELL_LEN], [round; CELL_LEN]);
+            assert_eq!(theirs.write_message(&[round ^ 0x80; CELL_LEN], &mut frame).unwrap(), FRAME_LEN);
+            ours.open(&frame, &mut cell).unwrap();
+            assert_eq!(cell, [round ^ 0x80; CELL_LEN]);
+            if round % 2 == 0 {
+                theirs.rekey_incoming();
+                theirs.rekey_outgoing();
+            }
+        }
+    }
+
     #[test]
-    fn our_resolver_speaks_with_snows_own_both_ways() {
+    fn our_initiator_speaks_with_snows_own_responder() {
         let mut rng = ChaCha20Rng::seed_from_u64(1);
         let (a, b) = (DhSecret::generate(&mut rng), DhSecret::generate(&mut rng));
         let (mut wire, mut text) = ([0; 4096], [0; 4096]);
-
         let mut ours = Handshake::initiate(b"p", &a, &b.public(), &mut rng).unwrap();
         let mut theirs = snow(&b, None);
         let len = ours.write(b"one", &mut wire).unwrap();
         assert_eq!(len, 3 + MESSAGE1_OVERHEAD);
-        assert_eq!(theirs.read_message(&wire[..len], &mut text).unwrap(), 3);
+        let len = theirs.read_message(&wire[..len], &mut text).unwrap();
+        assert_eq!((&text[..len], theirs.get_remote_static()), (&b"one"[..], Some(&a.public().0[..])));
         let len = theirs.write_message(b"two!", &mut wire).unwrap();
         assert_eq!(len, 4 + MESSAGE2_OVERHEAD);
-        assert_eq!(ours.read(&wire[..len], &mut text).unwrap(), 4);
+        let len = ours.read(&wire[..len], &mut text).unwrap();
+        assert_eq!(&text[..len], b"two!");
+        transport_holds(ours, theirs);
+    }
 
+    #[test]
+    fn our_responder_speaks_with_snows_own_initiator() {
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        let (a, b) = (DhSecret::generate(&mut rng), DhSecret::generate(&mut rng));
+        let (mut wire, mut text) = ([0; 4096], [0; 4096]);
         let mut ours = Handshake::respond(b"p", &a, &mut rng).unwrap();
         let mut theirs = snow(&b, Some(a.public()));
         let len = theirs.write_message(b"one", &mut wire).unwrap();
-        assert_eq!(ours.read(&wire[..len], &mut text).unwrap(), 3);
-        assert_eq!(ours.peer(), Some(b.public()));
-        let len = ours.write(b"two", &mut wire).unwrap();
-        assert_eq!(theirs.read_message(&wire[..len], &mut text).unwrap(), 3);
-        let mut ours = ours.into_transport().unwrap();
-        let mut theirs = theirs.into_transport_mode().unwrap();
-        let mut frame = [0; FRAME_LEN];
-        ours.seal(&[5; CELL_LEN], &mut frame).unwrap();
-        assert_eq!(theirs.read_message(&frame, &mut text).unwrap(), CELL_LEN);
-        assert_eq!(text[..CELL_LEN], [5; CELL_LEN]);
+        let len = ours.read(&wire[..len], &mut text).unwrap();
+        assert_eq!((&text[..len], ours.peer()), (&b"one"[..], Some(b.public())));
+        let len = ours.write(b"two!", &mut wire).unwrap();
+        let len = theirs.read_message(&wire[..len], &mut text).unwrap();
+        assert_eq!(&text[..len], b"two!");
+        transport_holds(ours, theirs);
+    }
+
+    /// Payload and message. Source: cacophony's vectors, `Noise_IK_25519_ChaChaPoly_BLAKE2s`; the initiator begins.
+    const CACOPHONY: [(&str, &str); 6] = [
+        (
+            "4c756477696720766f6e204d69736573",
+            "ca35def5ae56cec33dc2036731ab14896bc4c75dbb07a61f879f8e3afa4c7944\
+             0b03ddc7aac5123d06a1b23b71670e32e76c28239a7ca4ac8f784de7e44c1adb\
+             fc6e83fef7352a58d9d56157400c0a737b1d171ce368229c7b752ac25b8faf4e\
+             ca690f6d896f543be02c996ab2b86b76",
+        ),
+        (
+            "4d757272617920526f746862617264",
+            "95ebc60d2b1fa672c1f46a8aa265ef51bfe38e7ccb39ec5be34069f144808843\
+             d9b5a8927f0ac9655ef76833bc7e5561f42e691ac8404efd6fbd6308b6a27c",
+        ),
+        ("462e20412e20486179656b", "2c256ed08fcd08c2980f954ee4beaccb61c9581340f5dd2fd1cf3b"),
+        ("4361726c204d656e676572", "d6033f70eee20945c7c9dba304e397ee3b284ff5e00fd9efb095d3"),
+        ("4a65616e2d426170746973746520536179", "a9c068ca5d8babf72560652d8e851adbfac35c8a66e810d560863173e96adf4cfe"),
+        (
+            "457567656e2042f6686d20766f6e2042617765726b",
+            "2a09d8f459e5927e40fdd2eddc99bdafb04e13a26f145cb5cfe9e6ba34c94331ebc17d5156",
+        ),
+    ];
+
+    #[test]
+    fn a_published_handshake_and_its_transport_come_out_byte_for_byte() {
+        let initiator: [u8; 32] = array("e61ef9919cde45dd5f82166404bd08e38bceb5dfdfded0a34c8df7ed542214d1");
+        let responder: [u8; 32] = array("4a3acbfdb163dec651dfa3194dece676d437029c62a408b4c5ea9114246e4893");
+        let ephemerals: [[u8; 32]; 2] = [
+            array("893e28b9dc6ca8d611ab664754b8ceb7bac5117349a4439a6b0569da977c464a"),
+            array("bbdb4cdbd309f1a1f2e1456967fe288cadd6f712d65dc7b7793d5e63da6b375b"),
+        ];
+        let builder = || {
+            let resolver = Resolver(zeroize::Zeroizing::new([0; 32]));
+            Builder::with_resolver(PATTERN.parse().unwrap(), Box::new(resolver)).prologue(b"John Galt").unwrap()
+        };
+        let public = DhSecret::from_bytes(&responder).public().0;
+        let one = builder().local_private_key(&initiator).unwrap().remote_public_key(&public).unwrap();
+        let one = one.fixed_ephemeral_key_for_testing_only(&ephemerals[0]).build_initiator().unwrap();
+        let two = builder().local_private_key(&responder).unwrap();
+        let two = two.fixed_ephemeral_key_for_testing_only(&ephemerals[1]).build_responder().unwrap();
+        let (mut one, mut two) = (Handshake(one), Handshake(two));
+
+        let messages = CACOPHONY.map(|(payload, message)| (bytes(payload), bytes(message)));
+        let (mut wire, mut text) = ([0; 256], [0; 256]);
+        for (at, (payload, message)) in messages.iter().enumerate().take(2) {
+            let (from, to) = if at == 0 { (&mut one, &mut two) } else { (&mut two, &mut one) };
+            let len = from.write(payload, &mut wire).unwrap();
+            assert_eq!(&wire[..len], message);
+            let len = to.read(message, &mut text).unwrap();
+            assert_eq!(&text[..len], payload);
+        }
+        let (mut one, mut two) = (one.into_transport().unwrap().state, two.into_transport().unwrap().state);
+        for (at, (payload, message)) in messages.iter().enumerate().skip(2) {
+            let (from, to) = if at % 2 == 0 { (&mut one, &mut two) } else { (&mut two, &mut one) };
+            let len = from.write_message(payload, &mut wire).unwrap();
+            assert_eq!(&wire[..len], message);
+            let len = to.read_message(message, &mut text).unwrap();
+            assert_eq!(&text[..len], payload);
+        }
     }
 
     fn pair(rekey_every: u64) -> (Transport, Transport) {
