@@ -342,6 +342,12 @@ pub const PUZZLES_CACHED_MAX: usize = 2 * MEMBERS_MAX;
 pub const STATE_FILE_LEN_MAX: usize = 64 << 20;
 /// The lock of the state directory is had within this time, or the command fails.
 pub const STATE_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Least mean time between two questions of a watch.
+pub const WATCH_EVERY_MIN: Duration = Duration::from_millis(100);
+/// Greatest mean time between two questions of a watch.
+pub const WATCH_EVERY_MAX: Duration = Duration::from_secs(7 * 86_400);
+/// A drawn pause of a watch is at most so many means; one in 22,000 would be longer.
+pub const WATCH_PAUSE_MEANS_MAX: u32 = 10;
 /// Bytes of a file of settings.
 pub const CONFIG_LEN_MAX: usize = 1 << 20;
 /// Publications of one user whose newest sequence number is remembered; the oldest is forgotten first.

@@ -1,5 +1,7 @@
 //! Exit codes, decided here alone. Source: spec/cli.md §1.
 
+use serde_json::{Map, Value};
+
 use super::files::FileError;
 use super::settings::SettingsError;
 use super::way::WayError;
@@ -84,7 +86,11 @@ impl Exit {
                 Refused::PrivacyFloor(_) | Refused::GuardsGone => Self::PrivacyFloor,
             },
             ClientError::Root(_) | ClientError::Chunk(_) | ClientError::Unreadable => Self::Damaged,
-            ClientError::Seal(_) | ClientError::Name(_) | ClientError::Link(_) | ClientError::Hops(_) => Self::Usage,
+            ClientError::Seal(_)
+            | ClientError::Name(_)
+            | ClientError::Link(_)
+            | ClientError::Hops(_)
+            | ClientError::Stagger(_) => Self::Usage,
             ClientError::State(_) | ClientError::Stopped => Self::Failed,
         }
     }
@@ -92,7 +98,7 @@ impl Exit {
     /// What any error comes to.
     pub(super) fn of(error: &anyhow::Error) -> Self {
         if let Some(told) = error.downcast_ref::<Told>() {
-            return told.0;
+            return told.exit;
         }
         if let Some(error) = error.downcast_ref::<ClientError>() {
             return Self::of_client(error);
@@ -117,8 +123,23 @@ impl Exit {
 
 /// An end that a command has judged itself.
 #[derive(Debug, thiserror::Error)]
-#[error("{1}")]
-pub(super) struct Told(pub(super) Exit, pub(super) String);
+#[error("{message}")]
+pub(super) struct Told {
+    exit: Exit,
+    message: &'static str,
+    /// What else stands in the object of `--json`.
+    pub(super) object: Map<String, Value>,
+}
+
+impl Told {
+    pub(super) fn new(exit: Exit, message: &'static str) -> Self {
+        Self::with(exit, message, Map::new())
+    }
+
+    pub(super) const fn with(exit: Exit, message: &'static str, object: Map<String, Value>) -> Self {
+        Self { exit, message, object }
+    }
+}
 
 /// The numbers of an operation that failed, if the error has them.
 pub(super) fn counts_of(error: &anyhow::Error) -> Option<Counts> {

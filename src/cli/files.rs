@@ -2,7 +2,7 @@
 
 use std::fs::Permissions;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::content::{FileName, NameRefused};
@@ -145,6 +145,16 @@ pub(super) fn write(path: &Path, content: &[u8], force: bool) -> Result<(), File
         io::ErrorKind::AlreadyExists => FileError::Exists(shown.clone()),
         _ => failed(refused.error),
     })
+}
+
+/// A new file that its owner alone can read.
+pub(super) fn write_secret(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    check_free(path, false)?;
+    let shown = path.display().to_string();
+    let mut open = std::fs::OpenOptions::new();
+    let file = open.write(true).create_new(true).mode(0o600).open(path);
+    let written = file.and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()));
+    written.map_err(|why| FileError::Write(shown, why))
 }
 
 #[cfg(test)]

@@ -1,14 +1,11 @@
 //! How a command reaches the network: a client of its own that joins, acts and leaves.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use super::Told;
 use super::exit::Exit;
 use super::settings::Settings;
-use crate::client::{
-    Client, ClientError, ClientOptions, Content, Found, GetOptions, Progress, PublishOptions, Published,
-};
+use crate::client::{Client, ClientError, ClientOptions, Content, GetOptions, Progress, PublishOptions, Published};
 use crate::content::{ContentLink, FileName};
 use crate::disk::StateDir;
 use crate::net::Runtime;

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rand::rngs::ChaCha20Rng;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use self::stored::stored_membership;
 pub use self::transfer::{Content, Progress, PublishOptions, Published};
 use crate::content::{ChunkRefused, LinkRefused, NameRefused, RootRefused};
 use crate::crypto::forget_past;
@@ -37,7 +38,7 @@ use crate::wire::network::Network;
 use crate::wire::record::Expiry;
 
 /// Name of the file that holds guards and second hops.
-const KEPT_FILE: &str = "guards";
+pub const KEPT_FILE: &str = "guards";
 
 /// How a client is started.
 #[derive(Clone)]
@@ -50,6 +51,10 @@ pub struct ClientOptions {
     pub state: PathBuf,
     /// Relays in every path: three to five.
     pub hops: usize,
+    /// How long a record's lookup or put may take, unless its call says otherwise.
+    pub timeout: Duration,
+    /// Whether bootstraps are asked although a membership is on disk: for a diagnosis.
+    pub afresh: bool,
     /// Whether addresses keep the hops of a path apart.
     pub rule: PrefixRule,
     /// Circuits of one operation start each after a random time below it: [`STAGGER_MAX`], or less. At zero whoever watches the
@@ -72,6 +77,8 @@ impl ClientOptions {
             bootstraps,
             state,
             hops: HOPS_CLIENT_MIN,
+            timeout: OPERATION_TIMEOUT,
+            afresh: false,
             rule: PrefixRule::Distinct,
             stagger: STAGGER_MAX,
             bind_ip: None,
@@ -139,6 +146,8 @@ pub struct Stored {
     pub seq: u64,
     /// Holders that signed a receipt, for each location.
     pub copies: Vec<usize>,
+    /// What was asked and what came back.
+    pub counts: Counts,
 }
 
 /// A client of the network. Clones share it; it ends with the last of them.
@@ -190,7 +199,7 @@ impl Client {
         let state = StateDir::open(&options.state)?;
         let kept: Option<Kept> = state.read(KEPT_FILE)?;
         let now = runtime.clock().now();
-        let stored = stored::read(&state, &options.network, now.unix);
+        let stored = if options.afresh { Vec::new() } else { stored::read(&state, &options.network, now.unix) };
         let config = ClientConfig {
             network: options.network,
             bootstraps: options.bootstraps,
@@ -206,12 +215,12 @@ impl Client {
         (shell.bind_ip, shell.tap) = (options.bind_ip, options.tap);
         let nothing = Box::new(|_, _| crate::dht::store::StoreResult::Full);
         let handle = spawn_node(Arc::clone(runtime), node, shell, nothing);
-        Ok(Self::drive(runtime, options.network, handle, state, kept))
+        Ok(Self::drive(runtime, (options.network, options.timeout), handle, state, kept))
     }
 
     fn drive(
         runtime: &Arc<Runtime>,
-        network: Network,
+        (network, timeout): (Network, Duration),
         handle: NodeHandle<ClientNode>,
         state: StateDir,
         kept: Option<Kept>,
@@ -240,7 +249,7 @@ impl Client {
             next: AtomicU64::new(1),
             rng,
             seen: Mutex::default(),
-            timeout: OPERATION_TIMEOUT,
+            timeout,
             link_ends,
         };
         Self { inner: Arc::new(inner) }
@@ -376,9 +385,9 @@ impl Client {
         };
         let operation = Operation::RecordPut { records, expected: Some(options.previous.unwrap_or(0)) };
         match self.run(operation, options.timeout.unwrap_or(self.inner.timeout)).await? {
-            (Success::RecordStored { copies }, _) => {
+            (Success::RecordStored { copies }, counts) => {
                 self.see(&locator, seq);
-                Ok(Stored { seq, copies })
+                Ok(Stored { seq, copies, counts })
             }
             _ => Err(ClientError::Stopped),
         }

@@ -8,7 +8,7 @@ use crate::crypto::random_bytes;
 use crate::disk::StateDir;
 use crate::limits::{MEMBERS_MAX, STORED_MEMBERS_LIFE_MAX_S, STORED_MEMBERS_LIFE_MIN_S};
 use crate::net::Runtime;
-use crate::time::UnixTime;
+use crate::time::{Duration, UnixTime};
 use crate::wire::codec::Reader;
 use crate::wire::descriptor::{SignedDescriptor, VerifiedDescriptor};
 use crate::wire::network::Network;
@@ -42,6 +42,14 @@ pub(super) fn write(state: &StateDir, members: &StoredMembers) {
     if let Err(error) = state.write(FILE, members) {
         tracing::warn!(%error, "the membership was not kept");
     }
+}
+
+/// How many relays are kept, and for how long they still serve; `None` when the next client asks bootstraps.
+#[must_use]
+pub fn stored_membership(state: &StateDir, network: &Network, now: UnixTime) -> Option<(usize, Duration)> {
+    let members = read(state, network, now).len();
+    let stored: StoredMembers = state.read(FILE).ok()??;
+    (members > 0).then(|| (members, Duration::from_secs(stored.serves_until.saturating_sub(now.0))))
 }
 
 /// What is kept and still serves; signatures and times are checked anew, puzzles were before it was written.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub(super) use self::keys::{KEYS, Key};
 use self::units::Bad;
+pub(super) use self::units::{duration, show_duration};
 use crate::limits::{
     BOOTSTRAPS_AGREE_MIN, EXPIRY_STEP_S, HOPS_CLIENT_MIN, OPERATION_TIMEOUT, STAGGER_MAX, STORE_BYTES_MAX,
 };
@@ -165,6 +166,15 @@ impl Settings {
             store_bytes: STORE_BYTES_MAX,
             origins: BTreeMap::new(),
         }
+    }
+
+    /// A flag of its own that stands for a setting.
+    ///
+    /// # Errors
+    /// [`SettingsError::Value`], [`SettingsError::Conflict`].
+    pub(super) fn set_flag(&mut self, name: &str, value: &str) -> Result<(), SettingsError> {
+        self.set(name, value, Origin::CommandLine)?;
+        self.check()
     }
 
     fn set(&mut self, name: &str, value: &str, origin: Origin) -> Result<(), SettingsError> {
