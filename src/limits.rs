@@ -348,6 +348,14 @@ pub const WATCH_EVERY_MIN: Duration = Duration::from_millis(100);
 pub const WATCH_EVERY_MAX: Duration = Duration::from_secs(7 * 86_400);
 /// A drawn pause of a watch is at most so many means; one in 22,000 would be longer.
 pub const WATCH_PAUSE_MEANS_MAX: u32 = 10;
+/// A relay that ends waits so long for its circuits.
+pub const RELAY_DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
+/// A relay has ended so long after it was asked to.
+pub const RELAY_STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// All relays of a devnet know each other within this time, or it fails.
+pub const DEVNET_READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// A devnet starts one relay again so often.
+pub const DEVNET_RESTARTS_MAX: usize = 1_000;
 /// Bytes of a file of settings.
 pub const CONFIG_LEN_MAX: usize = 1 << 20;
 /// Publications of one user whose newest sequence number is remembered; the oldest is forgotten first.

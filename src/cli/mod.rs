@@ -2,6 +2,7 @@
 
 mod ask;
 mod demo;
+mod devnet;
 mod doctor;
 mod exit;
 mod explain;
@@ -13,6 +14,7 @@ mod manual;
 mod output;
 mod publish;
 mod published;
+mod relay;
 mod settings;
 mod settings_list;
 mod status;
@@ -73,6 +75,10 @@ enum Command {
     /// Start a whole private network on this machine, publish a file through it, stop some of the nodes that hold it, get it
     /// back with another client, and show who saw what.
     Demo(demo::DemoArguments),
+    /// Run a private network on this machine until Ctrl-C, for the commands below.
+    Devnet(devnet::DevnetArguments),
+    /// Run a relay of a network, or make its file of settings.
+    Relay(relay::RelayArguments),
     /// Publish a file; its link is printed.
     Publish(publish::PublishArguments),
     /// Get what a link or a name leads to.
@@ -105,7 +111,6 @@ struct Told {
     settings: Settings,
     json: bool,
     explain: bool,
-    quiet: bool,
 }
 
 /// What a command has to say at its end: lines for people, or one object.
@@ -181,9 +186,14 @@ fn run(Arguments { common, command }: Arguments) -> anyhow::Result<Said> {
         command => command,
     };
     let settings = Settings::gather(&given)?;
-    let told = Told { settings, json: common.json, explain: common.explain, quiet: common.quiet };
+    let told = Told { settings, json: common.json, explain: common.explain };
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match command {
+        Command::Devnet(arguments) => tokio.block_on(devnet::run(&told, arguments)),
+        Command::Relay(relay::RelayArguments { command }) => match command {
+            relay::RelayCommands::Run { until_stdin_closes } => tokio.block_on(relay::run(&told, until_stdin_closes)),
+            relay::RelayCommands::Init { file } => relay::init(&told.settings, file),
+        },
         Command::Publish(arguments) => tokio.block_on(publish::publish(&told, arguments)),
         Command::Get(arguments) => tokio.block_on(get::get(&told, arguments)),
         Command::Put(arguments) => tokio.block_on(publish::put(&told, arguments)),

@@ -97,9 +97,9 @@ pub(super) async fn put(told: &Told, arguments: PutArguments) -> anyhow::Result<
     let network = settings.network()?;
     // Readers who give no place for it get a file of the name, if it can be one.
     let usual = FileName::new(name.as_str()).is_ok();
-    let published_as = usual.then(|| name.as_str().to_owned()).unwrap_or_else(|| "content".to_owned());
+    let published_as = if usual { name.as_str() } else { "content" };
     let path = arguments.file.unwrap_or_else(|| PathBuf::from("-"));
-    let (file_name, content) = files::read(&path, Some(&published_as))?;
+    let (file_name, content) = files::read(&path, Some(published_as))?;
     warn(&format!(
         "warning: whoever can guess the name \"{}\" can read this, replace it, and tell at a storer that somebody asks for it",
         name.as_str()

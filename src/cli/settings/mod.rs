@@ -236,6 +236,20 @@ impl Settings {
         Ok(Network { id, difficulty: self.difficulty })
     }
 
+    /// Where a relay listens.
+    ///
+    /// # Errors
+    /// [`SettingsError::Missing`].
+    pub(super) fn listen(&self) -> Result<SocketAddr, SettingsError> {
+        let hint = "IP:PORT at which the relay listens, such as 0.0.0.0:4433 (with `advertise`, if others see another address)";
+        let listen = self.listen.ok_or(SettingsError::Missing { key: "listen", hint })?;
+        if listen.ip().is_unspecified() && self.advertise.is_none() {
+            let hint = "listen is every address of this machine, so say by which one others reach it";
+            return Err(SettingsError::Missing { key: "advertise", hint });
+        }
+        Ok(listen)
+    }
+
     /// The nodes to start from; as many as must agree, at least.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use rand::rngs::ChaCha20Rng;
 
 use self::exit::{ErrandOwner, ExitOperation};
+use self::own::Drain;
 pub use self::own::{Looked, RelayCommand};
 use self::storing::Asker;
 use super::asks::{AskId, Asks, ErrandAsk};
@@ -75,6 +76,10 @@ pub struct RelayConfig {
 pub enum RelayEvent {
     /// It now knows so many relays, itself among them.
     Members(usize),
+    /// It signed a descriptor of this number. Whoever starts it again must name it as [`RelayConfig::issued_before`].
+    Issued(u32),
+    /// After [`RelayCommand::Drain`]: no circuit is open any more.
+    Drained,
     /// A lookup of its operator is over.
     Looked {
         /// Its number.
@@ -133,6 +138,7 @@ pub struct Relay {
     pulls: gossip::Pulls,
     next_id: u64,
     sweep_at: Instant,
+    drain: Drain,
     effects: Effects<RelayEvent>,
 }
 
@@ -161,6 +167,7 @@ impl Relay {
             next_id: 0,
             sweep_at: now.instant + SWEEP_EVERY,
             descriptor,
+            drain: Drain::default(),
             config,
         };
         forget_past(&mut relay.rng);
@@ -362,6 +369,7 @@ impl Relay {
         ends.into_iter().for_each(|(link, circuit)| self.links.close_circuit(link, circuit));
         failed.into_iter().for_each(|ask| self.ask_failed(now, ask));
         self.errands_time(now);
+        self.tell_drained();
         self.pull_members(now);
         if now.instant >= self.sweep_at {
             self.sweep_at = now.instant + SWEEP_EVERY;
@@ -396,6 +404,7 @@ impl Relay {
     fn publish_descriptor(&mut self, now: Now) {
         let descriptor = describe(&self.config, &self.onion, self.descriptor.issued, now);
         self.descriptor = descriptor.clone();
+        self.effects.event(RelayEvent::Issued(descriptor.issued));
         self.effects.io(Output::Descriptor(Box::new(descriptor.clone())));
         self.on_descriptors(now, vec![descriptor]);
     }

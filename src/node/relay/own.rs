@@ -11,6 +11,15 @@ use crate::time::Now;
 use crate::wire::record::ValueKind;
 use crate::wire::statement::{Nonce, Statement};
 
+/// Whether the relay is about to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Drain {
+    #[default]
+    No,
+    Draining,
+    Told,
+}
+
 /// What a relay's operator asks of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RelayCommand {
@@ -24,6 +33,8 @@ pub enum RelayCommand {
         /// What.
         kind: ValueKind,
     },
+    /// Take no new circuits, and tell once those that there are have ended: [`RelayEvent::Drained`]. There is no way back.
+    Drain,
 }
 
 /// What came of [`RelayCommand::Look`].
@@ -38,15 +49,33 @@ pub struct Looked {
 impl Relay {
     /// Takes a command.
     pub fn handle_command(&mut self, now: Now, command: RelayCommand) {
-        let RelayCommand::Look { id, location, kind } = command;
+        match command {
+            RelayCommand::Look { id, location, kind } => self.look(now, id, (location, kind)),
+            RelayCommand::Drain => self.drain = Drain::Draining,
+        }
+        self.handle_time(now);
+    }
+
+    fn look(&mut self, now: Now, id: u64, place: (Location, ValueKind)) {
         let under_way = self.errands.values().filter(|(owner, _)| matches!(owner, ErrandOwner::Operator(_))).count();
         if under_way >= OWN_LOOKUPS_MAX {
             self.effects.event(RelayEvent::Looked { id, looked: Looked::default() });
         } else {
             let nonce = Nonce(random_bytes(&mut self.rng));
-            self.begin_errand(now, ErrandOwner::Operator(id), (location, kind), nonce, Purpose::Find { digest: None });
+            self.begin_errand(now, ErrandOwner::Operator(id), place, nonce, Purpose::Find { digest: None });
         }
-        self.handle_time(now);
+    }
+
+    /// Whoever builds a circuit now takes another relay; cells of those that are open go on.
+    pub(super) fn takes_circuits(&self) -> bool {
+        self.drain == Drain::No
+    }
+
+    pub(super) fn tell_drained(&mut self) {
+        if self.drain == Drain::Draining && self.circuits.is_empty() {
+            self.drain = Drain::Told;
+            self.effects.event(RelayEvent::Drained);
+        }
     }
 
     pub(super) fn tell_looked(&mut self, id: u64, report: Report) {
@@ -63,15 +92,17 @@ mod tests {
     use rand::rngs::ChaCha20Rng;
 
     use super::*;
+    use crate::crypto::keys::DhKey;
     use crate::crypto::puzzle::Solution;
     use crate::keyspace::Id;
     use crate::limits::EXIT_TIMEOUT;
     use crate::membership::fixture::{ISSUED, network, relay, secret};
     use crate::membership::prefix_rule::PrefixRule;
     use crate::node::effects::Effect;
-    use crate::node::io::Input;
+    use crate::node::io::{Input, LinkId, Output, Peer};
     use crate::node::relay::RelayConfig;
     use crate::time::Instant;
+    use crate::wire::cell::{Cell, CircuitId, Command};
 
     const START: Now = Now { instant: Instant::ZERO, unix: ISSUED };
 
@@ -116,5 +147,29 @@ mod tests {
         assert_eq!(told(&mut relay).len(), OWN_LOOKUPS_MAX);
         relay.handle_command(START, look(0));
         assert_eq!(told(&mut relay), [], "there is room again");
+    }
+
+    #[test]
+    fn a_relay_that_drains_takes_no_circuit_and_tells_when_the_last_has_ended() {
+        let mut relay = started();
+        let (link, address) = (LinkId(1), super::super::Address("127.9.0.1:9".parse().unwrap()));
+        let peer = Peer { link_key: DhKey([9; 32]), descriptor: None, address, dialled: false };
+        relay.handle(START, Input::LinkUp { link, peer: Box::new(peer) });
+        let send = |relay: &mut Relay, circuit, command| {
+            relay.handle(START, Input::Cell { link, cell: Cell::new(CircuitId(circuit), command) });
+            let effects: Vec<_> = core::iter::from_fn(|| relay.poll_effect()).collect();
+            let is_destroy = |effect: &Effect<RelayEvent>| match effect {
+                Effect::Io(Output::Send { cell, .. }) => cell.command() == Command::Destroy,
+                _ => false,
+            };
+            let is_drained = |effect: &Effect<RelayEvent>| matches!(effect, Effect::Event(RelayEvent::Drained));
+            (effects.iter().any(is_destroy), effects.iter().any(is_drained))
+        };
+        let first = 0x8000_0001;
+        assert_eq!(send(&mut relay, first, Command::Build), (false, false));
+        relay.handle_command(START, RelayCommand::Drain);
+        assert_eq!(send(&mut relay, first + 1, Command::Build), (true, false), "refused, while one is open");
+        assert!(send(&mut relay, first, Command::Destroy).1);
+        assert_eq!(send(&mut relay, first + 2, Command::Build), (true, false), "told once");
     }
 }

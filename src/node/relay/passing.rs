@@ -14,7 +14,8 @@ use crate::wire::cell::{Cell, Command};
 impl Relay {
     pub(super) fn on_build(&mut self, now: Now, link: LinkId, cell: Cell) {
         let circuit = cell.circuit();
-        let taken = self.links.take_build(now.instant, link)
+        let taken = self.takes_circuits()
+            && self.links.take_build(now.instant, link)
             && self.links.accept_circuit(now.instant, link, circuit, circuits_max());
         if !taken {
             return self.effects.destroy(link, circuit);
