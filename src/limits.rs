@@ -171,6 +171,8 @@ pub const LOOKUP_CONTACTS_MAX: usize = 256;
 pub const EXIT_OPERATIONS_MAX: usize = 1_024;
 /// An exit answers within this time, with whatever it has.
 pub const EXIT_TIMEOUT: Duration = Duration::from_secs(8);
+/// Lookups that a relay has under way for its operator.
+pub const OWN_LOOKUPS_MAX: usize = 256;
 /// Holders per location of records and manifests.
 pub const HOLDERS: usize = 5;
 /// Locations of a signed value.
@@ -224,6 +226,8 @@ pub const SEALED_CHUNK_LEN: usize = CHUNK_LEN + TAG_LEN;
 pub const FILE_LEN_MAX: u64 = 64 << 20;
 /// Bytes of a published file name.
 pub const FILE_NAME_LEN_MAX: usize = 255;
+/// Bytes of a name that people can say; anything longer is a link or nothing.
+pub const NAME_LEN_MAX: usize = 64;
 /// Chunks that one circuit moves: always so many slots, filled or not.
 pub const BATCH_CHUNKS: usize = 4;
 /// Cells of one chunk slot on a circuit.
@@ -271,6 +275,12 @@ pub const BOOTSTRAPS_AGREE_MIN: usize = 2;
 pub const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Mean age at which a running client asks for the membership anew, at random times that no operation sets.
 pub const MEMBERS_FRESH_FOR: Duration = Duration::from_secs(600);
+/// Circuits that fail before a client doubts a membership from disk and asks bootstraps.
+pub const STORED_MEMBERS_FAILURES_MAX: usize = 2;
+/// Seconds for which a membership on disk serves, at least; drawn evenly up to [`STORED_MEMBERS_LIFE_MAX_S`].
+pub const STORED_MEMBERS_LIFE_MIN_S: u64 = 3 * 3_600;
+/// Seconds for which a membership on disk serves, at most.
+pub const STORED_MEMBERS_LIFE_MAX_S: u64 = 9 * 3_600;
 /// Bootstrap nodes in a configuration.
 pub const BOOTSTRAPS_MAX: usize = 64;
 /// Keys proven bad that are remembered; as dear to fill as the membership itself.
@@ -291,6 +301,8 @@ pub const SECOND_HOP_REPLACED_WINDOW_S: u64 = 24 * 3_600;
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// A call that has not heard of its operation's end so long after its deadline ends by itself.
 pub const OPERATION_GRACE: Duration = Duration::from_secs(10);
+/// Longest time that a caller may give an operation.
+pub const OPERATION_TIMEOUT_MAX: Duration = Duration::from_secs(600);
 /// Circuits that one operation may build in all.
 pub const OPERATION_CIRCUITS_MAX: usize = 40;
 /// Circuits of one operation at once: never all three of its locations.
@@ -330,6 +342,28 @@ pub const PUZZLES_CACHED_MAX: usize = 2 * MEMBERS_MAX;
 pub const STATE_FILE_LEN_MAX: usize = 64 << 20;
 /// The lock of the state directory is had within this time, or the command fails.
 pub const STATE_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Least mean time between two questions of a watch.
+pub const WATCH_EVERY_MIN: Duration = Duration::from_millis(100);
+/// Greatest mean time between two questions of a watch.
+pub const WATCH_EVERY_MAX: Duration = Duration::from_secs(7 * 86_400);
+/// A drawn pause of a watch is at most so many means; one in 22,000 would be longer.
+pub const WATCH_PAUSE_MEANS_MAX: u32 = 10;
+/// A relay that ends waits so long for its circuits.
+pub const RELAY_DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
+/// A relay has ended so long after it was asked to.
+pub const RELAY_STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// All relays of a devnet know each other within this time, or it fails.
+pub const DEVNET_READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// A devnet starts one relay again so often.
+pub const DEVNET_RESTARTS_MAX: usize = 1_000;
+/// Bytes of a file of settings.
+pub const CONFIG_LEN_MAX: usize = 1 << 20;
+/// Publications of one user whose newest sequence number is remembered; the oldest is forgotten first.
+pub const PUBLISHED_REMEMBERED_MAX: usize = 4_096;
+/// Keys of authors in one state directory.
+pub const KEYS_MAX: usize = 1_024;
+/// Bytes of a key's name.
+pub const KEY_NAME_LEN_MAX: usize = 64;
 /// Between two attempts at the lock.
 pub const STATE_LOCK_RETRY: Duration = Duration::from_millis(5);
 

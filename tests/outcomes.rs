@@ -12,7 +12,7 @@ use bauta::client::{Client, ClientError, ClientOptions, Found, GetOptions, Publi
 use bauta::content::FileName;
 use bauta::crypto::keys::DhKey;
 use bauta::keyspace::Id;
-use bauta::limits::{CHUNK_LEN, HOLDERS, LOCATIONS, OPERATION_TIMEOUT, SIGNERS, SIGNERS_LEFT_MIN};
+use bauta::limits::{CHUNK_LEN, HOLDERS, LOCATIONS, OPERATION_TIMEOUT, SIGNERS, SIGNERS_LEFT_MIN, STAGGER_MAX};
 use bauta::net::Runtime;
 use bauta::record::Locator;
 use bauta::request::Refused;
@@ -304,6 +304,17 @@ async fn a_client_of_fewer_than_three_hops_does_not_start_and_one_of_five_builds
     let client = Client::start(&world.runtime, options).unwrap();
     put(&client, 41, b"", b"value", None).await;
     assert!(client.paths().iter().all(|path| path.len() == 5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_staggers_by_more_than_the_most_does_not_start_and_one_that_does_not_stagger_gets() {
+    let world = World::start(43, 12).await;
+    let stagger = STAGGER_MAX + Duration::from_micros(1);
+    let options = ClientOptions { stagger, ..world.client_options(1) };
+    assert!(matches!(Client::start(&world.runtime, options), Err(ClientError::Stagger(refused)) if refused == stagger));
+    let options = ClientOptions { stagger: Duration::ZERO, ..world.client_options(1) };
+    let client = Client::start(&world.runtime, options).unwrap();
+    put(&client, 43, b"", b"value", None).await;
 }
 
 // ---- values ----

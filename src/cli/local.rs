@@ -240,6 +240,8 @@ impl LocalRelay {
             while let Some(event) = events.recv().await {
                 match event {
                     RelayEvent::Members(count) => drop(tell.send_replace(count)),
+                    // Nobody here has asked for a lookup.
+                    RelayEvent::Looked { .. } | RelayEvent::Issued(_) | RelayEvent::Drained => (),
                     RelayEvent::Sight(sight) => seen.lock().unwrap_or_else(PoisonError::into_inner).push(sight),
                 }
             }

@@ -1,26 +1,73 @@
 //! The command line: parse, call, print. Everything it does can be done with the library; exit codes are decided here alone.
 
+mod ask;
 mod demo;
+mod devnet;
+mod doctor;
+mod exit;
+mod explain;
+mod files;
+mod get;
+mod keys;
 pub mod local;
+mod manual;
 mod output;
+mod publish;
+mod published;
+mod relay;
+mod settings;
+mod settings_list;
+mod status;
+mod watch;
+mod way;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use serde_json::{Map, Value, json};
 
-use crate::client::ClientError;
-use crate::request::Refused;
+use self::exit::{Exit, counts_of};
+use self::settings::{Given, Settings};
+use crate::request::Counts;
 
 #[derive(Parser)]
 #[command(
     name = "bauta",
     version,
     about = "Publish and retrieve content without revealing who asked",
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 not found (attested), 4 unreachable, 5 damaged, 6 conflict, \
+                  7 partly stored, 8 privacy floor not met.",
     max_term_width = 100
 )]
 struct Arguments {
+    #[command(flatten)]
+    common: Common,
     #[command(subcommand)]
     command: Command,
+}
+
+/// Options of every command, before or behind its name.
+#[derive(clap::Args)]
+struct Common {
+    /// File of settings; without it $XDG_CONFIG_HOME/bauta/config.toml, if it is there.
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
+    config: Option<PathBuf>,
+    /// State directory: guards, keys, identity.
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Everywhere")]
+    state: Option<PathBuf>,
+    /// One setting, over file and environment; may be given again. `bauta settings` lists them.
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE", help_heading = "Everywhere")]
+    sets: Vec<String>,
+    /// One JSON object on standard output instead of text.
+    #[arg(long, global = true, help_heading = "Everywhere")]
+    json: bool,
+    /// Say who saw what: each hop of each circuit, what it learned, which rules held.
+    #[arg(long, global = true, help_heading = "Everywhere")]
+    explain: bool,
+    /// No steps and no bars on standard error; errors and warnings stay.
+    #[arg(long, short, global = true, help_heading = "Everywhere")]
+    quiet: bool,
 }
 
 #[derive(Subcommand)]
@@ -28,67 +75,72 @@ enum Command {
     /// Start a whole private network on this machine, publish a file through it, stop some of the nodes that hold it, get it
     /// back with another client, and show who saw what.
     Demo(demo::DemoArguments),
+    /// Run a private network on this machine until Ctrl-C, for the commands below.
+    Devnet(devnet::DevnetArguments),
+    /// Run a relay of a network, or make its file of settings.
+    Relay(relay::RelayArguments),
+    /// Publish a file; its link is printed.
+    Publish(publish::PublishArguments),
+    /// Get what a link or a name leads to.
+    Get(get::GetArguments),
+    /// Put a file under a name that people can say. Whoever can guess the name can read and replace it.
+    Put(publish::PutArguments),
+    /// Print each new version of what a link or a name leads to, asking at random times.
+    Watch(watch::WatchArguments),
+    /// Keys to publish under: what they sign can be updated.
+    Key(keys::KeyArguments),
+    /// What this machine knows: network, guards, keys, a running node. Nothing is sent.
+    Status,
+    /// Find out what is wrong: state, bootstraps, clock, membership, guard, a whole lookup; each finding says what to do.
+    Doctor,
+    /// List all settings with the values in force and where those come from.
+    Settings,
+    /// Print completions for a shell.
+    Completions(manual::CompletionsArguments),
+    /// Write the man pages into a folder.
+    Man(manual::ManArguments),
 }
 
-/// Exit codes, the same for every command (spec/cli.md §1).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-enum Exit {
-    Done = 0,
-    Failed = 1,
-    Usage = 2,
-    NotFound = 3,
-    Unreachable = 4,
-    Damaged = 5,
-    Conflict = 6,
-    Partly = 7,
-    PrivacyFloor = 8,
+/// The command was used wrongly.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+/// What every command is told.
+struct Told {
+    settings: Settings,
+    json: bool,
+    explain: bool,
 }
 
-impl Exit {
-    const fn code(self) -> u8 {
-        match self {
-            Self::Done => 0,
-            Self::Failed => 1,
-            Self::Usage => 2,
-            Self::NotFound => 3,
-            Self::Unreachable => 4,
-            Self::Damaged => 5,
-            Self::Conflict => 6,
-            Self::Partly => 7,
-            Self::PrivacyFloor => 8,
-        }
+/// What a command has to say at its end: lines for people, or one object.
+#[derive(Default)]
+struct Said {
+    lines: Vec<String>,
+    object: Map<String, Value>,
+}
+
+impl Said {
+    fn line(mut self, line: impl Into<String>) -> Self {
+        self.lines.push(line.into());
+        self
     }
 
-    fn of(error: &anyhow::Error) -> Self {
-        match error.downcast_ref::<ClientError>() {
-            Some(ClientError::Refused(refused, _)) => match refused {
-                Refused::NotFound => Self::NotFound,
-                Refused::Unreachable => Self::Unreachable,
-                Refused::Damaged | Refused::Older { .. } => Self::Damaged,
-                Refused::Conflict { .. } => Self::Conflict,
-                Refused::Partly { .. } => Self::Partly,
-                Refused::PrivacyFloor(_) | Refused::GuardsGone => Self::PrivacyFloor,
-            },
-            Some(ClientError::Root(_) | ClientError::Chunk(_) | ClientError::Unreadable) => Self::Damaged,
-            Some(ClientError::Seal(_) | ClientError::Name(_) | ClientError::Link(_) | ClientError::Hops(_)) => {
-                Self::Usage
-            }
-            Some(ClientError::State(_) | ClientError::Stopped) | None => {
-                if error.is::<demo::Usage>() {
-                    Self::Usage
-                } else {
-                    Self::Failed
-                }
-            }
-        }
+    fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.object.insert(key.to_owned(), value.into());
+        self
     }
+}
+
+fn counts_json(counts: &Counts) -> Value {
+    let Counts { asked, valid, empty, invalid, timed_out } = counts;
+    json!({ "asked": asked, "valid": valid, "empty": empty, "invalid": invalid, "timed_out": timed_out })
 }
 
 /// Parses, runs, prints; gives the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match parse(std::env::args_os().collect()) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are asked for; they are no error.
@@ -97,19 +149,117 @@ pub fn main() -> ExitCode {
             return ExitCode::from(exit.code());
         }
     };
-    output::start_logging();
-    let result = match arguments.command {
-        Command::Demo(demo) => demo::run(demo),
+    output::start(arguments.common.quiet);
+    let json = arguments.common.json;
+    let exit = match run(arguments) {
+        Ok(said) => print_said(said, json),
+        Err(error) => print_error(&error, json),
     };
-    match result {
-        Ok(()) if !output::is_complete() => {
-            output::say("bauta: standard output could not be written");
-            ExitCode::from(Exit::Failed.code())
+    if exit == Exit::Done && !output::is_complete() {
+        output::warn("bauta: standard output could not be written");
+        return ExitCode::from(Exit::Failed.code());
+    }
+    ExitCode::from(exit.code())
+}
+
+/// `--set` may stand on both sides of the command: clap keeps one side alone, so they are gathered before.
+fn parse(words: Vec<std::ffi::OsString>) -> Result<Arguments, clap::Error> {
+    let mut arguments = Arguments::try_parse_from(&words)?;
+    // Accepted as they stand, so `--set` is always the option: no other takes a value that begins with a dash.
+    let mut words = words.iter().take_while(|word| *word != "--").filter_map(|word| word.to_str());
+    arguments.common.sets.clear();
+    while let Some(word) = words.next() {
+        let value = if word == "--set" { words.next() } else { word.strip_prefix("--set=") };
+        arguments.common.sets.extend(value.map(str::to_owned));
+    }
+    Ok(arguments)
+}
+
+fn run(Arguments { common, command }: Arguments) -> anyhow::Result<Said> {
+    let state = common.state.map(|path| ("state", path.display().to_string()));
+    let given = Given { config: common.config, sets: common.sets, flags: state.into_iter().collect() };
+    // These need no settings, and wrong ones must not keep anybody from reading about them.
+    let command = match command {
+        Command::Completions(arguments) => return manual::completions(&arguments),
+        Command::Man(arguments) => return manual::pages(&arguments),
+        Command::Demo(arguments) => return demo::run(arguments, common.json),
+        command => command,
+    };
+    let settings = Settings::gather(&given)?;
+    let told = Told { settings, json: common.json, explain: common.explain };
+    let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match command {
+        Command::Devnet(arguments) => tokio.block_on(devnet::run(&told, arguments)),
+        Command::Relay(relay::RelayArguments { command }) => match command {
+            relay::RelayCommands::Run { until_stdin_closes } => tokio.block_on(relay::run(&told, until_stdin_closes)),
+            relay::RelayCommands::Init { file } => relay::init(&told.settings, file),
+        },
+        Command::Publish(arguments) => tokio.block_on(publish::publish(&told, arguments)),
+        Command::Get(arguments) => tokio.block_on(get::get(&told, arguments)),
+        Command::Put(arguments) => tokio.block_on(publish::put(&told, arguments)),
+        Command::Watch(arguments) => tokio.block_on(watch::watch(&told, arguments)),
+        Command::Key(arguments) => keys::run(&told, arguments),
+        Command::Status => tokio.block_on(status::status(&told)),
+        Command::Doctor => tokio.block_on(doctor::doctor(&told)),
+        Command::Settings => Ok(settings_list::list(&told.settings)),
+        Command::Completions(_) | Command::Man(_) | Command::Demo(_) => Ok(Said::default()),
+    }
+}
+
+fn print_said(said: Said, json: bool) -> Exit {
+    if !json {
+        said.lines.iter().for_each(|line| output::print(line));
+        return Exit::Done;
+    }
+    if !said.object.is_empty() {
+        let mut object = said.object;
+        object.insert("outcome".into(), Exit::Done.name().into());
+        object.insert("exit_code".into(), Exit::Done.code().into());
+        output::print(&Value::Object(object).to_string());
+    }
+    Exit::Done
+}
+
+/// One line for people; for programs the same in the object, which then stands alone on standard output all the same.
+fn print_error(error: &anyhow::Error, json: bool) -> Exit {
+    let exit = Exit::of(error);
+    // What a file or a peer has put into a name must not drive the terminal.
+    let shown: String = format!("{error:#}").chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    output::warn(&format!("bauta: {shown}"));
+    if json && !error.is::<demo::DidNotHold>() {
+        let counts = counts_of(error).as_ref().map(counts_json);
+        let mut object = error.downcast_ref::<exit::Told>().map(|told| told.object.clone()).unwrap_or_default();
+        object.insert("outcome".into(), exit.name().into());
+        object.insert("exit_code".into(), exit.code().into());
+        object.insert("error".into(), shown.into());
+        object.insert("counts".into(), counts.into());
+        output::print(&Value::Object(object).to_string());
+    }
+    exit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(words: &[&str]) -> Arguments {
+        let words = std::iter::once("bauta").chain(words.iter().copied()).map(Into::into).collect();
+        parse(words).unwrap_or_else(|error| unreachable!("{error}"))
+    }
+
+    #[test]
+    fn options_of_every_command_stand_before_or_behind_it() {
+        for words in [&["--json", "--state", "s", "status"][..], &["status", "--json", "--state", "s"]] {
+            let common = parsed(words).common;
+            assert!(common.json && common.state == Some(PathBuf::from("s")));
         }
-        Ok(()) => ExitCode::from(Exit::Done.code()),
-        Err(error) => {
-            output::say(&format!("bauta: {error:#}"));
-            ExitCode::from(Exit::of(&error).code())
-        }
+        let sets = parsed(&["--set", "hops=4", "status", "--set=ttl=1d", "--set", "hops=5"]).common.sets;
+        assert_eq!(sets, ["hops=4", "ttl=1d", "hops=5"]);
+    }
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
     }
 }

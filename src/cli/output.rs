@@ -6,12 +6,32 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::client::Progress;
+
 /// Whether a result could not be written, and not because nobody reads on.
 static LOST: AtomicBool = AtomicBool::new(false);
+/// Whether steps and bars are not wanted.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Once, before anything is said. Logs go to standard error, as `BAUTA_LOG` asks for; warnings alone otherwise. They never
+/// hold keys or addresses above debug.
+pub(super) fn start(quiet: bool) {
+    QUIET.store(quiet, Ordering::Relaxed);
+    let filter = tracing_subscriber::EnvFilter::try_from_env("BAUTA_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    // Only the first call of a process counts.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
 
 /// One line of result, on standard output.
 pub(super) fn print(line: &str) {
-    if let Err(error) = writeln!(std::io::stdout(), "{line}")
+    print_bytes(line.as_bytes());
+    print_bytes(b"\n");
+}
+
+/// A result as it is, on standard output.
+pub(super) fn print_bytes(bytes: &[u8]) {
+    if let Err(error) = std::io::stdout().write_all(bytes)
         && error.kind() != ErrorKind::BrokenPipe
     {
         LOST.store(true, Ordering::Relaxed);
@@ -26,17 +46,24 @@ pub(super) fn is_complete() -> bool {
 
 /// One line for the person who watches, on standard error.
 pub(super) fn say(line: &str) {
+    if !QUIET.load(Ordering::Relaxed) {
+        warn(line);
+    }
+}
+
+/// One line that nobody shall miss, on standard error.
+pub(super) fn warn(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// A bar, on a terminal alone.
 pub(super) fn progress(what: &'static str) -> ProgressBar {
-    let bar = if std::io::stderr().is_terminal() {
+    let bar = if std::io::stderr().is_terminal() && !QUIET.load(Ordering::Relaxed) {
         ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10))
     } else {
         ProgressBar::hidden()
     };
-    if let Ok(style) = ProgressStyle::with_template("  {msg:12} {bar:40} {pos}/{len}  {elapsed}") {
+    if let Ok(style) = ProgressStyle::with_template("  {msg:12} {bar:40} {pos}/{len} chunks  {elapsed}") {
         bar.set_style(style);
     }
     bar.set_message(what);
@@ -44,10 +71,8 @@ pub(super) fn progress(what: &'static str) -> ProgressBar {
     bar
 }
 
-/// Logs go to standard error, as `BAUTA_LOG` asks for; warnings alone otherwise. They never hold keys or addresses above debug.
-pub(super) fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("BAUTA_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    // Only the first call of a process counts.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+/// Moves a bar.
+pub(super) fn show(bar: &ProgressBar, step: Progress) {
+    bar.set_length(u64::try_from(step.total).unwrap_or(u64::MAX));
+    bar.set_position(u64::try_from(step.done).unwrap_or(u64::MAX));
 }

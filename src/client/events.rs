@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
+use super::stored::{self, StoredMembers};
 use super::{KEPT_FILE, Shared, lock, sample_of};
 use crate::disk::{StateDir, StateError};
 use crate::limits::PATHS_REMEMBERED_MAX;
-use crate::net::NodeHandle;
+use crate::net::{NodeHandle, Runtime};
 use crate::node::{ClientCommand, ClientEvent, ClientNode, Kept};
 
 /// Runs until the client is dropped or stopped, then ends the node.
@@ -17,8 +19,10 @@ pub(super) async fn serve(
     state: StateDir,
     mut known: Option<Kept>,
     mut stopped: oneshot::Receiver<()>,
+    runtime: Arc<Runtime>,
 ) {
     let state = Arc::new(state);
+    let mut writing = JoinSet::new();
     loop {
         let event = tokio::select! {
             _ = &mut stopped => break,
@@ -30,7 +34,14 @@ pub(super) async fn serve(
                 remember(&mut lock(&shared.guards_used), guard);
                 shared.guard.send_replace(Some(guard));
             }
-            Some(ClientEvent::Path { hops, .. }) => remember(&mut lock(&shared.paths), hops),
+            Some(ClientEvent::Path(path)) => remember(&mut lock(&shared.paths), path),
+            Some(ClientEvent::Joined(joined)) => {
+                if let Some(members) = StoredMembers::new(&joined.members, &runtime) {
+                    let state = Arc::clone(&state);
+                    writing.spawn_blocking(move || stored::write(&state, &members));
+                }
+                *lock(&shared.joined) = Some(joined);
+            }
             Some(ClientEvent::Sight(sight)) => remember(&mut lock(&shared.sights), sight),
             Some(ClientEvent::Done { id, outcome }) => {
                 if let Some(waiting) = lock(&shared.waiting).remove(&id) {
@@ -57,6 +68,9 @@ pub(super) async fn serve(
     }
     lock(&shared.waiting).clear();
     handle.shutdown().await;
+    // The next process shall find it whole.
+    while writing.join_next().await.is_some() {}
+    shared.ended.send_replace(true);
 }
 
 fn remember<T>(list: &mut Vec<T>, item: T) {

@@ -5,6 +5,7 @@
 //! a client that forgets its guard gives every observer another chance.
 
 mod events;
+mod stored;
 mod transfer;
 
 use std::collections::BTreeMap;
@@ -16,16 +17,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rand::rngs::ChaCha20Rng;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use self::stored::stored_membership;
 pub use self::transfer::{Content, Progress, PublishOptions, Published};
 use crate::content::{ChunkRefused, LinkRefused, NameRefused, RootRefused};
 use crate::crypto::forget_past;
 use crate::crypto::keys::{IdentitySecret, NodeKey};
 use crate::disk::{StateDir, StateError};
 use crate::keyspace::Location;
-use crate::limits::{EXPIRY_STEP_S, HOPS_CLIENT_MIN, HOPS_MAX, OPERATION_GRACE, OPERATION_TIMEOUT, SEEN_SEQS_MAX};
+use crate::limits::{
+    EXPIRY_STEP_S, HOPS_CLIENT_MIN, HOPS_MAX, OPERATION_GRACE, OPERATION_TIMEOUT, SEEN_SEQS_MAX, STAGGER_MAX,
+};
 use crate::membership::prefix_rule::PrefixRule;
-use crate::net::{LinkIdentity, NodeHandle, Runtime, ShellConfig, Tap, spawn_node};
-use crate::node::{ClientCommand, ClientConfig, ClientNode, Kept, Operation, Sight};
+use crate::net::{Counts as LinkEnds, DownKind, LinkIdentity, NodeHandle, Runtime, ShellConfig, Tap, spawn_node};
+use crate::node::{BuiltPath, ClientCommand, ClientConfig, ClientNode, Joined, Kept, Operation, Sight};
 use crate::record::{INDICES, Locator, SealRefused};
 use crate::request::{Consistency, Counts, Refused, Success};
 use crate::time::{Duration, UnixTime};
@@ -34,7 +38,7 @@ use crate::wire::network::Network;
 use crate::wire::record::Expiry;
 
 /// Name of the file that holds guards and second hops.
-const KEPT_FILE: &str = "guards";
+pub const KEPT_FILE: &str = "guards";
 
 /// How a client is started.
 #[derive(Clone)]
@@ -47,8 +51,15 @@ pub struct ClientOptions {
     pub state: PathBuf,
     /// Relays in every path: three to five.
     pub hops: usize,
+    /// How long a record's lookup or put may take, unless its call says otherwise.
+    pub timeout: Duration,
+    /// Whether bootstraps are asked although a membership is on disk: for a diagnosis.
+    pub afresh: bool,
     /// Whether addresses keep the hops of a path apart.
     pub rule: PrefixRule,
+    /// Circuits of one operation start each after a random time below it: [`STAGGER_MAX`], or less. At zero whoever watches the
+    /// guard's link tells by their time which circuits belong to one operation.
+    pub stagger: Duration,
     /// The address from which it dials, if it matters.
     pub bind_ip: Option<IpAddr>,
     /// Who listens in: tests alone.
@@ -58,7 +69,7 @@ pub struct ClientOptions {
 }
 
 impl ClientOptions {
-    /// Three hops, strict rules.
+    /// Three hops, strict rules, circuits staggered.
     #[must_use]
     pub fn new(network: Network, bootstraps: Vec<Contact>, state: PathBuf) -> Self {
         Self {
@@ -66,7 +77,10 @@ impl ClientOptions {
             bootstraps,
             state,
             hops: HOPS_CLIENT_MIN,
+            timeout: OPERATION_TIMEOUT,
+            afresh: false,
             rule: PrefixRule::Distinct,
+            stagger: STAGGER_MAX,
             bind_ip: None,
             tap: None,
             witness: false,
@@ -104,6 +118,9 @@ pub enum ClientError {
     /// Paths of this length are not built.
     #[error("a path has {HOPS_CLIENT_MIN} to {HOPS_MAX} hops, {0} were asked for")]
     Hops(usize),
+    /// Circuits are not staggered by so much.
+    #[error("circuits are staggered by at most {} ms, {} ms were asked for", STAGGER_MAX.as_millis(), .0.as_millis())]
+    Stagger(Duration),
     /// The client was stopped meanwhile.
     #[error("the client was stopped")]
     Stopped,
@@ -129,6 +146,8 @@ pub struct Stored {
     pub seq: u64,
     /// Holders that signed a receipt, for each location.
     pub copies: Vec<usize>,
+    /// What was asked and what came back.
+    pub counts: Counts,
 }
 
 /// A client of the network. Clones share it; it ends with the last of them.
@@ -149,49 +168,59 @@ struct Inner {
     /// By first location. Never written to disk: it would say what was looked for.
     seen: Mutex<BTreeMap<Location, u64>>,
     timeout: Duration,
+    link_ends: Arc<LinkEnds>,
 }
 
 /// What the event task writes and calls read.
 struct Shared {
     waiting: Mutex<BTreeMap<u64, oneshot::Sender<crate::request::Outcome>>>,
-    paths: Mutex<Vec<Vec<Contact>>>,
+    paths: Mutex<Vec<BuiltPath>>,
     sights: Mutex<Vec<Sight>>,
     guard: watch::Sender<Option<NodeKey>>,
     guards_used: Mutex<Vec<NodeKey>>,
     sample: Mutex<Vec<NodeKey>>,
     state_error: Mutex<Option<StateError>>,
+    joined: Mutex<Option<Joined>>,
+    ended: watch::Sender<bool>,
 }
 
 impl Client {
     /// Opens the state directory and starts to join. Returns at once; calls wait for the network.
     ///
     /// # Errors
-    /// [`ClientError::State`] when the directory cannot be used, [`ClientError::Hops`].
+    /// [`ClientError::State`] when the directory cannot be used, [`ClientError::Hops`], [`ClientError::Stagger`].
     pub fn start(runtime: &Arc<Runtime>, options: ClientOptions) -> Result<Self, ClientError> {
         if options.hops < HOPS_CLIENT_MIN || options.hops > HOPS_MAX {
             return Err(ClientError::Hops(options.hops));
         }
+        if options.stagger > STAGGER_MAX {
+            return Err(ClientError::Stagger(options.stagger));
+        }
         let state = StateDir::open(&options.state)?;
         let kept: Option<Kept> = state.read(KEPT_FILE)?;
+        let now = runtime.clock().now();
+        let stored = if options.afresh { Vec::new() } else { stored::read(&state, &options.network, now.unix) };
         let config = ClientConfig {
             network: options.network,
             bootstraps: options.bootstraps,
             hops: options.hops,
             rule: options.rule,
+            stagger: options.stagger,
             kept: kept.clone().unwrap_or_default(),
+            stored,
             witness: options.witness,
         };
-        let node = ClientNode::new(config, runtime.entropy().generator(), runtime.clock().now());
+        let node = ClientNode::new(config, runtime.entropy().generator(), now);
         let mut shell = ShellConfig::new(options.network, LinkIdentity::Client);
         (shell.bind_ip, shell.tap) = (options.bind_ip, options.tap);
         let nothing = Box::new(|_, _| crate::dht::store::StoreResult::Full);
         let handle = spawn_node(Arc::clone(runtime), node, shell, nothing);
-        Ok(Self::drive(runtime, options.network, handle, state, kept))
+        Ok(Self::drive(runtime, (options.network, options.timeout), handle, state, kept))
     }
 
     fn drive(
         runtime: &Arc<Runtime>,
-        network: Network,
+        (network, timeout): (Network, Duration),
         handle: NodeHandle<ClientNode>,
         state: StateDir,
         kept: Option<Kept>,
@@ -204,10 +233,12 @@ impl Client {
             guards_used: Mutex::default(),
             sample: Mutex::new(kept.as_ref().map(sample_of).unwrap_or_default()),
             state_error: Mutex::default(),
+            joined: Mutex::default(),
+            ended: watch::Sender::new(false),
         });
-        let commands = handle.commands.clone();
+        let (commands, link_ends) = (handle.commands.clone(), handle.control.shared_counts());
         let (stop, stopped) = oneshot::channel();
-        runtime.spawn(events::serve(handle, Arc::clone(&shared), state, kept, stopped));
+        runtime.spawn(events::serve(handle, Arc::clone(&shared), state, kept, stopped, Arc::clone(runtime)));
         let rng = Mutex::new(runtime.entropy().generator());
         let inner = Inner {
             network,
@@ -218,7 +249,8 @@ impl Client {
             next: AtomicU64::new(1),
             rng,
             seen: Mutex::default(),
-            timeout: OPERATION_TIMEOUT,
+            timeout,
+            link_ends,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -254,7 +286,25 @@ impl Client {
     /// Every path that was built, in order, the first [`crate::limits::PATHS_REMEMBERED_MAX`] of them.
     #[must_use]
     pub fn paths(&self) -> Vec<Vec<Contact>> {
+        lock(&self.inner.shared.paths).iter().map(|path| path.hops.clone()).collect()
+    }
+
+    /// As [`Self::paths`], each with what it carried.
+    #[must_use]
+    pub fn circuits(&self) -> Vec<BuiltPath> {
         lock(&self.inner.shared.paths).clone()
+    }
+
+    /// How the membership last came from the bootstraps; `None` as long as one from disk serves, or none has come.
+    #[must_use]
+    pub fn joined(&self) -> Option<Joined> {
+        lock(&self.inner.shared.joined).clone()
+    }
+
+    /// How links of this client ended so far, by reason: what a diagnosis starts from.
+    #[must_use]
+    pub fn link_ends(&self) -> BTreeMap<DownKind, u64> {
+        self.inner.link_ends.read()
     }
 
     /// What this client's own node saw, when sights are recorded.
@@ -266,6 +316,13 @@ impl Client {
     /// Ends the client; open calls end with [`ClientError::Stopped`].
     pub fn stop(&self) {
         drop(lock(&self.inner.stop).take());
+    }
+
+    /// As [`Self::stop`]; returns once its links are closed and what it keeps is on disk.
+    pub async fn close(&self) {
+        self.stop();
+        // An error says that the task is gone: then there is nothing to wait for.
+        let _ = self.inner.shared.ended.subscribe().wait_for(|ended| *ended).await;
     }
 
     /// Gets and decrypts a record.
@@ -284,6 +341,18 @@ impl Client {
                 Ok(Found { payload, seq, attested, counts })
             }
             _ => Err(ClientError::Stopped),
+        }
+    }
+
+    /// The sequence number of the value that a locator leads to now, if there is one: what an update must name.
+    ///
+    /// # Errors
+    /// As [`Self::get_record`], but absence is `None`.
+    pub async fn current_seq(&self, locator: &Locator, options: GetOptions) -> Result<Option<u64>, ClientError> {
+        match self.get_record(locator, options).await {
+            Ok(found) => Ok(Some(found.seq)),
+            Err(ClientError::Refused(Refused::NotFound, _)) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -307,7 +376,7 @@ impl Client {
             let step = u64::from(u16::from_be_bytes(crate::crypto::random_bytes(&mut *rng))) + 1;
             // A first number is random, so that none says how often its value has changed.
             let first = u64::from(u32::from_be_bytes(crate::crypto::random_bytes(&mut *rng)));
-            let seq = options.previous.unwrap_or(first).saturating_add(step);
+            let seq = options.previous.unwrap_or(first).max(options.above).saturating_add(step);
             let network = self.inner.network;
             let mut seal = |index| locator.seal(&network, author, index, (seq, expiry), payload, &mut *rng);
             let records = INDICES.into_iter().map(&mut seal).collect::<Result<Vec<_>, _>>()?;
@@ -316,9 +385,9 @@ impl Client {
         };
         let operation = Operation::RecordPut { records, expected: Some(options.previous.unwrap_or(0)) };
         match self.run(operation, options.timeout.unwrap_or(self.inner.timeout)).await? {
-            (Success::RecordStored { copies }, _) => {
+            (Success::RecordStored { copies }, counts) => {
                 self.see(&locator, seq);
-                Ok(Stored { seq, copies })
+                Ok(Stored { seq, copies, counts })
             }
             _ => Err(ClientError::Stopped),
         }
@@ -381,6 +450,8 @@ pub struct GetOptions {
 pub struct PutOptions {
     /// The sequence number that is replaced, if any.
     pub previous: Option<u64>,
+    /// The new number is greater than this one: of a value that has expired meanwhile, readers may remember the number.
+    pub above: u64,
     /// How long it shall be kept, rounded up to six hours.
     pub lifetime: Duration,
     /// Other than the usual 30 s.
@@ -390,7 +461,7 @@ pub struct PutOptions {
 impl Default for PutOptions {
     fn default() -> Self {
         // Four steps: a day.
-        Self { previous: None, lifetime: Duration::from_secs(4 * EXPIRY_STEP_S), timeout: None }
+        Self { previous: None, above: 0, lifetime: Duration::from_secs(4 * EXPIRY_STEP_S), timeout: None }
     }
 }
 

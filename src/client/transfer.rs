@@ -16,7 +16,7 @@ use crate::crypto::keys::IdentitySecret;
 use crate::limits::{BATCH_CHUNKS, CHUNK_LEN, EXPIRY_STEP_S, FILE_LEN_MAX, TRANSFER_CIRCUITS_MAX, TRANSFER_TIMEOUT};
 use crate::node::Operation;
 use crate::record::Locator;
-use crate::request::{SealedChunk, Success};
+use crate::request::{Counts, SealedChunk, Success};
 use crate::time::Duration;
 use crate::wire::record::Expiry;
 
@@ -36,6 +36,8 @@ pub struct Published {
     pub chunk_copies_min: Option<usize>,
     /// Receipts of the root, for each location.
     pub root_copies: Vec<usize>,
+    /// What was asked for the root, and what came back.
+    pub counts: Counts,
 }
 
 /// Something got.
@@ -49,6 +51,8 @@ pub struct Content {
     pub seq: u64,
     /// Whether enough of the closest nodes signed that no newer root is there.
     pub attested: bool,
+    /// What was asked for the root, and what came back.
+    pub counts: Counts,
 }
 
 /// How far a transfer has come.
@@ -69,6 +73,8 @@ pub struct PublishOptions {
     pub label: Vec<u8>,
     /// The root's sequence number that is replaced, if any.
     pub previous: Option<u64>,
+    /// As [`PutOptions::above`].
+    pub above: u64,
     /// How long it shall be kept, rounded up to six hours.
     pub lifetime: Duration,
 }
@@ -76,7 +82,7 @@ pub struct PublishOptions {
 impl Default for PublishOptions {
     fn default() -> Self {
         let lifetime = Duration::from_secs(4 * EXPIRY_STEP_S);
-        Self { author: None, label: Vec::new(), previous: None, lifetime }
+        Self { author: None, label: Vec::new(), previous: None, above: 0, lifetime }
     }
 }
 
@@ -120,11 +126,19 @@ impl Client {
             }
         };
         let payload = Root { name: name.clone(), body }.encode()?;
-        let put = PutOptions { previous: options.previous, lifetime: options.lifetime, timeout: None };
+        let put =
+            PutOptions { previous: options.previous, above: options.above, lifetime: options.lifetime, timeout: None };
         let stored = self.put_record(&author, &options.label, &payload, put).await?;
         let locator = Locator::of_author(&author, &options.label)?;
         let link = ContentLink::new(self.network(), locator);
-        Ok(Published { link, seq: stored.seq, chunks, chunk_copies_min, root_copies: stored.copies })
+        Ok(Published {
+            link,
+            seq: stored.seq,
+            chunks,
+            chunk_copies_min,
+            root_copies: stored.copies,
+            counts: stored.counts,
+        })
     }
 
     /// Gets what a link names, and checks every byte of it.
@@ -150,7 +164,7 @@ impl Client {
                 self.get_chunks(&secret, &hashes, len, &progress).await?
             }
         };
-        Ok(Content { name, bytes, seq: found.seq, attested: found.attested })
+        Ok(Content { name, bytes, seq: found.seq, attested: found.attested, counts: found.counts })
     }
 
     async fn put_chunks(

@@ -98,11 +98,7 @@ impl FileName {
         if name.is_empty() || name.len() > FILE_NAME_LEN_MAX {
             return Err(NameRefused::Length);
         }
-        // Among them marks that make text run the other way: a name must read as it is.
-        let is_bidi =
-            |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        let is_bad = |c: char| c == '/' || c == '\\' || c.is_control() || is_bidi(c);
-        if name.chars().any(is_bad) || name == "." || name == ".." {
+        if name.contains(['/', '\\']) || !reads_as_it_is(name) || name == "." || name == ".." {
             return Err(NameRefused::Characters);
         }
         Ok(Self(name.to_owned()))
@@ -113,6 +109,13 @@ impl FileName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether nothing in it drives a terminal or makes text run the other way.
+pub(super) fn reads_as_it_is(name: &str) -> bool {
+    let is_bidi =
+        |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !name.chars().any(|c: char| c.is_control() || is_bidi(c))
 }
 
 /// How many chunks content of this length has.

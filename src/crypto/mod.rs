@@ -12,6 +12,8 @@ pub mod nk;
 pub mod noise_ik;
 pub mod puzzle;
 mod resolver;
+pub mod sealed;
+pub mod stretch;
 #[cfg(test)]
 mod tests;
 

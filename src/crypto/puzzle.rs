@@ -2,7 +2,7 @@
 //!
 //! Source: RFC 9106; spec/crypto.md §6.
 
-use core::cell::RefCell;
+use std::sync::{Mutex, PoisonError};
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 
@@ -13,11 +13,9 @@ use crate::keyspace::Id;
 /// Memory of one trial, KiB.
 const MEMORY_KIB: u32 = 4 << 10;
 
-thread_local! {
-    /// Memory of a trial, kept by each thread: allocated and freed each time, it would leave the heap in pieces of 4 MiB.
-    /// No result depends on what it held before, and nothing in it is secret.
-    static SCRATCH: RefCell<Vec<Block>> = const { RefCell::new(Vec::new()) };
-}
+/// Memory of a trial, one for the process: allocated and freed each time, it would leave the heap in pieces of 4 MiB, and kept
+/// by each thread it would be half of an idle relay. No result depends on what it held before, and nothing in it is secret.
+static SCRATCH: Mutex<Vec<Block>> = Mutex::new(Vec::new());
 
 /// What a relay shows for its id: a counter found by trial, and what Argon2id makes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,11 +59,10 @@ fn trial(network: &[u8; 32], key: &NodeKey, counter: u32) -> Option<[u8; 32]> {
     let mut input = [0; 36];
     input.iter_mut().zip(key.0.iter().chain(&counter.to_le_bytes())).for_each(|(to, from)| *to = *from);
     let mut y = [0; 32];
-    SCRATCH.with_borrow_mut(|blocks| {
-        blocks.resize(params.block_count(), Block::new());
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        argon2.hash_password_into_with_memory(&input, network, &mut y, blocks).ok()
-    })?;
+    let mut blocks = SCRATCH.lock().unwrap_or_else(PoisonError::into_inner);
+    blocks.resize(params.block_count(), Block::new());
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    argon2.hash_password_into_with_memory(&input, network, &mut y, &mut *blocks).ok()?;
     Some(y)
 }
 

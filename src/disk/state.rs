@@ -139,6 +139,35 @@ impl StateDir {
         Ok(value)
     }
 
+    /// Names of all files that are here whole: neither the lock nor what a crash left beside one.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn names(&self) -> Result<Vec<String>, StateError> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.path).map_err(failed(&self.path))? {
+            let entry = entry.map_err(failed(&self.path))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name != LOCK && self.file(&name).is_ok() && entry.path().is_file() {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Removes a file, if it is there.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn remove(&self, name: &str) -> Result<(), StateError> {
+        let path = self.file(name)?;
+        let _lock = self.lock()?;
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(&path)(error)),
+            _ => Ok(()),
+        }
+    }
+
     fn file(&self, name: &str) -> Result<PathBuf, StateError> {
         let path = self.path.join(name);
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');

@@ -59,6 +59,11 @@ impl NodeControl {
         self.counts.read()
     }
 
+    /// The counters themselves, which outlive the handle.
+    pub(crate) fn shared_counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.counts)
+    }
+
     /// Events lost because nobody took them.
     #[must_use]
     pub fn events_lost(&self) -> u64 {

@@ -100,6 +100,10 @@ impl Circuits {
         Some(no)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     pub(super) fn get_mut(&mut self, no: CircuitNo) -> Option<&mut Circuit> {
         self.all.get_mut(&no)
     }

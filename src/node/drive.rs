@@ -1,11 +1,9 @@
 //! Both kinds of node as machines that a shell, or the simulated world, can drive.
 
-use core::convert::Infallible;
-
 use super::client::{ClientCommand, ClientEvent, ClientNode};
 use super::effects::Effect;
 use super::machine::{Machine, MachineInput, MachineOutput, Puzzles};
-use super::relay::{Relay, RelayEvent};
+use super::relay::{Relay, RelayCommand, RelayEvent};
 use super::work::{self, Done, Job};
 use crate::crypto::CryptoRng;
 use crate::dht::store::{StoreOp, StoreResult};
@@ -26,7 +24,7 @@ where
 }
 
 impl Machine for Relay {
-    type Command = Infallible;
+    type Command = RelayCommand;
     type Event = RelayEvent;
     type Job = Job;
     type Done = Done;
@@ -38,7 +36,7 @@ impl Machine for Relay {
             MachineInput::Node(input) => Self::handle(self, now, input),
             MachineInput::Stored { id, result } => self.handle_stored(now, id, result),
             MachineInput::Worked { id, done } => self.handle_worked(now, id, done),
-            MachineInput::Command(never) => match never {},
+            MachineInput::Command(command) => self.handle_command(now, command),
         }
     }
 

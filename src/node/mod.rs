@@ -13,7 +13,7 @@ mod relay;
 mod sight;
 pub mod work;
 
-pub use client::{ClientCommand, ClientConfig, ClientEvent, ClientNode, Kept, Operation};
+pub use client::{BuiltPath, Carries, ClientCommand, ClientConfig, ClientEvent, ClientNode, Joined, Kept, Operation};
 pub use effects::Effect;
-pub use relay::{Relay, RelayConfig, RelayEvent};
+pub use relay::{Looked, Relay, RelayCommand, RelayConfig, RelayEvent};
 pub use sight::Sight;

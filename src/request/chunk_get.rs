@@ -5,7 +5,7 @@ use super::attempts::{AttemptResult, Attempts, retry_delay};
 use super::{Context, Refused, RequestInput, Success};
 use crate::crypto::hash::blake3;
 use crate::crypto::random_bytes;
-use crate::limits::{ANSWERS_PER_PLACE_MAX, BATCH_CHUNKS, CHUNK_LOCATIONS, SLOT_CELLS, SLOT_LEN, STAGGER_MAX};
+use crate::limits::{ANSWERS_PER_PLACE_MAX, BATCH_CHUNKS, CHUNK_LOCATIONS, SLOT_CELLS, SLOT_LEN};
 use crate::time::{Duration, Instant, Now};
 use crate::wire::onion::{ExitAnswer, ExitRequest};
 use crate::wire::record::{ChunkName, ValueKind};
@@ -27,7 +27,7 @@ impl ChunkGet {
         let found = hashes.iter().map(|_| None).collect();
         let index = usize::from(random_bytes::<1>(context.rng)[0]) % CHUNK_LOCATIONS;
         let mut request = Self { hashes, found, answers: 0, index, attempts: Attempts::new(now + timeout) };
-        request.ask(now, STAGGER_MAX, context);
+        request.ask(now, context.stagger, context);
         request
     }
 

@@ -4,9 +4,7 @@ use super::attempts::{AttemptResult, Attempts, retry_delay};
 use super::{Context, Refused, RequestInput, Success};
 use crate::crypto::random_bytes;
 use crate::dht::receipts::Receipts;
-use crate::limits::{
-    ANSWERS_PER_PLACE_MAX, BATCH_CHUNKS, CHUNK_LOCATIONS, CIRCUIT_DATA_LEN_MAX, HOLDERS, SLOT_LEN, STAGGER_MAX,
-};
+use crate::limits::{ANSWERS_PER_PLACE_MAX, BATCH_CHUNKS, CHUNK_LOCATIONS, CIRCUIT_DATA_LEN_MAX, HOLDERS, SLOT_LEN};
 use crate::time::{Duration, Instant, Now};
 use crate::wire::onion::{ExitAnswer, ExitRequest};
 use crate::wire::record::{ChunkName, Expiry, ValueKind};
@@ -58,7 +56,7 @@ impl ChunkPut {
         let attempts = Attempts::new(now + timeout);
         let mut request = Self { chunks, expiry, receipts, answers: [0; CHUNK_LOCATIONS], attempts };
         for index in 0..CHUNK_LOCATIONS {
-            request.ask(index, now, STAGGER_MAX, context);
+            request.ask(index, now, context.stagger, context);
         }
         request
     }

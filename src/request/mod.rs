@@ -17,7 +17,7 @@ pub use record_put::RecordPut;
 
 use crate::crypto::CryptoRng;
 use crate::membership::members::Members;
-use crate::time::{Instant, Now};
+use crate::time::{Duration, Instant, Now};
 use crate::wire::network::Network;
 use crate::wire::record::RecordBytes;
 
@@ -27,6 +27,8 @@ pub struct Context<'a> {
     pub network: &'a Network,
     /// The client's own membership: evidence is judged by it alone.
     pub members: &'a Members,
+    /// First circuits start after a random time below it, at most [`crate::limits::STAGGER_MAX`].
+    pub stagger: Duration,
     /// The client's randomness.
     pub rng: &'a mut dyn CryptoRng,
 }

@@ -4,7 +4,7 @@ use super::attempts::{AttemptResult, Attempts, retry_delay};
 use super::{Context, Refused, RequestInput, Success};
 use crate::crypto::random_bytes;
 use crate::dht::evidence::Tally;
-use crate::limits::{ANSWERS_PER_PLACE_MAX, LOCATIONS, STAGGER_MAX};
+use crate::limits::{ANSWERS_PER_PLACE_MAX, LOCATIONS};
 use crate::record::{Place, VerifiedValue};
 use crate::time::{Duration, Instant, Now, UnixTime};
 use crate::wire::onion::{ExitAnswer, ExitRequest};
@@ -89,7 +89,7 @@ impl RecordGet {
         };
         let first = usize::from(random_bytes::<1>(context.rng)[0]) % LOCATIONS;
         for turn in 0..request.needed.max(1) {
-            request.ask((first + turn) % LOCATIONS, now, STAGGER_MAX, context);
+            request.ask((first + turn) % LOCATIONS, now, context.stagger, context);
         }
         request
     }
@@ -169,7 +169,7 @@ impl RecordGet {
         let busy = (0..LOCATIONS).filter(|at| self.attempts.is_open(|(open, _)| open == at)).count();
         let spare = self.places.iter().position(|search| search.state == State::Open && !search.asked);
         match spare {
-            Some(at) if answered + busy < self.needed => self.ask(at, now.instant, STAGGER_MAX, context),
+            Some(at) if answered + busy < self.needed => self.ask(at, now.instant, context.stagger, context),
             _ if self.attempts.none_open() => self.settle(None),
             _ => (),
         }

@@ -4,7 +4,7 @@ use super::attempts::{AttemptResult, Attempts, retry_delay};
 use super::{Context, Refused, RequestInput, Success};
 use crate::crypto::random_bytes;
 use crate::dht::receipts::Receipts;
-use crate::limits::{ANSWERS_PER_PLACE_MAX, HOLDERS, STAGGER_MAX};
+use crate::limits::{ANSWERS_PER_PLACE_MAX, HOLDERS};
 use crate::record::Place;
 use crate::time::{Duration, Instant, Now};
 use crate::wire::onion::{ExitAnswer, ExitRequest};
@@ -43,7 +43,7 @@ impl RecordPut {
         let places: Vec<_> = records.into_iter().map(target).collect();
         let mut request = Self { places, expected, attempts: Attempts::new(now + timeout) };
         for at in 0..request.places.len() {
-            request.ask(at, now, STAGGER_MAX, context);
+            request.ask(at, now, context.stagger, context);
         }
         request
     }

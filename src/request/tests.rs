@@ -9,8 +9,8 @@ use crate::crypto::hash::blake3;
 use crate::crypto::keys::IdentitySecret;
 use crate::keyspace::Location;
 use crate::limits::{
-    ANSWER_LEN, BATCH_CHUNKS, CIRCUIT_DATA_LEN_MAX, HOLDERS, OPERATION_CIRCUITS_MAX, OPERATION_TIMEOUT, SIGNERS,
-    SLOT_LEN,
+    ANSWER_LEN, BATCH_CHUNKS, CIRCUIT_DATA_LEN_MAX, HOLDERS, LOCATIONS, OPERATION_CIRCUITS_MAX, OPERATION_TIMEOUT,
+    SIGNERS, SLOT_LEN, STAGGER_MAX,
 };
 use crate::membership::fixture::{ISSUED, key, members_of, network, relay, secret};
 use crate::membership::path::PathRefused;
@@ -30,6 +30,7 @@ struct World {
     locator: Locator,
     author: IdentitySecret,
     network: Network,
+    stagger: Duration,
 }
 
 /// An honest exit's answer may be changed before it is sent.
@@ -40,7 +41,14 @@ impl World {
         let mut rng = ChaCha20Rng::seed_from_u64(1);
         let author = IdentitySecret::generate(&mut rng);
         let locator = Locator::of_author(&author, b"label").unwrap();
-        Self { members: members_of((0..RELAYS).map(relay)), rng, locator, author, network: network() }
+        Self {
+            members: members_of((0..RELAYS).map(relay)),
+            rng,
+            locator,
+            author,
+            network: network(),
+            stagger: STAGGER_MAX,
+        }
     }
 
     fn records(&mut self, seq: u64) -> Vec<(Place, RecordBytes)> {
@@ -51,7 +59,8 @@ impl World {
     }
 
     fn start(&mut self, make: impl FnOnce(&mut Context<'_>, &Locator) -> Request) -> Request {
-        let mut context = Context { network: &self.network, members: &self.members, rng: &mut self.rng };
+        let mut context =
+            Context { network: &self.network, members: &self.members, stagger: self.stagger, rng: &mut self.rng };
         make(&mut context, &self.locator)
     }
 
@@ -69,7 +78,8 @@ impl World {
     }
 
     fn handle(&mut self, request: &mut Request, now: Now, input: RequestInput) {
-        let mut context = Context { network: &self.network, members: &self.members, rng: &mut self.rng };
+        let mut context =
+            Context { network: &self.network, members: &self.members, stagger: self.stagger, rng: &mut self.rng };
         request.handle(now, input, &mut context);
     }
 
@@ -121,6 +131,23 @@ fn find_answer(attempt: &Attempt, held: &[(Place, RecordBytes)], signers: usize)
         statements: nearest(location).into_iter().take(signers).map(sign).collect(),
         descriptors: Vec::new(),
     }
+}
+
+/// When the first circuits of a get of all locations are due.
+fn first_times(stagger: Duration) -> Vec<Instant> {
+    let mut world = World { stagger, ..World::new() };
+    let mut request = world.get(Consistency::All, 0);
+    let outputs = core::iter::from_fn(|| request.poll_output());
+    outputs
+        .filter_map(|output| if let RequestOutput::Attempt(attempt) = output { Some(attempt.at) } else { None })
+        .collect()
+}
+
+#[test]
+fn first_circuits_are_due_below_the_stagger_and_at_zero_at_once() {
+    assert_eq!(first_times(Duration::ZERO), [Instant::ZERO; LOCATIONS]);
+    let times = first_times(STAGGER_MAX);
+    assert!(times.iter().all(|at| *at < Instant::ZERO + STAGGER_MAX) && times.windows(2).all(|two| two[0] != two[1]));
 }
 
 fn claim_of(record: &RecordBytes) -> (u64, [u8; 32]) {

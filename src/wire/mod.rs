@@ -8,6 +8,7 @@ pub mod codec;
 pub mod contact;
 pub mod descriptor;
 pub mod hello;
+pub mod hex;
 pub mod message;
 pub mod network;
 pub mod onion;

@@ -216,7 +216,7 @@ impl Machine for Misbehaving {
             MachineInput::Node(input) => MachineInput::Node(input),
             MachineInput::Stored { id, result } => MachineInput::Stored { id, result },
             MachineInput::Worked { id, done } => MachineInput::Worked { id, done },
-            MachineInput::Command(never) => match never {},
+            MachineInput::Command(command) => MachineInput::Command(command),
         };
         Machine::handle(&mut self.relay, now, input);
     }

@@ -13,11 +13,12 @@ use rand::{Rng, SeedableRng};
 
 use self::exposure::{Did, Exposure};
 use super::local::{LOCAL_RELAYS_MAX, LocalNetwork, LocalOptions};
-use super::output::{progress, say};
+use super::output::{progress, say, show};
+use super::{Said, files};
 use crate::client::{Client, ClientOptions, Content, GetOptions, PublishOptions, Published};
-use crate::content::{ContentLink, FileName, NameRefused};
+use crate::content::{ContentLink, FileName};
 use crate::crypto::keys::NodeKey;
-use crate::limits::{FILE_LEN_MAX, SIGNERS};
+use crate::limits::SIGNERS;
 use crate::membership::prefix_rule::PrefixRule;
 use crate::net::Runtime;
 use crate::wire::network::Network;
@@ -42,9 +43,6 @@ pub(super) struct DemoArguments {
     /// The relays' identities follow from this number; who holds, and so who is stopped, does not. Drawn afresh if not given.
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
-    /// One JSON object on standard output instead of the report.
-    #[arg(long)]
-    json: bool,
 }
 
 /// The command was used wrongly.
@@ -53,16 +51,12 @@ pub(super) enum Usage {
     /// Too few or too many relays.
     #[error("--nodes takes {RELAYS_MIN} to {LOCAL_RELAYS_MAX}")]
     Nodes,
-    /// No regular file.
-    #[error("{0}: not a file that can be read: {1}")]
-    File(String, std::io::Error),
-    /// Too large.
-    #[error("{0}: files have at most {FILE_LEN_MAX} bytes in this version")]
-    TooLarge(String),
-    /// The file's name cannot be published.
-    #[error("{0}: {1}")]
-    Name(String, NameRefused),
 }
+
+/// A check of the run failed; the report has been printed.
+#[derive(Debug, thiserror::Error)]
+#[error("the run did not hold: {0}")]
+pub(super) struct DidNotHold(String);
 
 /// What the demo did, for both reports.
 struct Story {
@@ -90,46 +84,23 @@ struct Check {
 }
 
 /// Runs the demo.
-pub(super) fn run(arguments: DemoArguments) -> anyhow::Result<()> {
-    let (name, content) = read_file(arguments.file.as_ref())?;
+pub(super) fn run(arguments: DemoArguments, json: bool) -> anyhow::Result<Said> {
+    let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let (name, content) = match &arguments.file {
+        Some(path) => files::read(path, None)?,
+        None => (FileName::new(TEXT_NAME)?, TEXT.to_vec()),
+    };
     if arguments.nodes < RELAYS_MIN || arguments.nodes > LOCAL_RELAYS_MAX {
         return Err(Usage::Nodes.into());
     }
-    let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let story = tokio.block_on(play(&arguments, name, content))?;
-    if arguments.json {
+    if json {
         report::print_json(&story)?
     } else {
         report::print(&story)
     }
     let failed: Vec<&str> = story.checks.iter().filter(|check| !check.held).map(|check| check.what).collect();
-    if failed.is_empty() { Ok(()) } else { Err(anyhow::anyhow!("the run did not hold: {}", failed.join("; "))) }
-}
-
-fn read_file(file: Option<&PathBuf>) -> Result<(FileName, Vec<u8>), Usage> {
-    let Some(path) = file else {
-        return FileName::new(TEXT_NAME)
-            .map(|name| (name, TEXT.to_vec()))
-            .map_err(|why| Usage::Name(TEXT_NAME.into(), why));
-    };
-    let shown = path.display().to_string();
-    let other = |what: &str| std::io::Error::other(what.to_owned());
-    let found = std::fs::metadata(path).map_err(|why| Usage::File(shown.clone(), why))?;
-    if found.is_dir() {
-        return Err(Usage::File(shown, other("is a directory")));
-    }
-    if !found.is_file() {
-        // A device or pipe may never end.
-        return Err(Usage::File(shown, other("is no regular file")));
-    }
-    if found.len() > FILE_LEN_MAX {
-        return Err(Usage::TooLarge(shown));
-    }
-    let content = std::fs::read(path).map_err(|why| Usage::File(shown.clone(), why))?;
-    // A name that is no text would come back as another one.
-    let name = path.file_name().and_then(|name| name.to_str()).ok_or(NameRefused::Characters);
-    let name = name.and_then(FileName::new).map_err(|why| Usage::Name(shown, why))?;
-    Ok((name, content))
+    if failed.is_empty() { Ok(Said::default()) } else { Err(DidNotHold(failed.join("; ")).into()) }
 }
 
 async fn play(arguments: &DemoArguments, name: FileName, content: Vec<u8>) -> anyhow::Result<Story> {
@@ -154,7 +125,7 @@ async fn play(arguments: &DemoArguments, name: FileName, content: Vec<u8>) -> an
     let at = clock();
     let bar = progress("publishing");
     let published = publisher
-        .publish(&name, content.clone(), PublishOptions::default(), |step| report::show(&bar, step))
+        .publish(&name, content.clone(), PublishOptions::default(), |step| show(&bar, step))
         .await
         .context("publishing failed")?;
     bar.finish_and_clear();
@@ -205,8 +176,7 @@ async fn get_back(getter: &Client, published: &Published) -> anyhow::Result<(Con
     let at = clock();
     let link: ContentLink = published.link.to_string().parse()?;
     let bar = progress("getting");
-    let got =
-        getter.get(&link, GetOptions::default(), |step| report::show(&bar, step)).await.context("getting failed")?;
+    let got = getter.get(&link, GetOptions::default(), |step| show(&bar, step)).await.context("getting failed")?;
     bar.finish_and_clear();
     let get_time = at.elapsed();
     say(&format!("got {} bytes back ({:.1} s)", got.bytes.len(), get_time.as_secs_f64()));

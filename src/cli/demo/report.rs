@@ -1,19 +1,11 @@
 //! What the demo prints: the story, the table of who saw what, the checks; or all of it as JSON.
 
-use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::exposure::Saw;
 use super::{RELAYS_MIN, Story};
 use crate::cli::output::print as out;
-use crate::client::Progress;
 use crate::membership::prefix_rule::PrefixRule;
-
-/// Moves a bar.
-pub(super) fn show(bar: &ProgressBar, step: Progress) {
-    bar.set_length(u64::try_from(step.total).unwrap_or(u64::MAX));
-    bar.set_position(u64::try_from(step.done).unwrap_or(u64::MAX));
-}
 
 /// Everything, for people.
 pub(super) fn print(story: &Story) {

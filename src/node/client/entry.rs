@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{ClientEvent, ClientNode, Kept, Pending};
+use super::{ClientEvent, ClientNode, Joined, Kept, Pending};
 use crate::crypto::keys::{DhKey, NodeKey};
 use crate::crypto::random_bytes;
-use crate::limits::{BOOTSTRAPS_AGREE_MIN, BOOTSTRAPS_ASKED, JOIN_TIMEOUT, MEMBERS_FRESH_FOR, MEMBERS_MAX};
+use crate::limits::{
+    BOOTSTRAPS_AGREE_MIN, BOOTSTRAPS_ASKED, JOIN_TIMEOUT, MEMBERS_FRESH_FOR, MEMBERS_MAX, STORED_MEMBERS_FAILURES_MAX,
+};
 use crate::membership::guards::{GuardOutcome, Guards};
 use crate::membership::second_hops::SecondHops;
 use crate::node::asks::{AskId, Heard};
@@ -17,7 +19,7 @@ use crate::request::Failure;
 use crate::time::{Instant, Now, earlier};
 use crate::wire::cell::Cell;
 use crate::wire::contact::Contact;
-use crate::wire::descriptor::{DESCRIPTOR_LEN, SignedDescriptor};
+use crate::wire::descriptor::{DESCRIPTOR_LEN, SignedDescriptor, VerifiedDescriptor};
 use crate::wire::message::{Answer, Ask};
 
 /// How far the client has come.
@@ -40,6 +42,10 @@ pub(super) struct Entry {
     /// Whether too few bootstraps told what they know.
     failed: bool,
     in_use: Option<NodeKey>,
+    /// Of a membership from disk: circuits that failed so far. `None` once bootstraps were asked.
+    stored_failures: Option<usize>,
+    /// What the bootstraps said, until it is told.
+    joined: Joined,
 }
 
 /// What one bootstrap told.
@@ -59,12 +65,51 @@ enum SourceState {
 const CHECKED_AT_ONCE: usize = 32;
 
 impl ClientNode {
+    /// Enters with the membership on disk, if there is one: bootstraps then do not learn that a client starts. Otherwise joins.
+    pub(super) fn start_entry(&mut self, now: Now) {
+        for descriptor in core::mem::take(&mut self.config.stored) {
+            self.members.merge(descriptor.clone(), now.unix);
+            self.judged.merge(descriptor, now.unix);
+        }
+        if self.members.is_empty() {
+            return self.join(now);
+        }
+        self.entry.stored_failures = Some(0);
+        self.entry.members_at = Some(now.instant);
+        self.schedule_refresh(now);
+        self.sample(now);
+    }
+
+    /// Another circuit failed, or there is no way in. A membership from disk may be of yesterday: once, bootstraps are asked.
+    pub(super) fn doubt_stored(&mut self, now: Now) {
+        let Some(failures) = &mut self.entry.stored_failures else { return };
+        *failures += 1;
+        if *failures >= STORED_MEMBERS_FAILURES_MAX {
+            self.join(now);
+        }
+    }
+
+    /// No guard of the sample answers: it is not worth waiting for more failures.
+    fn doubt_stored_at_once(&mut self, now: Now) -> bool {
+        let is_stored = self.is_stored();
+        if is_stored {
+            self.join(now);
+        }
+        is_stored
+    }
+
+    /// Whether the membership is still the one from disk.
+    pub(super) fn is_stored(&self) -> bool {
+        self.entry.stored_failures.is_some()
+    }
+
     /// Asks some bootstraps for the membership.
     pub(super) fn join(&mut self, now: Now) {
         if self.is_joining() {
             return;
         }
         self.entry.failed = false;
+        self.entry.stored_failures = None;
         self.entry.deadline = now.instant + JOIN_TIMEOUT;
         let mut left = self.config.bootstraps.clone();
         let mut asked = Vec::new();
@@ -196,18 +241,22 @@ impl ClientNode {
         }
         self.pulls.clear();
         let sources = core::mem::take(&mut self.entry.sources);
+        self.entry.joined = Joined { asked: sources.len(), ..Joined::default() };
         let needed = BOOTSTRAPS_AGREE_MIN.min(self.config.bootstraps.len());
         let whole: Vec<Source> = sources.into_values().filter(|one| one.state == SourceState::Whole).collect();
+        self.entry.joined.whole = whole.len();
         if needed == 0 || whole.len() < needed {
-            self.entry.failed = true;
-            return;
+            return self.join_failed();
         }
         let mut said: BTreeMap<[u8; DESCRIPTOR_LEN], (usize, SignedDescriptor)> = BTreeMap::new();
         for descriptor in whole.into_iter().flat_map(|source| source.told) {
             said.entry(*descriptor.as_bytes()).or_insert_with(|| (0, descriptor)).0 += 1;
         }
+        self.entry.joined.told = said.len();
         let agreed = said.into_values().filter(|(times, _)| *times >= needed).map(|(_, descriptor)| descriptor);
-        let wanted: Vec<_> = agreed.filter(|one| self.members.wants(one)).collect();
+        let agreed: Vec<_> = agreed.collect();
+        self.entry.joined.agreed = agreed.len();
+        let wanted: Vec<_> = agreed.into_iter().filter(|one| self.members.wants(one)).collect();
         let (network, unix) = (self.config.network, now.unix);
         for batch in wanted.chunks(CHECKED_AT_ONCE) {
             self.entry.checking += 1;
@@ -231,13 +280,20 @@ impl ClientNode {
         self.members.expire(now.unix);
         self.judged.expire(now.unix);
         if self.members.is_empty() {
-            self.entry.failed = true;
-            return;
+            return self.join_failed();
         }
         self.entry.members_at = Some(now.instant);
         self.schedule_refresh(now);
+        let members = self.members.iter().map(VerifiedDescriptor::to_signed).collect();
+        self.effects.event(ClientEvent::Joined(Joined { members, ..self.entry.joined.clone() }));
         self.sample(now);
         self.leave_bootstraps(now);
+    }
+
+    /// What is held already stays in use: a client that is in is not thrown out by bootstraps that fail.
+    fn join_failed(&mut self) {
+        self.entry.failed = true;
+        self.effects.event(ClientEvent::Joined(self.entry.joined.clone()));
     }
 
     /// Fills guards and second hops from the fresh membership; the state directory has the last word on them.
@@ -319,6 +375,8 @@ impl ClientNode {
             match self.guards.outcome() {
                 GuardOutcome::InUse(guard) => self.use_guard(guard),
                 GuardOutcome::Waiting => self.entry.in_use = None,
+                GuardOutcome::Unreachable if self.is_joining() => self.entry.in_use = None,
+                GuardOutcome::Unreachable if self.doubt_stored_at_once(now) => self.entry.in_use = None,
                 GuardOutcome::Unreachable => self.no_way_in(now, Failure::Unreachable),
                 GuardOutcome::PrivacyFloor => self.no_way_in(now, Failure::GuardsGone),
             }

@@ -33,8 +33,9 @@ use crate::request::{
 use crate::time::{Duration, Instant, Now, earlier};
 use crate::wire::cell::{Cell, Command};
 use crate::wire::contact::Contact;
-use crate::wire::descriptor::VerifiedDescriptor;
+use crate::wire::descriptor::{SignedDescriptor, VerifiedDescriptor};
 use crate::wire::network::Network;
+use crate::wire::onion::ExitRequest;
 use crate::wire::record::{Expiry, RecordBytes};
 
 /// What a client is.
@@ -47,10 +48,20 @@ pub struct ClientConfig {
     pub hops: usize,
     /// Whether addresses keep the hops of a path apart.
     pub rule: PrefixRule,
+    /// First circuits of an operation start after a random time below it, at most [`crate::limits::STAGGER_MAX`].
+    pub stagger: Duration,
     /// Guards and second hops, as the state directory has them.
     pub kept: Kept,
+    /// The membership of an earlier process of this user, checked when it was kept; empty for none.
+    pub stored: Vec<VerifiedDescriptor>,
     /// Whether sights are told: tests, simulations and the demo alone.
     pub witness: bool,
+}
+
+impl ClientConfig {
+    fn context<'a>(&'a self, members: &'a Members, rng: &'a mut ChaCha20Rng) -> Context<'a> {
+        Context { network: &self.network, members, stagger: self.stagger, rng }
+    }
 }
 
 /// What of a client outlives the process.
@@ -128,13 +139,10 @@ pub enum ClientEvent {
     },
     /// The state to keep has changed. Answered by [`ClientCommand::Kept`]; no guard is dialled before a first answer.
     Keep(Kept),
+    /// A membership came from the bootstraps: how, and what is now held.
+    Joined(Joined),
     /// A circuit was built for an operation.
-    Path {
-        /// The operation.
-        id: u64,
-        /// The hops, guard first.
-        hops: Vec<Contact>,
-    },
+    Path(BuiltPath),
     /// An operation ended.
     Done {
         /// Its number.
@@ -144,6 +152,56 @@ pub enum ClientEvent {
     },
     /// It saw something.
     Sight(Sight),
+}
+
+/// How a membership came from the bootstraps.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Joined {
+    /// Bootstraps that were asked.
+    pub asked: usize,
+    /// Of them, those that told all they know.
+    pub whole: usize,
+    /// Descriptors told, each counted once.
+    pub told: usize,
+    /// Of them, those that enough bootstraps told alike.
+    pub agreed: usize,
+    /// Members held now; empty when too few bootstraps told anything.
+    pub members: Vec<SignedDescriptor>,
+}
+
+/// A circuit that was built.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BuiltPath {
+    /// The operation that it is for.
+    pub operation: u64,
+    /// The hops, guard first.
+    pub hops: Vec<Contact>,
+    /// What it carries.
+    pub carries: Carries,
+}
+
+/// What a circuit carries; its exit alone knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Carries {
+    /// A question for the signed value at a location.
+    Find,
+    /// A signed value to be stored.
+    Put,
+    /// A question for so many chunks.
+    Fetch(usize),
+    /// So many chunks to be stored.
+    Store(usize),
+}
+
+impl From<&ExitRequest> for Carries {
+    fn from(request: &ExitRequest) -> Self {
+        match request {
+            ExitRequest::Find { .. } => Self::Find,
+            ExitRequest::Put { .. } => Self::Put,
+            ExitRequest::FetchChunks { chunks, .. } => Self::Fetch(chunks.len()),
+            ExitRequest::PutChunks { chunks, .. } => Self::Store(chunks.len()),
+        }
+    }
 }
 
 impl From<Sight> for ClientEvent {
@@ -203,7 +261,7 @@ impl ClientNode {
             next_id: 0,
             config,
         };
-        client.join(now);
+        client.start_entry(now);
         client
     }
 
@@ -281,7 +339,7 @@ impl ClientNode {
             let outcome = Outcome { result: Err(Refused::Unreachable), counts: Counts::default() };
             return self.effects.event(ClientEvent::Done { id, outcome });
         }
-        let mut context = Context { network: &self.config.network, members: &self.judged, rng: &mut self.rng };
+        let mut context = self.config.context(&self.judged, &mut self.rng);
         let at = now.instant;
         let request = match operation {
             Operation::RecordGet { places, consistency, seq_min } => {
@@ -304,7 +362,7 @@ impl ClientNode {
     }
 
     fn operation_handle(&mut self, now: Now, id: u64, input: RequestInput) {
-        let mut context = Context { network: &self.config.network, members: &self.judged, rng: &mut self.rng };
+        let mut context = self.config.context(&self.judged, &mut self.rng);
         if let Some(request) = self.operations.get_mut(&id) {
             request.handle(now, input, &mut context);
             self.drain_operation(id);
@@ -418,7 +476,8 @@ impl core::fmt::Debug for ClientEvent {
         match self {
             Self::Ready { members, .. } => write!(f, "Ready({members} members)"),
             Self::Keep(_) => f.write_str("Keep"),
-            Self::Path { id, hops } => write!(f, "Path({id}, {} hops)", hops.len()),
+            Self::Joined(joined) => write!(f, "Joined({} members)", joined.members.len()),
+            Self::Path(path) => write!(f, "Path({}, {} hops)", path.operation, path.hops.len()),
             Self::Done { id, outcome } => write!(f, "Done({id}, {outcome:?})"),
             Self::Sight(sight) => write!(f, "{sight:?}"),
         }

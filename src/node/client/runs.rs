@@ -1,6 +1,6 @@
 //! The circuits of a client, one run each: path, build packet, reply 0, cells, end. Source: spec/onion.md, spec/requests.md.
 
-use super::{ClientEvent, ClientNode, Pending};
+use super::{BuiltPath, Carries, ClientEvent, ClientNode, Pending};
 use crate::crypto::keys::{DhKey, NodeKey};
 use crate::crypto::{Forged, forget_past};
 use crate::limits::{CIRCUIT_ANSWER_TIMEOUT, CIRCUITS_AT_ONCE_MAX, RETRY_DELAY_MAX};
@@ -97,7 +97,8 @@ impl ClientNode {
             return self.deliver(now, operation, attempt.id, fail(Failure::Destroyed));
         };
         let hops: Vec<Contact> = path.hops().iter().map(Contact::from).collect();
-        self.effects.event(ClientEvent::Path { id: operation, hops });
+        let carries = Carries::from(&attempt.request);
+        self.effects.event(ClientEvent::Path(BuiltPath { operation, hops, carries }));
         self.effects.send(link, Cell::build(number, built.suite, built.hint, built.body));
         self.operation_handle(now, operation, RequestInput::Building { id: attempt.id });
         let run = Run::new(operation, attempt, &path, built.building, now.instant + CIRCUIT_ANSWER_TIMEOUT);
@@ -212,13 +213,19 @@ impl ClientNode {
         self.close(end);
         let changed = match failure {
             None => self.second_hops.on_success(&run.second_hop),
-            Some(_) if guard_is_up => self.second_hops.on_failure(&run.second_hop, &run.exit, now.unix),
+            // With a membership of yesterday the fault may be ours: an onion key that is no more.
+            Some(_) if guard_is_up && !self.is_stored() => {
+                self.second_hops.on_failure(&run.second_hop, &run.exit, now.unix)
+            }
             Some(_) => false,
         };
         if changed {
             let (rule, guards) = (self.config.rule, self.guards.ordered());
             self.second_hops.refill(&self.members, rule, now.unix, &guards, &[], &mut self.rng);
             self.keep();
+        }
+        if failure.is_some() {
+            self.doubt_stored(now);
         }
         let exit = run.exit;
         let (operation, attempt) = (run.operation, run.attempt.id);

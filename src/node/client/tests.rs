@@ -5,7 +5,7 @@ use rand::SeedableRng;
 use super::*;
 use crate::crypto::keys::DhKey;
 use crate::crypto::puzzle::Solution;
-use crate::limits::MEMBERS_FRESH_FOR;
+use crate::limits::{MEMBERS_FRESH_FOR, STAGGER_MAX, STORED_MEMBERS_FAILURES_MAX};
 use crate::membership::fixture::{ISSUED, network, relay};
 use crate::node::machine::Puzzles;
 use crate::node::work::run;
@@ -31,6 +31,11 @@ struct World {
     /// Dials of bootstraps since last asked.
     dials: usize,
     ready: bool,
+    /// Pages of membership that bootstraps were asked for.
+    asks: usize,
+    /// Whether the guard ends every circuit at once.
+    destroys: bool,
+    builds: usize,
 }
 
 fn at(instant: Instant) -> Now {
@@ -43,17 +48,24 @@ fn is_bootstrap(link_key: &DhKey) -> bool {
 
 impl World {
     fn new() -> Self {
+        Self::with_stored(Vec::new())
+    }
+
+    fn with_stored(stored: Vec<VerifiedDescriptor>) -> Self {
         let config = ClientConfig {
             network: network(),
             bootstraps: (0..BOOTSTRAPS).map(|number| Contact::from(&relay(number))).collect(),
             hops: 3,
+            stagger: STAGGER_MAX,
             rule: PrefixRule::Distinct,
             kept: Kept::default(),
+            stored,
             witness: false,
         };
         let now = at(Instant::ZERO);
         let client = ClientNode::new(config, ChaCha20Rng::seed_from_u64(3), now);
-        let mut world = Self { client, now, bootstraps_answer: true, dials: 0, ready: false };
+        let mut world =
+            Self { client, now, bootstraps_answer: true, dials: 0, ready: false, asks: 0, destroys: false, builds: 0 };
         world.drain();
         world
     }
@@ -63,6 +75,13 @@ impl World {
             match effect {
                 Effect::Io(Output::Dial { link, link_key, .. }) => self.dialled(link, link_key),
                 Effect::Io(Output::Send { link, cell }) if cell.command() == Command::Ask => self.asked(link, &cell),
+                Effect::Io(Output::Send { link, cell }) if cell.command() == Command::Build => {
+                    self.builds += 1;
+                    if self.destroys {
+                        let cell = Cell::new(cell.circuit(), Command::Destroy);
+                        self.client.handle(self.now, Input::Cell { link, cell });
+                    }
+                }
                 Effect::Work { id, job } => {
                     let done = run(job, &Solved, &mut ChaCha20Rng::seed_from_u64(4));
                     self.client.handle_worked(self.now, id, done);
@@ -90,6 +109,7 @@ impl World {
     }
 
     fn asked(&mut self, link: LinkId, cell: &Cell) {
+        self.asks += 1;
         let mut all: Vec<_> = (0..RELAYS).map(relay).collect();
         all.sort_by_key(|relay| relay.key);
         let descriptors = all.iter().map(VerifiedDescriptor::to_signed).collect();
@@ -146,8 +166,10 @@ fn a_client_that_never_came_in_tries_again_with_its_next_operation() {
             network: network(),
             bootstraps: vec![Contact::from(&relay(0)), Contact::from(&relay(1))],
             hops: 3,
+            stagger: STAGGER_MAX,
             rule: PrefixRule::Distinct,
             kept: Kept::default(),
+            stored: Vec::new(),
             witness: false,
         },
         ChaCha20Rng::seed_from_u64(5),
@@ -156,4 +178,37 @@ fn a_client_that_never_came_in_tries_again_with_its_next_operation() {
     world.drain();
     world.until(Instant::ZERO + Duration::from_secs(60));
     assert_eq!(world.start(1), 2);
+}
+
+fn all_relays() -> Vec<VerifiedDescriptor> {
+    (0..RELAYS).map(relay).collect()
+}
+
+#[test]
+fn with_a_membership_on_disk_no_bootstrap_learns_that_a_client_starts_or_asks() {
+    let mut world = World::with_stored(all_relays());
+    assert!(world.ready);
+    world.start(1);
+    world.until(Instant::ZERO + Duration::from_secs(1));
+    assert!(world.builds > 0);
+    assert_eq!(world.asks, 0);
+    assert!(world.until(Instant::ZERO + MEMBERS_FRESH_FOR * 3 / 2) <= 3);
+    assert!(world.asks > 0, "a client that runs on asks at a time of its own");
+}
+
+#[test]
+fn a_membership_on_disk_that_does_not_carry_is_renewed_once() {
+    let mut world = World::with_stored(all_relays());
+    world.destroys = true;
+    world.start(1);
+    let asked_after = |world: &mut World, seconds| {
+        for second in 0..seconds {
+            world.until(Instant::ZERO + Duration::from_secs(second));
+        }
+        world.asks
+    };
+    let asked = asked_after(&mut world, 5);
+    assert!(world.builds >= STORED_MEMBERS_FAILURES_MAX);
+    assert!((1..=usize::try_from(BOOTSTRAPS).unwrap()).contains(&asked), "{asked}");
+    assert_eq!(asked_after(&mut world, 20), asked);
 }

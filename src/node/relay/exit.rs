@@ -51,6 +51,21 @@ struct Upload {
     bytes: Vec<u8>,
 }
 
+/// Who waits for an errand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum ErrandOwner {
+    /// A slot of a circuit's request.
+    Slot(CircuitNo, usize),
+    /// The relay's operator, under this number.
+    Operator(u64),
+}
+
+impl ErrandOwner {
+    pub(super) fn is_of(self, circuit: CircuitNo) -> bool {
+        matches!(self, Self::Slot(no, _) if no == circuit)
+    }
+}
+
 impl ExitOperation {
     fn is_uploading(&self) -> bool {
         self.upload.as_ref().is_some_and(|upload| upload.cells < SLOT_CELLS * BATCH_CHUNKS)
@@ -161,18 +176,29 @@ impl Relay {
             let from = from.link_key;
             self.effects.sight(|| Sight::Exited { from, location });
         }
+        self.begin_errand(now, ErrandOwner::Slot(no, slot), (location, kind), nonce, purpose);
+    }
+
+    pub(super) fn begin_errand(
+        &mut self,
+        now: Now,
+        owner: ErrandOwner,
+        (location, kind): (Location, ValueKind),
+        nonce: Nonce,
+        purpose: Purpose,
+    ) {
         let start = self.known_closest(&location);
         let deadline = now.instant + EXIT_TIMEOUT;
         let errand = Errand::new(location, kind, nonce, purpose, start, self.config.rule, (now.instant, deadline));
         let id = self.next_id();
-        self.errands.insert(id, (no, slot, errand));
+        self.errands.insert(id, (owner, errand));
         self.drain_errand(now, id);
     }
 
     /// Does what an errand wants. Answers of our own store come back through here, so one errand is taken out at a time.
     fn drain_errand(&mut self, now: Now, id: u64) {
-        while let Some((no, slot, errand)) = self.errands.get_mut(&id) {
-            let (no, slot) = (*no, *slot);
+        while let Some((owner, errand)) = self.errands.get_mut(&id) {
+            let owner = *owner;
             let Some(output) = errand.poll_output() else { return };
             match output {
                 ErrandOutput::Ask { to, ask } => {
@@ -184,15 +210,20 @@ impl Relay {
                 }
                 ErrandOutput::Done(report) => {
                     self.errands.remove(&id);
-                    let answer = self.answer_of(report);
-                    return self.slot_ready(now, no, slot, answer);
+                    return match owner {
+                        ErrandOwner::Slot(no, slot) => {
+                            let answer = self.answer_of(report);
+                            self.slot_ready(now, no, slot, answer);
+                        }
+                        ErrandOwner::Operator(look) => self.tell_looked(look, report),
+                    };
                 }
             }
         }
     }
 
     fn errand_handle(&mut self, now: Now, id: u64, input: ErrandInput) {
-        if let Some((_, _, errand)) = self.errands.get_mut(&id) {
+        if let Some((_, errand)) = self.errands.get_mut(&id) {
             errand.handle(now.instant, input);
             self.drain_errand(now, id);
         }
@@ -212,7 +243,7 @@ impl Relay {
 
     pub(super) fn errands_time(&mut self, now: Now) {
         let is_due = |errand: &Errand| errand.poll_timeout().is_some_and(|at| at <= now.instant);
-        let due: Vec<u64> = self.errands.iter().filter(|(_, (_, _, e))| is_due(e)).map(|(id, _)| *id).collect();
+        let due: Vec<u64> = self.errands.iter().filter(|(_, (_, e))| is_due(e)).map(|(id, _)| *id).collect();
         due.into_iter().for_each(|id| self.errand_handle(now, id, ErrandInput::Timeout));
     }
 

@@ -3,6 +3,7 @@
 
 mod exit;
 mod gossip;
+mod own;
 mod passing;
 mod storing;
 
@@ -11,7 +12,9 @@ use std::sync::Arc;
 
 use rand::rngs::ChaCha20Rng;
 
-use self::exit::ExitOperation;
+use self::exit::{ErrandOwner, ExitOperation};
+use self::own::Drain;
+pub use self::own::{Looked, RelayCommand};
 use self::storing::Asker;
 use super::asks::{AskId, Asks, ErrandAsk};
 use super::circuits::{CircuitNo, Circuits};
@@ -73,6 +76,17 @@ pub struct RelayConfig {
 pub enum RelayEvent {
     /// It now knows so many relays, itself among them.
     Members(usize),
+    /// It signed a descriptor of this number. Whoever starts it again must name it as [`RelayConfig::issued_before`].
+    Issued(u32),
+    /// After [`RelayCommand::Drain`]: no circuit is open any more.
+    Drained,
+    /// A lookup of its operator is over.
+    Looked {
+        /// Its number.
+        id: u64,
+        /// What came of it.
+        looked: Looked,
+    },
     /// It saw something.
     Sight(Sight),
 }
@@ -119,11 +133,12 @@ pub struct Relay {
     /// Whom a question that is about to be sent is for.
     ask_ids: BTreeMap<AskId, crate::keyspace::Id>,
     exits: BTreeMap<CircuitNo, ExitOperation>,
-    errands: BTreeMap<u64, (CircuitNo, usize, Errand)>,
+    errands: BTreeMap<u64, (ErrandOwner, Errand)>,
     pending: BTreeMap<u64, Pending>,
     pulls: gossip::Pulls,
     next_id: u64,
     sweep_at: Instant,
+    drain: Drain,
     effects: Effects<RelayEvent>,
 }
 
@@ -152,6 +167,7 @@ impl Relay {
             next_id: 0,
             sweep_at: now.instant + SWEEP_EVERY,
             descriptor,
+            drain: Drain::default(),
             config,
         };
         forget_past(&mut relay.rng);
@@ -235,7 +251,7 @@ impl Relay {
     /// When [`Input::Timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let errands = self.errands.values().filter_map(|(_, _, errand)| errand.poll_timeout()).min();
+        let errands = self.errands.values().filter_map(|(_, errand)| errand.poll_timeout()).min();
         let own = earlier(Some(self.sweep_at), self.pulls.poll_timeout());
         earlier(earlier(own, errands), self.asks.poll_timeout())
     }
@@ -353,6 +369,7 @@ impl Relay {
         ends.into_iter().for_each(|(link, circuit)| self.links.close_circuit(link, circuit));
         failed.into_iter().for_each(|ask| self.ask_failed(now, ask));
         self.errands_time(now);
+        self.tell_drained();
         self.pull_members(now);
         if now.instant >= self.sweep_at {
             self.sweep_at = now.instant + SWEEP_EVERY;
@@ -387,6 +404,7 @@ impl Relay {
     fn publish_descriptor(&mut self, now: Now) {
         let descriptor = describe(&self.config, &self.onion, self.descriptor.issued, now);
         self.descriptor = descriptor.clone();
+        self.effects.event(RelayEvent::Issued(descriptor.issued));
         self.effects.io(Output::Descriptor(Box::new(descriptor.clone())));
         self.on_descriptors(now, vec![descriptor]);
     }

@@ -14,7 +14,8 @@ use crate::wire::cell::{Cell, Command};
 impl Relay {
     pub(super) fn on_build(&mut self, now: Now, link: LinkId, cell: Cell) {
         let circuit = cell.circuit();
-        let taken = self.links.take_build(now.instant, link)
+        let taken = self.takes_circuits()
+            && self.links.take_build(now.instant, link)
             && self.links.accept_circuit(now.instant, link, circuit, circuits_max());
         if !taken {
             return self.effects.destroy(link, circuit);
@@ -187,7 +188,7 @@ impl Relay {
     pub(super) fn kill_circuit(&mut self, no: CircuitNo) {
         let Some(circuit) = self.circuits.remove(no) else { return };
         self.exits.remove(&no);
-        self.errands.retain(|_, (circuit, _, _)| *circuit != no);
+        self.errands.retain(|_, (owner, _)| !owner.is_of(no));
         for (link, number) in core::iter::once(circuit.inward).chain(circuit.outward) {
             self.links.close_circuit(link, number);
             if self.links.peer(link).is_some() {

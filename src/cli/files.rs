@@ -1,0 +1,200 @@
+//! Files that are published and files that are got: read whole and checked, written whole or not at all.
+
+use std::fs::Permissions;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::content::{FileName, NameRefused};
+use crate::limits::FILE_LEN_MAX;
+
+/// Why a file is not read or written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FileError {
+    /// It cannot be read.
+    #[error("{0}: cannot be read: {1}")]
+    Read(String, io::Error),
+    /// A folder, a device, a pipe.
+    #[error("{0}: {1}")]
+    NoFile(String, &'static str),
+    /// Too large.
+    #[error("{0}: {1} bytes; files have at most {FILE_LEN_MAX} bytes in this version")]
+    TooLarge(String, u64),
+    /// Somebody wrote to it meanwhile.
+    #[error("{0}: changed while it was read; nothing was published")]
+    Changed(String),
+    /// The name cannot be published.
+    #[error("{0}: {1}")]
+    Name(String, NameRefused),
+    /// It is there already.
+    #[error("{0}: is there already; --force replaces it, -o names another")]
+    Exists(String),
+    /// It cannot be written.
+    #[error("{0}: cannot be written: {1}; nothing is left of it")]
+    Write(String, io::Error),
+}
+
+impl FileError {
+    /// Whether the user named something that does not do.
+    pub(super) const fn is_usage(&self) -> bool {
+        !matches!(self, Self::Changed(_) | Self::Write(..))
+    }
+}
+
+/// A file's content, and the name under which it is published.
+pub(super) fn read(path: &Path, name: Option<&str>) -> Result<(FileName, Vec<u8>), FileError> {
+    let shown = path.display().to_string();
+    if path == Path::new("-") {
+        let name = publishable(&shown, Some(name.unwrap_or("stdin")))?;
+        return read_all(io::stdin().lock(), &shown).map(|content| (name, content));
+    }
+    let failed = |why| FileError::Read(shown.clone(), why);
+    // A pipe would not even open before somebody writes to it.
+    let found = std::fs::metadata(path).map_err(failed)?;
+    if found.is_dir() {
+        return Err(FileError::NoFile(shown, "is a folder; folders cannot be published in this version"));
+    }
+    if !found.is_file() {
+        return Err(FileError::NoFile(shown, "is no regular file: a device or pipe may never end"));
+    }
+    if found.len() > FILE_LEN_MAX {
+        return Err(FileError::TooLarge(shown, found.len()));
+    }
+    let name = publishable(&shown, name.or_else(|| path.file_name().and_then(|name| name.to_str())))?;
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let before = file.metadata().map_err(failed)?;
+    let content = read_all(&file, &shown)?;
+    let after = file.metadata().map_err(failed)?;
+    let is_same = before.len() == after.len() && before.modified().ok() == after.modified().ok();
+    if !is_same || u64::try_from(content.len()).ok() != Some(after.len()) {
+        return Err(FileError::Changed(shown));
+    }
+    Ok((name, content))
+}
+
+fn read_all(from: impl Read, shown: &str) -> Result<Vec<u8>, FileError> {
+    let mut content = Vec::new();
+    from.take(FILE_LEN_MAX + 1).read_to_end(&mut content).map_err(|why| FileError::Read(shown.to_owned(), why))?;
+    match u64::try_from(content.len()) {
+        Ok(len) if len <= FILE_LEN_MAX => Ok(content),
+        _ => Err(FileError::TooLarge(shown.to_owned(), FILE_LEN_MAX + 1)),
+    }
+}
+
+/// A name that is no text would come back as another one.
+fn publishable(shown: &str, name: Option<&str>) -> Result<FileName, FileError> {
+    name.ok_or(NameRefused::Characters).and_then(FileName::new).map_err(|why| FileError::Name(shown.to_owned(), why))
+}
+
+/// Where something that was got goes.
+pub(super) enum Place {
+    /// Standard output.
+    Stdout,
+    /// A file, whether or not it is there.
+    File(PathBuf),
+    /// A folder, under the published name.
+    Folder(PathBuf),
+}
+
+impl Place {
+    /// What `-o` says; the present folder without it.
+    pub(super) fn of(output: Option<&Path>) -> Self {
+        match output {
+            None => Self::Folder(PathBuf::new()),
+            Some(path) if path == Path::new("-") => Self::Stdout,
+            Some(path) if path.is_dir() => Self::Folder(path.to_owned()),
+            Some(path) => Self::File(path.to_owned()),
+        }
+    }
+
+    /// Refuses at once what would be refused in the end.
+    pub(super) fn check(&self, force: bool) -> Result<(), FileError> {
+        match self {
+            Self::File(path) => check_free(path, force),
+            Self::Stdout | Self::Folder(_) => Ok(()),
+        }
+    }
+
+    /// The path under which content of this name goes; `None` for standard output.
+    pub(super) fn path(&self, name: &FileName) -> Option<PathBuf> {
+        match self {
+            Self::Stdout => None,
+            Self::File(path) => Some(path.clone()),
+            Self::Folder(folder) => Some(folder.join(name.as_str())),
+        }
+    }
+}
+
+fn check_free(path: &Path, force: bool) -> Result<(), FileError> {
+    let is_there = path.symlink_metadata().is_ok();
+    if is_there && !force { Err(FileError::Exists(path.display().to_string())) } else { Ok(()) }
+}
+
+/// Writes beside the place, then moves: there is the whole file or none. An existing one is replaced only by force.
+pub(super) fn write(path: &Path, content: &[u8], force: bool) -> Result<(), FileError> {
+    check_free(path, force)?;
+    let shown = path.display().to_string();
+    let failed = |why| FileError::Write(shown.clone(), why);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut beside = tempfile::Builder::new();
+    beside.prefix(".bauta-").permissions(Permissions::from_mode(0o666));
+    let mut file = beside.tempfile_in(folder).map_err(failed)?;
+    file.write_all(content).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+    let moved = if force { file.persist(path) } else { file.persist_noclobber(path) };
+    moved.map(drop).map_err(|refused| match refused.error.kind() {
+        io::ErrorKind::AlreadyExists => FileError::Exists(shown.clone()),
+        _ => failed(refused.error),
+    })
+}
+
+/// A new file that its owner alone can read.
+pub(super) fn write_secret(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    check_free(path, false)?;
+    let shown = path.display().to_string();
+    let mut open = std::fs::OpenOptions::new();
+    let file = open.write(true).create_new(true).mode(0o600).open(path);
+    let written = file.and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()));
+    written.map_err(|why| FileError::Write(shown, why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_written_whole_and_never_over_another_but_by_force() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        write(&path, b"one", false).unwrap();
+        assert!(matches!(write(&path, b"two", false), Err(FileError::Exists(_))));
+        assert_eq!(std::fs::read(&path).unwrap(), b"one");
+        write(&path, b"two", true).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert!(matches!(write(&folder.path().join("none/a"), b"", false), Err(FileError::Write(..))));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_there_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("link");
+        std::os::unix::fs::symlink("/nonexistent/elsewhere", &path).unwrap();
+        assert!(matches!(write(&path, b"", false), Err(FileError::Exists(_))));
+    }
+
+    #[test]
+    fn what_is_no_readable_file_of_a_fit_size_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let large = folder.path().join("large");
+        std::fs::File::create(&large).unwrap().set_len(FILE_LEN_MAX + 1).unwrap();
+        assert!(matches!(read(&large, None), Err(FileError::TooLarge(..))));
+        assert!(matches!(read(folder.path(), None), Err(FileError::NoFile(..))));
+        assert!(matches!(read(Path::new("/dev/zero"), None), Err(FileError::NoFile(..))));
+        assert!(matches!(read(&folder.path().join("none"), None), Err(FileError::Read(..))));
+        let path = folder.path().join("fine");
+        std::fs::write(&path, b"1").unwrap();
+        assert_eq!(read(&path, None).unwrap().0.as_str(), "fine");
+        assert_eq!(read(&path, Some("other")).unwrap().0.as_str(), "other");
+        assert!(matches!(read(&path, Some("a/b")), Err(FileError::Name(..))));
+    }
+}

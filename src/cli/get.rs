@@ -1,0 +1,104 @@
+//! `bauta get`: what a link or a name leads to, into a file, a folder or standard output.
+
+use std::path::PathBuf;
+
+use super::files::{self, Place};
+use super::output::{print_bytes, progress, say, show};
+use super::way::Way;
+use super::{Said, Told, Usage, counts_json, explain};
+use crate::client::{Content, GetOptions};
+use crate::content::{ContentLink, Target};
+use crate::wire::network::Network;
+
+/// What `get` takes.
+#[derive(clap::Args)]
+pub(super) struct GetArguments {
+    /// A link (bauta1…), or a name of at most 64 bytes.
+    #[arg(value_name = "LINK|NAME")]
+    target: String,
+    /// Where it goes: a file, a folder, or `-` for standard output. The published name in the present folder without it.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Replace a file that is there.
+    #[arg(long)]
+    force: bool,
+    /// How many of the root's three locations must answer: one, quorum or all.
+    #[arg(long, value_name = "HOW")]
+    consistency: Option<String>,
+}
+
+/// Runs it.
+pub(super) async fn get(told: &Told, arguments: GetArguments) -> anyhow::Result<Said> {
+    let place = Place::of(arguments.output.as_deref());
+    if told.json && matches!(place, Place::Stdout) {
+        return Err(Usage("--json and -o - both want standard output: choose a file for the content".into()).into());
+    }
+    let target = Target::parse(&arguments.target)?;
+    let mut settings = told.settings.clone();
+    if let Some(how) = &arguments.consistency {
+        settings.set_flag("consistency", how)?;
+    }
+    let network = settings.network()?;
+    let link = link_of(&network, &target)?;
+    place.check(arguments.force)?;
+    let told = Told { settings, ..*told };
+    let way = Way::open(&told).await?;
+    let (consistency, timeout) = (told.settings.consistency, Some(told.settings.timeout));
+    let bar = progress("getting");
+    let options = GetOptions { consistency, seq_min: 0, timeout };
+    let outcome = way.get(&link, options, |step| show(&bar, step)).await;
+    bar.finish_and_clear();
+    let explained = explain::story(&told, &way);
+    if outcome.is_err() {
+        explain::tell(&told, &explained);
+    }
+    let content = outcome?;
+    way.close().await;
+    let path = deliver(&place, &content, arguments.force)?;
+    if !content.attested {
+        say("freshness is not attested: too few of the nodes that would know signed that nothing newer is there");
+    }
+    let shown = path.as_ref().map(|path| path.display().to_string());
+    if let Some(path) = &shown {
+        say(&format!("{path} ({} bytes)", content.bytes.len()));
+    }
+    explain::tell(&told, &explained);
+    let said = explain::attach(&told, Said::default(), explained);
+    Ok(said
+        .with("file", content.name.as_str())
+        .with("bytes", content.bytes.len())
+        .with("seq", content.seq)
+        .with("attested", content.attested)
+        .with("path", shown)
+        .with("counts", counts_json(&content.counts)))
+}
+
+/// The link that a target stands for.
+pub(super) fn link_of(network: &Network, target: &Target) -> anyhow::Result<ContentLink> {
+    match target {
+        Target::Link(link) => {
+            // Of another network: told before anything is opened.
+            link.locator(network).map_err(crate::content::TargetRefused::Link)?;
+            Ok(*link.clone())
+        }
+        Target::Name(name) => {
+            let locator =
+                name.locator(network).ok_or_else(|| anyhow::anyhow!("the name's key could not be derived"))?;
+            Ok(ContentLink::new(network, locator))
+        }
+    }
+}
+
+/// Writes the content; the path, if it went to a file.
+pub(super) fn deliver(place: &Place, content: &Content, force: bool) -> anyhow::Result<Option<PathBuf>> {
+    match place.path(&content.name) {
+        None => {
+            print_bytes(&content.bytes);
+            Ok(None)
+        }
+        Some(path) => {
+            files::write(&path, &content.bytes, force)?;
+            Ok(Some(path))
+        }
+    }
+}

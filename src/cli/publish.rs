@@ -1,0 +1,174 @@
+//! `bauta publish` and `bauta put`: a file under a key of its own, a kept key, or a name. The link, or nothing, on stdout.
+
+use std::path::PathBuf;
+
+use super::output::{progress, say, show, warn};
+use super::settings::Settings;
+use super::way::{Way, folder};
+use super::{Said, Told, Usage, ask, counts_json, explain, files, published};
+use crate::client::{GetOptions, PublishOptions, Published};
+use crate::content::{ContentLink, FileName, Name};
+use crate::crypto::keys::IdentitySecret;
+use crate::disk::{Keyring, StateDir};
+use crate::limits::{CHUNK_LEN, LABEL_LEN_MAX};
+use crate::record::Locator;
+use crate::request::Consistency;
+
+/// What `publish` takes.
+#[derive(clap::Args)]
+pub(super) struct PublishArguments {
+    /// The file, at most 64 MiB; `-` for standard input.
+    file: PathBuf,
+    /// Sign with this key of yours, so that the content can be updated under the same link. Without it a key is made for this
+    /// once and thrown away.
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
+    /// What it is under that key: each label has a link of its own. Readers of the link see the label.
+    #[arg(long, value_name = "LABEL", requires = "key")]
+    label: Option<String>,
+    /// The name under which readers get it, instead of the file's own.
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    #[command(flatten)]
+    lifetime: Lifetime,
+}
+
+/// What `put` takes.
+#[derive(clap::Args)]
+pub(super) struct PutArguments {
+    /// A name that people can say, at most 64 bytes.
+    name: String,
+    /// The file; standard input without it.
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    lifetime: Lifetime,
+}
+
+#[derive(clap::Args)]
+struct Lifetime {
+    /// How long it is kept, such as 12h or 7d: at most 30d, rounded up to 6h; a day without it. It is not renewed by itself.
+    #[arg(long, value_name = "TIME")]
+    ttl: Option<String>,
+}
+
+impl Lifetime {
+    fn apply(&self, settings: &mut Settings) -> anyhow::Result<()> {
+        Ok(self.ttl.as_ref().map_or(Ok(()), |ttl| settings.set_flag("ttl", ttl))?)
+    }
+}
+
+/// What is published, and as whom.
+struct Work {
+    name: FileName,
+    content: Vec<u8>,
+    author: Option<IdentitySecret>,
+    label: Vec<u8>,
+}
+
+/// Runs `publish`.
+pub(super) async fn publish(told: &Told, arguments: PublishArguments) -> anyhow::Result<Said> {
+    let mut settings = told.settings.clone();
+    arguments.lifetime.apply(&mut settings)?;
+    let label = arguments.label.unwrap_or_default().into_bytes();
+    if label.len() > LABEL_LEN_MAX {
+        return Err(Usage(format!("a label has at most {LABEL_LEN_MAX} bytes")).into());
+    }
+    let author = match &arguments.key {
+        Some(name) => Some(ask::secret_of(Keyring::open(&settings.state)?.get(name)?, name)?),
+        None => None,
+    };
+    let (name, content) = files::read(&arguments.file, arguments.name.as_deref())?;
+    let told = Told { settings, ..*told };
+    let is_update_possible = author.is_some();
+    let (mut said, published) = carry(&told, Work { name, content, author, label }).await?;
+    if !is_update_possible {
+        say("published under a key that is thrown away: it cannot be updated (--key keeps one)");
+    }
+    let link = published.link.to_string();
+    said = said.line(&link).with("link", link);
+    Ok(said)
+}
+
+/// Runs `put`.
+pub(super) async fn put(told: &Told, arguments: PutArguments) -> anyhow::Result<Said> {
+    let mut settings = told.settings.clone();
+    arguments.lifetime.apply(&mut settings)?;
+    let name = Name::new(&arguments.name)?;
+    let network = settings.network()?;
+    // Readers who give no place for it get a file of the name, if it can be one.
+    let usual = FileName::new(name.as_str()).is_ok();
+    let published_as = if usual { name.as_str() } else { "content" };
+    let path = arguments.file.unwrap_or_else(|| PathBuf::from("-"));
+    let (file_name, content) = files::read(&path, Some(published_as))?;
+    warn(&format!(
+        "warning: whoever can guess the name \"{}\" can read this, replace it, and tell at a storer that somebody asks for it",
+        name.as_str()
+    ));
+    let author = name.author(&network).ok_or_else(|| anyhow::anyhow!("the name's key could not be derived"))?;
+    let told = Told { settings, ..*told };
+    let work = Work { name: file_name, content, author: Some(author), label: Vec::new() };
+    let (said, published) = carry(&told, work).await?;
+    say(&format!("put under \"{}\"", name.as_str()));
+    Ok(said.with("name", name.as_str()).with("link", published.link.to_string()))
+}
+
+/// Publishes, as an update of what is there.
+async fn carry(told: &Told, work: Work) -> anyhow::Result<(Said, Published)> {
+    let network = told.settings.network()?;
+    let state = StateDir::open(folder(&told.settings, &network)?)?;
+    let way = Way::open(told).await?;
+    let mut options = PublishOptions { lifetime: told.settings.ttl, ..PublishOptions::default() };
+    let locator = match &work.author {
+        Some(author) => Some(Locator::of_author(author, &work.label)?),
+        None => None,
+    };
+    if let Some(locator) = &locator {
+        // An own number that is newer than what the network shows: somebody serves an old value.
+        let last = published::last(&state, locator)?;
+        let get = GetOptions { consistency: Consistency::Quorum, seq_min: last, timeout: Some(told.settings.timeout) };
+        options.previous = way.current_seq(locator, get).await?;
+        options.above = last;
+    }
+    let is_update = options.previous.is_some();
+    (options.author, options.label) = (work.author, work.label);
+    let len = work.content.len();
+    let bar = progress("publishing");
+    bar.set_length(u64::try_from(len.div_ceil(CHUNK_LEN)).unwrap_or(u64::MAX));
+    let outcome = way.publish(&work.name, work.content, options, |step| show(&bar, step)).await;
+    bar.finish_and_clear();
+    let explained = explain::story(told, &way);
+    if outcome.is_err() {
+        explain::tell(told, &explained);
+    }
+    let published = outcome?;
+    if let Some(locator) = &locator {
+        published::remember(&state, locator, published.seq)?;
+    }
+    way.close().await;
+    let roots: Vec<String> = published.root_copies.iter().map(usize::to_string).collect();
+    let what = if is_update { "updated" } else { "published" };
+    say(&format!(
+        "{what} {} ({len} bytes): {} chunks, the root at three locations with {} receipts; kept for {}",
+        work.name.as_str(),
+        published.chunks,
+        roots.join(" + "),
+        super::settings::show_duration(told.settings.ttl),
+    ));
+    explain::tell(told, &explained);
+    let said = explain::attach(told, Said::default(), explained)
+        .with("file", work.name.as_str())
+        .with("bytes", len)
+        .with("updated", is_update)
+        .with("seq", published.seq)
+        .with("chunks", published.chunks)
+        .with("chunk_copies_min", published.chunk_copies_min)
+        .with("root_copies", published.root_copies.clone())
+        .with("ttl_s", told.settings.ttl.as_secs())
+        .with("counts", counts_json(&published.counts));
+    Ok((said, published))
+}
+
+/// The link of an author's label.
+pub(super) fn link_of(told: &Told, author: &IdentitySecret, label: &[u8]) -> anyhow::Result<ContentLink> {
+    Ok(ContentLink::new(&told.settings.network()?, Locator::of_author(author, label)?))
+}

@@ -1,0 +1,210 @@
+//! `bauta relay`: one relay with a listener, an identity that survives restarts, and an end that waits for its circuits.
+
+mod identity;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+pub(super) use self::identity::Identity;
+use super::output::{print, say, warn};
+use super::settings::{KEYS, Settings};
+use super::way::folder;
+use super::{Said, Told, files};
+use crate::dht::store::MemoryStore;
+use crate::disk::StateDir;
+use crate::limits::{RELAY_DRAIN_TIMEOUT, STORE_VALUES_MAX};
+use crate::net::{LinkIdentity, NodeHandle, Runtime, ShellConfig, spawn_node};
+use crate::node::{Relay, RelayCommand, RelayConfig, RelayEvent};
+use crate::wire::address::Address;
+use crate::wire::contact::Contact;
+
+/// What `relay` takes.
+#[derive(clap::Args)]
+pub(super) struct RelayArguments {
+    #[command(subcommand)]
+    pub(super) command: RelayCommands,
+}
+
+#[derive(Subcommand)]
+pub(super) enum RelayCommands {
+    /// Run a relay until Ctrl-C or SIGTERM; it then takes no new circuits, waits for those it has, and ends within 10 s.
+    Run {
+        /// End also when standard input does: for whoever starts relays and may be gone.
+        #[arg(long, hide = true)]
+        until_stdin_closes: bool,
+    },
+    /// Print a commented file of settings for a relay, or write it.
+    Init {
+        /// Where to; never over a file that is there.
+        file: Option<PathBuf>,
+    },
+}
+
+/// Prints the settings in force, each with what it does; those that are not set are commented out.
+pub(super) fn init(settings: &Settings, file: Option<PathBuf>) -> anyhow::Result<Said> {
+    let mut text = String::from(
+        "# Settings of a bauta relay: bauta relay run --config THIS_FILE\n# Every key can also be given as BAUTA_KEY or --set KEY=VALUE.\n",
+    );
+    for key in &KEYS {
+        let (name, value) = (key.name, (key.show)(settings));
+        let is_set = settings.origins.contains_key(name);
+        let value = match (name, value.as_str()) {
+            ("network", "") => "64 hexadecimal digits".to_owned(),
+            ("listen", "") => "0.0.0.0:4433".to_owned(),
+            ("advertise", "") => "203.0.113.7:4433".to_owned(),
+            _ => value,
+        };
+        let mark = if is_set { "" } else { "# " };
+        let value = if name == "bootstraps" {
+            let items: Vec<String> = settings.bootstraps.iter().map(|one| format!("\n    \"{one}\",")).collect();
+            if items.is_empty() { "[]".to_owned() } else { format!("[{}\n]", items.concat()) }
+        } else {
+            format!("\"{}\"", value.escape_default())
+        };
+        text.push_str(&format!("\n# {}\n{mark}{name} = {value}\n", key.what));
+    }
+    match file {
+        None => Ok(Said::default().line(text.trim_end())),
+        Some(path) => {
+            files::write(&path, text.as_bytes(), false)?;
+            say(&format!(
+                "{}: set network, bootstraps and listen, then `bauta relay run --config {0}`",
+                path.display()
+            ));
+            Ok(Said::default().with("path", path.display().to_string()))
+        }
+    }
+}
+
+/// Runs a relay to its end.
+pub(super) async fn run(told: &Told, until_stdin_closes: bool) -> anyhow::Result<Said> {
+    let settings = &told.settings;
+    let network = settings.network()?;
+    let state = StateDir::open(folder(settings, &network)?)?;
+    let listen = settings.listen()?;
+    let runtime = Runtime::start()?;
+    let identity = Identity::open(&state, &network, &mut runtime.entropy().generator())?;
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("listen = {listen}: cannot be used"))?;
+    let bound = listener.local_addr()?;
+    let address = Address(settings.advertise.unwrap_or(bound));
+    let contact = Contact { id: identity.id(), link_key: identity.link_key(), address };
+    let mut handle = start(settings, &runtime, &identity, &state, (listener, address))?;
+    tell(told, &json!({ "contact": contact.to_string(), "listen": bound.to_string() }), &format!("contact {contact}"));
+    let ended = serve(told, &mut handle, &state, contact, until_stdin_closes).await;
+    drain(&mut handle).await;
+    handle.shutdown().await;
+    ended?;
+    say("ended");
+    Ok(Said::default())
+}
+
+fn start(
+    settings: &Settings,
+    runtime: &Arc<Runtime>,
+    identity: &Identity,
+    state: &StateDir,
+    (listener, address): (TcpListener, Address),
+) -> anyhow::Result<NodeHandle<Relay>> {
+    let network = settings.network()?;
+    let config = RelayConfig {
+        network,
+        identity: Arc::clone(&identity.secret),
+        solution: identity.solution,
+        link_key: identity.link_key(),
+        address,
+        family: settings.family,
+        bootstraps: settings.bootstraps.iter().filter(|one| one.id != identity.id()).copied().collect(),
+        issued_before: identity.issued,
+        rule: settings.rule,
+        witness: false,
+    };
+    let relay = Relay::new(config, runtime.entropy().generator(), runtime.clock().now());
+    // Kept before anybody sees it: two descriptors of one number would prove this relay bad.
+    Identity::remember_issued(state, relay.descriptor().issued)?;
+    let mut shell = ShellConfig::new(network, LinkIdentity::Relay { secret: identity.link.clone() });
+    shell.bind_ip = settings.bind.or_else(|| address.0.ip().is_loopback().then(|| address.0.ip()));
+    shell.listener = Some(listener);
+    let store = Arc::new(Mutex::new(MemoryStore::new(STORE_VALUES_MAX, settings.store_bytes)));
+    let apply = Box::new(move |now, op| store.lock().unwrap_or_else(PoisonError::into_inner).apply(now, op));
+    Ok(spawn_node(Arc::clone(runtime), relay, shell, apply))
+}
+
+/// Until a signal, or the relay fails.
+async fn serve(
+    told: &Told,
+    handle: &mut NodeHandle<Relay>,
+    state: &StateDir,
+    contact: Contact,
+    until_stdin_closes: bool,
+) -> anyhow::Result<()> {
+    let is_first = told.settings.bootstraps.iter().all(|one| one.id == contact.id);
+    let (mut terminate, mut ready) = (signal(SignalKind::terminate())?, false);
+    let mut stdin = Box::pin(stdin_closed(until_stdin_closes));
+    loop {
+        let event = tokio::select! {
+            event = handle.events.recv() => event,
+            _ = tokio::signal::ctrl_c() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+            () = &mut stdin => return Ok(()),
+        };
+        match event {
+            None => anyhow::bail!("the relay failed; the log above says why"),
+            Some(RelayEvent::Issued(issued)) => {
+                let state = state.clone();
+                let kept = tokio::task::spawn_blocking(move || Identity::remember_issued(&state, issued)).await;
+                kept.context("the number of the descriptor was not kept")??;
+            }
+            Some(RelayEvent::Members(count)) => {
+                // Alone, it waits; whoever is the first of a network has nobody to wait for.
+                if !ready && (count > 1 || is_first) {
+                    ready = true;
+                    tell(told, &json!({ "ready": true }), "ready");
+                }
+                tell_members(told, count);
+            }
+            Some(RelayEvent::Looked { .. } | RelayEvent::Drained | RelayEvent::Sight(_)) => (),
+        }
+    }
+}
+
+fn tell(told: &Told, object: &serde_json::Value, line: &str) {
+    if told.json { print(&object.to_string()) } else { print(line) }
+}
+
+fn tell_members(told: &Told, count: usize) {
+    if told.json { print(&json!({ "relays": count }).to_string()) } else { say(&format!("{count} relays known")) }
+}
+
+/// Never, unless it was asked for.
+async fn stdin_closed(is_wanted: bool) {
+    if !is_wanted {
+        return std::future::pending().await;
+    }
+    let mut rest = tokio::io::sink();
+    // An error is an end as well.
+    let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut rest).await;
+}
+
+/// New circuits are refused; those that are open may end, for as long as a stop may take.
+async fn drain(handle: &mut NodeHandle<Relay>) {
+    say("ending: no new circuits, waiting for those that are open");
+    let drained = async {
+        if handle.commands.send(RelayCommand::Drain).await.is_err() {
+            return;
+        }
+        while let Some(event) = handle.events.recv().await {
+            if event == RelayEvent::Drained {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(RELAY_DRAIN_TIMEOUT, drained).await.is_err() {
+        warn("some circuits were still open");
+    }
+}

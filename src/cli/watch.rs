@@ -1,0 +1,123 @@
+//! `bauta watch`: each new version of what a link or a name leads to, asked for at Poisson times, so that they tell nothing.
+
+use std::path::PathBuf;
+
+use rand::rngs::ChaCha20Rng;
+use serde_json::json;
+
+use super::files::Place;
+use super::get::{deliver, link_of};
+use super::output::{print, say, warn};
+use super::settings::show_duration;
+use super::way::Way;
+use super::{Said, Told, Usage, counts_json, explain};
+use crate::client::GetOptions;
+use crate::content::Target;
+use crate::crypto::random_bytes;
+use crate::limits::{WATCH_EVERY_MAX, WATCH_EVERY_MIN, WATCH_PAUSE_MEANS_MAX};
+use crate::net::Entropy;
+use crate::time::Duration;
+
+/// What `watch` takes.
+#[derive(clap::Args)]
+pub(super) struct WatchArguments {
+    /// A link (bauta1…), or a name of at most 64 bytes.
+    #[arg(value_name = "LINK|NAME")]
+    target: String,
+    /// Mean time between two questions; each pause is drawn anew.
+    #[arg(long, value_name = "TIME", default_value = "1m")]
+    every: String,
+    /// End after so many versions.
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+    /// Write each version into this file, over the one before.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Runs it, until Ctrl-C or as many versions as asked for.
+pub(super) async fn watch(told: &Told, arguments: WatchArguments) -> anyhow::Result<Said> {
+    let every = super::settings::duration(&arguments.every, WATCH_EVERY_MIN, WATCH_EVERY_MAX)
+        .map_err(|bad| Usage(format!("--every {}: {bad}", arguments.every)))?;
+    if arguments.output.as_deref().is_some_and(|path| path.as_os_str() == "-") {
+        return Err(Usage("watch prints a line for each version; -o names a file for the content".into()).into());
+    }
+    let network = told.settings.network()?;
+    let link = link_of(&network, &Target::parse(&arguments.target)?)?;
+    let mut rng = Entropy::from_system()?.generator();
+    let way = Way::open(told).await?;
+    say(&format!("watching, about every {}; Ctrl-C ends", show_duration(every)));
+    let (mut seq_min, mut versions) = (0, 0);
+    loop {
+        let options =
+            GetOptions { consistency: told.settings.consistency, seq_min, timeout: Some(told.settings.timeout) };
+        let asked = tokio::select! {
+            asked = way.get(&link, options, |_| ()) => asked,
+            _ = tokio::signal::ctrl_c() => break,
+        };
+        match asked {
+            Ok(content) if content.seq > seq_min => {
+                (seq_min, versions) = (content.seq, versions + 1);
+                let path = match &arguments.output {
+                    Some(path) => deliver(&Place::of(Some(path)), &content, true)?,
+                    None => None,
+                };
+                tell(told, versions, &content, path.as_deref());
+                explain::tell(told, &explain::story(told, &way));
+            }
+            Ok(_) => (),
+            // It goes on: the next answer may be another.
+            Err(error) => warn(&format!("bauta: {error:#}")),
+        }
+        if arguments.count.is_some_and(|count| versions >= count) {
+            break;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause(every, &mut rng)) => (),
+            _ = tokio::signal::ctrl_c() => break,
+        }
+    }
+    way.close().await;
+    Ok(Said::default())
+}
+
+/// One line for each version; with `--json` one object on each.
+fn tell(told: &Told, version: u64, content: &crate::client::Content, path: Option<&std::path::Path>) {
+    let path = path.map(|path| path.display().to_string());
+    if told.json {
+        let object = json!({
+            "version": version, "seq": content.seq, "file": content.name.as_str(), "bytes": content.bytes.len(),
+            "attested": content.attested, "path": path, "counts": counts_json(&content.counts),
+        });
+        return print(&object.to_string());
+    }
+    let name = content.name.as_str();
+    let at = path.map_or_else(String::new, |path| format!("  {path}"));
+    print(&format!("version {version}  {} bytes  {name}{at}", content.bytes.len()));
+}
+
+/// Exponentially distributed: the times of the questions are a Poisson process.
+fn pause(mean: Duration, rng: &mut ChaCha20Rng) -> Duration {
+    // Evenly in (0, 1].
+    let drawn = (f64::from(u32::from_be_bytes(random_bytes(rng))) + 1.0) / 4_294_967_296.0;
+    mean.mul_f64((-drawn.ln()).min(f64::from(WATCH_PAUSE_MEANS_MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    #[test]
+    fn pauses_are_exponential_with_the_mean_that_was_asked_for_and_end() {
+        let (mut rng, mean) = (ChaCha20Rng::seed_from_u64(1), Duration::from_secs(60));
+        let drawn: Vec<Duration> = (0..20_000).map(|_| pause(mean, &mut rng)).collect();
+        let found = drawn.iter().sum::<Duration>().as_secs_f64() / 20_000.0;
+        assert!((58.0..62.0).contains(&found), "{found}");
+        // Of an exponential distribution 36.8 % lie above the mean.
+        let above = drawn.iter().filter(|pause| **pause > mean).count();
+        assert!((7_100..7_620).contains(&above), "{above}");
+        assert!(drawn.iter().all(|pause| *pause <= mean * WATCH_PAUSE_MEANS_MAX));
+    }
+}

@@ -1,0 +1,121 @@
+//! The membership on disk: what one process learned from the bootstraps, the next ones need not ask for again.
+//!
+//! It is no state that matters: lost or damaged, it is asked for anew. Source: spec/state.md §7.
+
+use serde::{Deserialize, Serialize};
+
+use crate::crypto::random_bytes;
+use crate::disk::StateDir;
+use crate::limits::{MEMBERS_MAX, STORED_MEMBERS_LIFE_MAX_S, STORED_MEMBERS_LIFE_MIN_S};
+use crate::net::Runtime;
+use crate::time::{Duration, UnixTime};
+use crate::wire::codec::Reader;
+use crate::wire::descriptor::{SignedDescriptor, VerifiedDescriptor};
+use crate::wire::network::Network;
+
+/// Name of the file.
+const FILE: &str = "members";
+
+/// As it stands in the file.
+#[derive(Serialize, Deserialize)]
+pub(super) struct StoredMembers {
+    written: u64,
+    /// Drawn when it was written: no fixed age at which a client shows itself to bootstraps.
+    serves_until: u64,
+    descriptors: Vec<Vec<u8>>,
+}
+
+impl StoredMembers {
+    /// Of a membership that bootstraps agreed on and that was checked; `None` for an empty one.
+    pub(super) fn new(members: &[SignedDescriptor], runtime: &Runtime) -> Option<Self> {
+        let written = runtime.clock().now().unix.0;
+        let drawn = u64::from(u32::from_be_bytes(random_bytes(&mut runtime.entropy().generator())));
+        let span = STORED_MEMBERS_LIFE_MAX_S - STORED_MEMBERS_LIFE_MIN_S;
+        let serves_until = written.saturating_add(STORED_MEMBERS_LIFE_MIN_S + drawn % span);
+        let descriptors = members.iter().map(|one| one.as_bytes().to_vec()).collect();
+        (!members.is_empty()).then_some(Self { written, serves_until, descriptors })
+    }
+}
+
+/// Keeps it; a failure costs the next process a question, nothing more.
+pub(super) fn write(state: &StateDir, members: &StoredMembers) {
+    if let Err(error) = state.write(FILE, members) {
+        tracing::warn!(%error, "the membership was not kept");
+    }
+}
+
+/// How many relays are kept, and for how long they still serve; `None` when the next client asks bootstraps.
+#[must_use]
+pub fn stored_membership(state: &StateDir, network: &Network, now: UnixTime) -> Option<(usize, Duration)> {
+    let members = read(state, network, now).len();
+    let stored: StoredMembers = state.read(FILE).ok()??;
+    (members > 0).then(|| (members, Duration::from_secs(stored.serves_until.saturating_sub(now.0))))
+}
+
+/// What is kept and still serves; signatures and times are checked anew, puzzles were before it was written.
+pub(super) fn read(state: &StateDir, network: &Network, now: UnixTime) -> Vec<VerifiedDescriptor> {
+    let stored: StoredMembers = match state.read(FILE) {
+        Ok(Some(stored)) => stored,
+        Ok(None) => return Vec::new(),
+        Err(error) => {
+            tracing::warn!(%error, "the membership on disk is not used");
+            return Vec::new();
+        }
+    };
+    // A clock that was set back would let it serve for ever.
+    if now.0 < stored.written || now.0 >= stored.serves_until {
+        return Vec::new();
+    }
+    let verify = |bytes: &Vec<u8>| {
+        let mut reader = Reader::new(bytes);
+        let signed = SignedDescriptor::decode(&mut reader).ok()?;
+        reader.finish().ok()?;
+        signed.verify_with(network, now, |_, _, _, _| true).ok()
+    };
+    stored.descriptors.iter().take(MEMBERS_MAX).filter_map(verify).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::membership::fixture::{ISSUED, network, relay};
+
+    fn stored(written: u64, serves_until: u64) -> StoredMembers {
+        let bytes = |number| relay(number).as_bytes().to_vec();
+        StoredMembers { written, serves_until, descriptors: (0..5).map(bytes).collect() }
+    }
+
+    #[test]
+    fn a_membership_serves_from_when_it_was_written_until_its_end_and_damaged_ones_not_at_all() {
+        let home = tempfile::tempdir().unwrap();
+        let state = StateDir::open(home.path().join("state")).unwrap();
+        let now = ISSUED;
+        let count = || read(&state, &network(), now).len();
+        assert_eq!(count(), 0);
+        for (written, serves_until, expected) in
+            [(now.0, now.0 + 1, 5), (now.0 - 10, now.0 + 1, 5), (now.0 - 10, now.0, 0), (now.0 + 1, now.0 + 10, 0)]
+        {
+            write(&state, &stored(written, serves_until));
+            assert_eq!(count(), expected, "{written} {serves_until}");
+        }
+        let mut forged = stored(now.0, now.0 + 1);
+        forged.descriptors[0][100] ^= 1;
+        forged.descriptors[1].push(0);
+        write(&state, &forged);
+        assert_eq!(count(), 3);
+        std::fs::write(state.path().join(FILE), b"rubbish").unwrap();
+        assert_eq!(count(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_end_is_drawn_between_the_two_limits() {
+        let runtime = Runtime::with_links_max(4).unwrap();
+        let signed: Vec<_> = (0..3).map(|number| relay(number).to_signed()).collect();
+        for _ in 0..50 {
+            let one = StoredMembers::new(&signed, &runtime).unwrap();
+            let life = one.serves_until - one.written;
+            assert!((STORED_MEMBERS_LIFE_MIN_S..STORED_MEMBERS_LIFE_MAX_S).contains(&life));
+        }
+        assert!(StoredMembers::new(&[], &runtime).is_none());
+    }
+}
