@@ -68,7 +68,8 @@ const SLEEPS: [&str; 3] = ["thread::sleep", "thread::sleep_ms", "time::sleep"];
 const OURSELVES: &str = "tests/tidy";
 const CODE: [&str; 3] = ["src", "tests", "fuzz"];
 /// What tools leave behind, and corpora.
-const NOT_OURS: [&str; 6] = [".git", "target", "fuzz/target", "fuzz/corpus", "fuzz/artifacts", "fuzz/coverage"];
+const NOT_OURS: [&str; 7] =
+    [".git", "target", "benches/peers/target", "fuzz/target", "fuzz/corpus", "fuzz/artifacts", "fuzz/coverage"];
 /// Paths of somebody's machine and marks of a private registry, in halves so that this file holds none of them.
 const PRIVATE: [&str; 10] = [
     concat!("..", "/shared"),
