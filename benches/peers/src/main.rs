@@ -17,7 +17,7 @@ mod turns;
 use std::thread::available_parallelism;
 
 use anyhow::{Context, Result, bail, ensure};
-use bauta::limits::{BODY_LEN, HOLDERS, LOCATIONS};
+use bauta::limits::{BODY_LEN, HOLDERS, LINKS_MAX, LOCATIONS};
 use bauta::request::Consistency;
 use hop::Hops;
 use kad::Kad;
@@ -25,12 +25,16 @@ use overlay::Overlay;
 use torrent::{Poll, Torrent};
 use turns::{Row, Turns};
 
-/// Nodes of each network unless told otherwise; clients, which hold nothing, besides.
+/// Nodes of each network unless told otherwise.
 const NODES: usize = 24;
-/// Fewer cannot give a record all its holders; more do not fit into Kademlia's routing tables here.
-const NODES_MIN: usize = 20;
-const NODES_MAX: usize = 64;
-/// A guard of Bauta takes few circuits a second of one client for long: many gets need many clients, and so everybody has them.
+/// Fewer cannot hold as many copies as libp2p-kad asks for.
+const NODES_MIN: usize = kad::COPIES;
+/// With more, the relays' links among themselves do not fit into what Bauta allows one process.
+const NODES_MAX: usize = 40;
+const _: () =
+    assert!(NODES_MAX * (NODES_MAX - 1) / 2 + CLIENTS * 4 <= LINKS_MAX / 2, "a client has a guard and three to ask");
+/// A guard of Bauta takes few circuits a second of one client for long: many gets need many clients. Bauta's and
+/// libp2p-kad's hold no records; mainline's are nodes of its network.
 const CLIENTS: usize = 16;
 const RECORD_LEN: usize = 1 << 10;
 /// Records that gets ask for.
@@ -111,7 +115,7 @@ what is not equal
 - libp2p-kad: no anonymity, each node asked sees who asks and for what. No evidence: nobody signs a record, the first
   value is believed. Records of {RECORD_LEN} bytes, {kad} copies; TCP with Noise and yamux.
 - mainline: no anonymity, no encryption. The author signs an item, nothing says whether it is the newest. Items of {item}
-  bytes, some {torrent} copies; UDP, no connections. An idle node sees its own caller's commands only every 50 ms, unless a
+  bytes, some {torrent} copies; UDP, no connections; it is nodes that ask. An idle node sees its own caller's commands only every 50 ms, unless a
   datagram wakes it: «woken» sends it some, as no caller of the library would; it shows what the protocol could do.
 - At this size nearly every node of libp2p-kad and mainline holds every record, and every table knows all nodes:
   one exchange finds it. In a large network it takes several, for them as for Bauta's exit.",
