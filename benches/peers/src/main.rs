@@ -115,8 +115,9 @@ what is not equal
 - libp2p-kad: no anonymity, each node asked sees who asks and for what. No evidence: nobody signs a record, the first
   value is believed. Records of {RECORD_LEN} bytes, {kad} copies; TCP with Noise and yamux.
 - mainline: no anonymity, no encryption. The author signs an item, nothing says whether it is the newest. Items of {item}
-  bytes, some {torrent} copies; UDP, no connections; it is nodes that ask. An idle node sees its own caller's commands only every 50 ms, unless a
-  datagram wakes it: «woken» sends it some, as no caller of the library would; it shows what the protocol could do.
+  bytes, some {torrent} copies; UDP, no connections; its own nodes ask. An idle node sees its caller's
+  commands only every 50 ms, unless a datagram wakes it: «woken» sends it some, as no caller of the library would; it
+  shows what the protocol could do.
 - At this size nearly every node of libp2p-kad and mainline holds every record, and every table knows all nodes:
   one exchange finds it. In a large network it takes several, for them as for Bauta's exit.",
         copies = HOLDERS * LOCATIONS,
