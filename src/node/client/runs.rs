@@ -76,8 +76,8 @@ impl ClientNode {
         let fail = |why| AttemptResult::Failed { exit: None, why };
         let at_work = self.is_at_work(operation);
         let avoid = self.exits_to_avoid(operation);
-        let terms =
-            PathTerms { length: self.config.hops, rule: self.config.rule, ours: &self.config.ours, avoid: &avoid };
+        let (length, rule, ours) = (self.config.hops, self.config.rule, &self.config.ours);
+        let terms = PathTerms { length, rule, ours, now: now.unix, avoid: &avoid };
         let path = match choose(&self.members, &guard, &self.second_hops, &terms, &mut self.rng) {
             Ok(path) => path,
             Err(PathRefused::ExitsUsedUp) if at_work => {
@@ -227,7 +227,7 @@ impl ClientNode {
             self.keep();
         }
         if failure.is_some() {
-            self.doubt_stored(now);
+            self.note_failure(now);
         }
         let exit = run.exit;
         let (operation, attempt) = (run.operation, run.attempt.id);
