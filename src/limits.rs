@@ -157,7 +157,7 @@ pub const MEMBERS_PAGE_MAX: usize = 256;
 pub const ID_LEN: usize = 20;
 /// Contacts of a bucket, and of a find-answer (Kademlia's k).
 pub const BUCKET_SIZE: usize = 20;
-/// Questions of one lookup under way at once (Kademlia's alpha).
+/// Questions of a chunk's lookup under way at once (Kademlia's alpha); of hearsay one less.
 pub const ALPHA: usize = 3;
 /// Nodes of one IPv4 /24 or IPv6 /48 in a bucket, and among the closest set and the signers.
 pub const PREFIX_PER_BUCKET_MAX: usize = 2;
