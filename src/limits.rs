@@ -315,7 +315,7 @@ pub const PATHS_REMEMBERED_MAX: usize = 65_536;
 pub const OPERATIONS_MAX: usize = 256;
 /// Jobs of a node under way in the work pool.
 pub const WORK_JOBS_MAX: usize = 16_384;
-/// Jobs of all nodes of a process that wait for its work pool.
+/// Jobs of all nodes of a process that wait for its work pools: short ones and long ones each.
 pub const POOL_JOBS_MAX: usize = 4_096;
 /// Store operations of a node under way, and as many that wait.
 pub const STORE_OPS_MAX: usize = 4_096;
