@@ -9,7 +9,7 @@ use crate::keyspace::Location;
 use crate::limits::OWN_LOOKUPS_MAX;
 use crate::time::Now;
 use crate::wire::record::ValueKind;
-use crate::wire::statement::{Nonce, Statement};
+use crate::wire::statement::{Nonce, Operation, Question, Statement};
 
 /// What a relay's operator asks of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,11 +27,13 @@ pub enum RelayCommand {
 }
 
 /// What came of [`RelayCommand::Look`].
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Looked {
+    /// What the nodes were asked, for whoever checks what they said.
+    pub question: Question,
     /// The sequence number of a value that was found and checked; 0 for hashed ones.
     pub seq: Option<u64>,
-    /// What the closest nodes said, closest first. Nobody has checked them. None at all: the relay is too busy.
+    /// What the closest nodes said, closest first. Nobody has checked them.
     pub statements: Vec<Statement>,
 }
 
@@ -39,18 +41,20 @@ impl Relay {
     /// Takes a command.
     pub fn handle_command(&mut self, now: Now, command: RelayCommand) {
         let RelayCommand::Look { id, location, kind } = command;
-        let under_way = self.errands.values().filter(|(owner, _)| matches!(owner, ErrandOwner::Operator(_))).count();
+        let under_way = self.errands.values().filter(|(owner, _)| matches!(owner, ErrandOwner::Operator(..))).count();
         if under_way >= OWN_LOOKUPS_MAX {
-            self.effects.event(RelayEvent::Looked { id, looked: Looked::default() });
+            self.effects.event(RelayEvent::Looked { id, looked: None });
         } else {
-            let nonce = Nonce(random_bytes(&mut self.rng));
-            self.begin_errand(now, ErrandOwner::Operator(id), (location, kind), nonce, Purpose::Find { digest: None });
+            let question = Question { nonce: Nonce(random_bytes(&mut self.rng)), operation: Operation::Find, location };
+            let owner = ErrandOwner::Operator(id, question);
+            self.begin_errand(now, owner, (location, kind), question.nonce, Purpose::Find { digest: None });
         }
         self.handle_time(now);
     }
 
-    pub(super) fn tell_looked(&mut self, id: u64, report: Report) {
-        let looked = Looked { seq: report.value.map(|value| value.seq()), statements: report.statements };
+    pub(super) fn tell_looked(&mut self, id: u64, question: Question, report: Report) {
+        let seq = report.value.map(|value| value.seq());
+        let looked = Some(Looked { question, seq, statements: report.statements });
         self.effects.event(RelayEvent::Looked { id, looked });
     }
 }
@@ -92,7 +96,7 @@ mod tests {
         Relay::new(config, ChaCha20Rng::seed_from_u64(1), START)
     }
 
-    fn told(relay: &mut Relay) -> Vec<(u64, Looked)> {
+    fn told(relay: &mut Relay) -> Vec<(u64, Option<Looked>)> {
         let effects = core::iter::from_fn(|| relay.poll_effect());
         effects
             .filter_map(|effect| match effect {
@@ -110,10 +114,11 @@ mod tests {
         (0..most).for_each(|id| relay.handle_command(START, look(id)));
         assert_eq!(told(&mut relay), []);
         relay.handle_command(START, look(most));
-        assert_eq!(told(&mut relay), [(most, Looked::default())]);
+        assert_eq!(told(&mut relay), [(most, None)]);
         // Its own store is never answered here, so that each lookup waits to its end.
         relay.handle(Now { instant: Instant::ZERO + EXIT_TIMEOUT, unix: ISSUED }, Input::Timeout);
-        assert_eq!(told(&mut relay).len(), OWN_LOOKUPS_MAX);
+        let ended = told(&mut relay);
+        assert!(ended.len() == OWN_LOOKUPS_MAX && ended.iter().all(|(_, looked)| looked.is_some()));
         relay.handle_command(START, look(0));
         assert_eq!(told(&mut relay), [], "there is room again");
     }
