@@ -157,7 +157,7 @@ pub const MEMBERS_PAGE_MAX: usize = 256;
 pub const ID_LEN: usize = 20;
 /// Contacts of a bucket, and of a find-answer (Kademlia's k).
 pub const BUCKET_SIZE: usize = 20;
-/// Questions of one lookup under way at once (Kademlia's alpha).
+/// Questions of a chunk's lookup under way at once (Kademlia's alpha); of hearsay one less.
 pub const ALPHA: usize = 3;
 /// Nodes of one IPv4 /24 or IPv6 /48 in a bucket, and among the closest set and the signers.
 pub const PREFIX_PER_BUCKET_MAX: usize = 2;
@@ -329,7 +329,7 @@ pub const PATHS_REMEMBERED_MAX: usize = 8_192;
 pub const OPERATIONS_MAX: usize = 256;
 /// Jobs of a node under way in the work pool.
 pub const WORK_JOBS_MAX: usize = 16_384;
-/// Jobs of all nodes of a process that wait for its work pool.
+/// Jobs of all nodes of a process that wait for its work pools: short ones and long ones each.
 pub const POOL_JOBS_MAX: usize = 4_096;
 /// Store operations of a node under way, and as many that wait.
 pub const STORE_OPS_MAX: usize = 4_096;

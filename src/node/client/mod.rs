@@ -269,6 +269,7 @@ impl ClientNode {
             config,
         };
         client.start_entry(now);
+        client.handle_time(now);
         client
     }
 

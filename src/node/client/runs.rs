@@ -3,7 +3,7 @@
 use super::{BuiltPath, Carries, ClientEvent, ClientNode, Pending};
 use crate::crypto::keys::{DhKey, NodeKey};
 use crate::crypto::{Forged, forget_past};
-use crate::limits::{CIRCUIT_ANSWER_TIMEOUT, CIRCUITS_AT_ONCE_MAX, RETRY_DELAY_MAX};
+use crate::limits::{CIRCUIT_ANSWER_TIMEOUT, CIRCUIT_DATA_LEN_MAX, CIRCUITS_AT_ONCE_MAX, RETRY_DELAY_MAX};
 use crate::link::flow::{Receiving, Sending};
 use crate::membership::path::{Path, PathRefused, PathTerms, choose};
 use crate::node::io::LinkId;
@@ -284,6 +284,8 @@ impl Run {
             (Stage::Building(building), Command::Reply0) => {
                 let (mut circuit, data) = building.open_reply0(cell.body())?;
                 self.bytes = data;
+                // What comes is known: nothing that is asked for has another length.
+                self.bytes.reserve_exact(self.attempt.reply_cells * CIRCUIT_DATA_LEN_MAX);
                 for data in core::mem::take(&mut self.attempt.upload) {
                     let mut cell = Cell::new(CircuitId(1), Command::Forward);
                     *cell.body_mut() = circuit.seal_forward(&data, rng)?;
