@@ -124,11 +124,16 @@ async fn carry(told: &Told, work: Work) -> anyhow::Result<(Said, Published)> {
     };
     if let Some(locator) = &locator {
         // An own number that is newer than what the network shows: somebody serves an old value.
-        let last = published::last(&state, locator)?;
-        let get = GetOptions { consistency: Consistency::Quorum, seq_min: last, timeout: Some(told.settings.timeout) };
+        let known = published::known(&state, locator)?;
+        let (consistency, timeout) = (Consistency::Quorum, Some(told.settings.timeout));
+        let get = GetOptions { consistency, seq_min: known.stored, timeout };
         let link = ContentLink::new(&network, locator.clone());
-        options.previous = way.current_seq(&network, &link, get).await?;
-        options.above = last;
+        let found = way.current_seq(&network, &link, get).await;
+        if found.is_err() {
+            explain::tell(told, &explain::story(told, &way));
+        }
+        (options.previous, options.above) = (found?, known.sent);
+        published::about_to_send(&state, locator, options.previous)?;
     }
     let is_update = options.previous.is_some();
     (options.author, options.label) = (work.author, work.label);
@@ -143,7 +148,8 @@ async fn carry(told: &Told, work: Work) -> anyhow::Result<(Said, Published)> {
     }
     let published = outcome?;
     if let Some(locator) = &locator {
-        published::remember(&state, locator, published.seq)?;
+        let numbers = published::Numbers { stored: published.seq, sent: published.seq };
+        published::remember(&state, locator, numbers)?;
     }
     way.close().await;
     let roots: Vec<String> = published.root_copies.iter().map(usize::to_string).collect();

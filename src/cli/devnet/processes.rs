@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use super::{DevnetArguments, Written, announce};
 use crate::cli::output::say;
 use crate::cli::relay::Identity;
+use crate::cli::way::folder_name;
 use crate::cli::{Said, Told, files};
 use crate::disk::StateDir;
 use crate::limits::{DEVNET_READY_TIMEOUT, DEVNET_RESTARTS_MAX, RELAY_STOP_TIMEOUT};
@@ -103,8 +104,8 @@ async fn plan(arguments: &DevnetArguments, network: &Network) -> anyhow::Result<
         let net = u8::try_from(number).unwrap_or(u8::MAX);
         let address = SocketAddr::from((Ipv4Addr::new(127, net, 0, 1), port));
         let folder = arguments.dir.join(format!("relay-{number}"));
-        let id = network.id.first_chunk::<8>().map(|id| hex::encode(id)).unwrap_or_default();
-        let identity = Identity::open(&StateDir::open(folder.join("state").join(id))?, network, &mut rng)?;
+        let identity =
+            Identity::open(&StateDir::open(folder.join("state").join(folder_name(network)))?, network, &mut rng)?;
         let contact = Contact { id: identity.id(), link_key: identity.link_key(), address: Address(address) };
         plans.push(Plan { number, contact, config: folder.join("relay.toml") });
     }

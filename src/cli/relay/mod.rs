@@ -68,7 +68,8 @@ pub(super) fn init(settings: &Settings, file: Option<PathBuf>) -> anyhow::Result
             let items: Vec<String> = settings.bootstraps.iter().map(|one| format!("\n    \"{one}\",")).collect();
             if items.is_empty() { "[]".to_owned() } else { format!("[{}\n]", items.concat()) }
         } else {
-            format!("\"{}\"", value.escape_default())
+            // A text of JSON is one of TOML.
+            serde_json::to_string(&value)?
         };
         text.push_str(&format!("\n# {}\n{mark}{name} = {value}\n", key.what));
     }
@@ -91,8 +92,11 @@ pub(super) async fn run(told: &Told, until_stdin_closes: bool) -> anyhow::Result
     let network = settings.network()?;
     let state = StateDir::open(folder(settings, &network)?)?;
     let listen = settings.listen()?;
+    // Two processes of one identity would prove it bad.
+    let _held = state.hold("relay")?;
     let runtime = Runtime::start()?;
     let identity = Identity::open(&state, &network, &mut runtime.entropy().generator())?;
+    identity.check_clock(runtime.clock().now().unix)?;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("listen = {listen}: cannot be used"))?;
     let bound = listener.local_addr()?;
     let address = Address(settings.advertise.unwrap_or(bound));
