@@ -8,6 +8,8 @@ pub mod crypto;
 pub mod dht;
 #[cfg(feature = "net")]
 pub mod disk;
+#[cfg(feature = "net")]
+pub mod gateway;
 pub mod keyspace;
 pub mod limits;
 pub mod link;

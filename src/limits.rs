@@ -320,7 +320,7 @@ pub const TRANSFER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Locators whose newest sequence number a client remembers, for as long as it runs.
 pub const SEEN_SEQS_MAX: usize = 4_096;
 /// Paths and sights that a client remembers for whoever asks.
-pub const PATHS_REMEMBERED_MAX: usize = 65_536;
+pub const PATHS_REMEMBERED_MAX: usize = 8_192;
 /// Operations of one client at once.
 pub const OPERATIONS_MAX: usize = 256;
 /// Jobs of a node under way in the work pool.
@@ -335,6 +335,19 @@ pub const COMMANDS_MAX: usize = 256;
 pub const NODE_EVENTS_MAX: usize = 1_024;
 /// Identity puzzles that a process remembers to have checked.
 pub const PUZZLES_CACHED_MAX: usize = 2 * MEMBERS_MAX;
+
+// ---- a running node and commands (spec/gateway.md) ----
+
+/// Bytes of one frame between a command and a running node: a whole file and its wrapping.
+pub const GATEWAY_FRAME_LEN_MAX: usize = (64 << 20) + (64 << 10);
+/// Commands that a running node works for at once; more wait.
+pub const GATEWAY_CONNECTIONS_MAX: usize = 64;
+/// A command that has not said what it wants by then is not heard.
+pub const GATEWAY_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Steps of progress that wait to be told.
+pub const GATEWAY_PROGRESS_MAX: usize = 64;
+/// A node that could not accept a command tries again after this time.
+pub const GATEWAY_ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 // ---- state directory (spec/state.md) ----
 

@@ -7,9 +7,9 @@ use serde_json::json;
 use super::exit::{Exit, Told as Judged};
 use super::output::print;
 use super::status::rough;
-use super::way::{Way, folder};
+use super::way::{Way, folder, node_status, own_client};
 use super::{Said, Told, explain};
-use crate::client::{ClientError, GetOptions};
+use crate::client::{Client, ClientError, GetOptions};
 use crate::crypto::keys::IdentitySecret;
 use crate::disk::{Keyring, StateDir};
 use crate::limits::{DESCRIPTOR_RENEW_S, GUARDS, JOIN_TIMEOUT};
@@ -75,24 +75,33 @@ pub(super) async fn doctor(told: &Told) -> anyhow::Result<Said> {
     } else {
         findings.fine("bootstraps", format!("{count}, in {} networks", nets.len()));
     }
-    let way = Way::open_with(told, true).await?;
-    membership(&way, &network, &mut findings).await;
-    guards(told, &way, &network, &mut findings)?;
-    let explained = if findings.exit() == Exit::Done { lookup(told, &way, &mut findings).await } else { None };
-    way.close().await;
+    match node_status(&told.settings).await {
+        Ok(Some(node)) => {
+            findings.fine("node", format!("process {} runs, {} relays known; commands use it", node.pid, node.relays))
+        }
+        Ok(None) => findings.fine("node", "none runs: commands join, act and leave"),
+        Err(error) => {
+            findings.warn("node", format!("{error:#}"), "end it and start it again, or `--set use_node=false`")
+        }
+    }
+    let client = own_client(told, true)?;
+    membership(&client, &network, &mut findings).await;
+    guards(told, &client, &network, &mut findings)?;
+    let explained = if findings.exit() == Exit::Done { lookup(told, &client, &mut findings).await } else { None };
+    client.close().await;
     report(told, &findings, explained)
 }
 
 /// Bootstraps, what they told, what the clock makes of it.
-async fn membership(way: &Way, network: &Network, findings: &mut Findings) {
+async fn membership(client: &Client, network: &Network, findings: &mut Findings) {
     // A guard is there once the membership has come; without one the time ends.
     let patience = JOIN_TIMEOUT + Duration::from_secs(2);
-    let entered = tokio::time::timeout(patience, way.client().guard()).await;
-    let Some(joined) = way.client().joined() else {
+    let entered = tokio::time::timeout(patience, client.guard()).await;
+    let Some(joined) = client.joined() else {
         let todo = "check that this machine is online and that a firewall lets it dial those addresses";
         return findings.bad("reachability", Exit::Unreachable, "no node to start from has answered in time", todo);
     };
-    let ends = way.client().link_ends();
+    let ends = client.link_ends();
     let strangers = ends.get(&DownKind::Identity).or(ends.get(&DownKind::Handshake)).copied().unwrap_or(0);
     if joined.members.is_empty() {
         if strangers > 0 || joined.agreed > 0 {
@@ -162,11 +171,11 @@ fn verified(signed: &SignedDescriptor, network: &Network, now: crate::time::Unix
     again.verify_with(network, now, |_, _, _, _| true).ok()
 }
 
-fn guards(told: &Told, way: &Way, network: &Network, findings: &mut Findings) -> anyhow::Result<()> {
+fn guards(told: &Told, client: &Client, network: &Network, findings: &mut Findings) -> anyhow::Result<()> {
     let state = StateDir::open(folder(&told.settings, network)?)?;
     let kept: Kept = state.read(super::status::GUARDS)?.unwrap_or_default();
     let sample: Vec<_> = kept.guards.guards.iter().map(|guard| guard.key).collect();
-    let Some(used) = way.client().guards_used().last().copied() else { return Ok(()) };
+    let Some(used) = client.guards_used().last().copied() else { return Ok(()) };
     let number = sample.iter().position(|key| *key == used.0).map_or(0, |at| at + 1);
     let found = format!("number {number} of {} is in use", sample.len());
     if sample.len() < GUARDS {
@@ -180,7 +189,7 @@ fn guards(told: &Told, way: &Way, network: &Network, findings: &mut Findings) ->
 }
 
 /// Looks for something that is not there: the whole way, and the evidence.
-async fn lookup(told: &Told, way: &Way, findings: &mut Findings) -> Option<explain::Story> {
+async fn lookup(told: &Told, client: &Client, findings: &mut Findings) -> Option<explain::Story> {
     let mut rng = match Entropy::from_system() {
         Ok(entropy) => entropy.generator(),
         Err(error) => {
@@ -196,16 +205,16 @@ async fn lookup(told: &Told, way: &Way, findings: &mut Findings) -> Option<expla
     let locator = Locator::of_author(&IdentitySecret::generate(&mut rng), b"doctor").ok()?;
     let clock = Clock::start();
     let options = GetOptions { consistency: Consistency::Quorum, seq_min: 0, timeout: Some(told.settings.timeout) };
-    let outcome = way.client().get_record(&locator, options).await;
+    let outcome = client.get_record(&locator, options).await;
     let took = format!("{:.0} ms", 1e3 * Instant::ZERO.until(clock.instant()).as_secs_f64());
-    let explained = explain::story(told, way);
+    let explained = explain::story(told, &Way::Own(client.clone()));
     match outcome {
         Err(ClientError::Refused(Refused::NotFound, counts)) => {
             findings.fine("lookup", format!("{} hops, absence attested, {took} ({counts})", told.settings.hops));
         }
         Err(error) => {
             let todo = "see which: `bauta get` ends with the same code; `--explain` shows the circuits";
-            findings.bad("lookup", Exit::of_client(&error), format!("{error} ({took})"), todo);
+            findings.bad("lookup", Exit::of_ending(error.ending()), format!("{error} ({took})"), todo);
         }
         Ok(_) => {
             let todo = "somebody answers for what cannot be there: report this";

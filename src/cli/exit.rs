@@ -4,12 +4,12 @@ use serde_json::{Map, Value};
 
 use super::files::FileError;
 use super::settings::SettingsError;
-use super::way::WayError;
 use super::{Usage, demo};
-use crate::client::ClientError;
+use crate::client::{ClientError, Ending};
 use crate::content::{KeyRefused, NameRefused, TargetRefused};
 use crate::disk::KeyringError;
-use crate::request::{Counts, Refused};
+use crate::gateway::CallError;
+use crate::request::Counts;
 
 /// How a command ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,18 +27,6 @@ pub(super) enum Exit {
 }
 
 impl Exit {
-    const ALL: [Self; 9] = [
-        Self::Done,
-        Self::Failed,
-        Self::Usage,
-        Self::NotFound,
-        Self::Unreachable,
-        Self::Damaged,
-        Self::Conflict,
-        Self::Partly,
-        Self::PrivacyFloor,
-    ];
-
     /// The number that the shell sees.
     pub(super) const fn code(self) -> u8 {
         match self {
@@ -52,11 +40,6 @@ impl Exit {
             Self::Partly => 7,
             Self::PrivacyFloor => 8,
         }
-    }
-
-    /// The way back.
-    pub(super) fn of_code(code: u8) -> Self {
-        Self::ALL.into_iter().find(|exit| exit.code() == code).unwrap_or(Self::Failed)
     }
 
     /// The word in JSON.
@@ -74,24 +57,17 @@ impl Exit {
         }
     }
 
-    /// What an error of the client comes to.
-    pub(super) const fn of_client(error: &ClientError) -> Self {
-        match error {
-            ClientError::Refused(refused, _) => match refused {
-                Refused::NotFound => Self::NotFound,
-                Refused::Unreachable => Self::Unreachable,
-                Refused::Damaged | Refused::Older { .. } => Self::Damaged,
-                Refused::Conflict { .. } => Self::Conflict,
-                Refused::Partly { .. } => Self::Partly,
-                Refused::PrivacyFloor(_) | Refused::GuardsGone => Self::PrivacyFloor,
-            },
-            ClientError::Root(_) | ClientError::Chunk(_) | ClientError::Unreadable => Self::Damaged,
-            ClientError::Seal(_)
-            | ClientError::Name(_)
-            | ClientError::Link(_)
-            | ClientError::Hops(_)
-            | ClientError::Stagger(_) => Self::Usage,
-            ClientError::State(_) | ClientError::Stopped => Self::Failed,
+    /// What an ending of the client comes to.
+    pub(super) const fn of_ending(ending: Ending) -> Self {
+        match ending {
+            Ending::Failed => Self::Failed,
+            Ending::Usage => Self::Usage,
+            Ending::NotFound => Self::NotFound,
+            Ending::Unreachable => Self::Unreachable,
+            Ending::Damaged => Self::Damaged,
+            Ending::Conflict => Self::Conflict,
+            Ending::Partly => Self::Partly,
+            Ending::PrivacyFloor => Self::PrivacyFloor,
         }
     }
 
@@ -101,10 +77,10 @@ impl Exit {
             return told.exit;
         }
         if let Some(error) = error.downcast_ref::<ClientError>() {
-            return Self::of_client(error);
+            return Self::of_ending(error.ending());
         }
-        if let Some(WayError::Node { exit, .. }) = error.downcast_ref::<WayError>() {
-            return *exit;
+        if let Some(CallError::Refused { ending, .. }) = error.downcast_ref::<CallError>() {
+            return Self::of_ending(*ending);
         }
         let is_usage = error.is::<demo::Usage>()
             || error.is::<Usage>()
@@ -143,9 +119,9 @@ impl Told {
 
 /// The numbers of an operation that failed, if the error has them.
 pub(super) fn counts_of(error: &anyhow::Error) -> Option<Counts> {
-    match (error.downcast_ref::<ClientError>(), error.downcast_ref::<WayError>()) {
+    match (error.downcast_ref::<ClientError>(), error.downcast_ref::<CallError>()) {
         (Some(ClientError::Refused(_, counts)), _) => Some(*counts),
-        (_, Some(WayError::Node { counts, .. })) => *counts,
+        (_, Some(CallError::Refused { counts, .. })) => *counts,
         _ => None,
     }
 }

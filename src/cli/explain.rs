@@ -4,9 +4,9 @@
 use serde_json::{Value, json};
 
 use super::output::warn;
-use super::way::Way;
+use super::way::{Trace, Way};
 use super::{Said, Told};
-use crate::node::{BuiltPath, Carries, Joined};
+use crate::node::{BuiltPath, Carries};
 use crate::wire::contact::Contact;
 use crate::wire::hex;
 
@@ -24,8 +24,8 @@ pub(super) fn story(told: &Told, way: &Way) -> Option<Story> {
     if !told.explain {
         return None;
     }
-    let (circuits, joined) = way.story();
-    Some(Story { lines: lines(&circuits, joined.as_ref()), object: object(&circuits, joined.as_ref()) })
+    let trace = way.trace();
+    Some(Story { lines: lines(&trace), object: object(&trace) })
 }
 
 /// For people, on standard error; with `--json` it stands in the object.
@@ -70,13 +70,16 @@ fn rules(path: &BuiltPath) -> [(&'static str, bool); 3] {
     ]
 }
 
-fn lines(circuits: &[BuiltPath], joined: Option<&Joined>) -> Vec<String> {
+fn lines(Trace { circuits, joined, by_node }: &Trace) -> Vec<String> {
     let mut lines = vec!["who saw what".to_owned()];
     lines.push(match joined {
         Some(joined) => format!(
             "  {} nodes to start from were asked for all relays: they saw your address, and that you are active; not what for",
             joined.asked
         ),
+        None if *by_node => {
+            "  a running node of yours did it: its guard saw your address, as it does all the time; not what for".to_owned()
+        }
         None => "  the relays were known from before: no node to start from was asked".to_owned(),
     });
     for (number, path) in (1..).zip(circuits) {
@@ -106,7 +109,7 @@ fn lines(circuits: &[BuiltPath], joined: Option<&Joined>) -> Vec<String> {
     lines
 }
 
-fn object(circuits: &[BuiltPath], joined: Option<&Joined>) -> Value {
+fn object(Trace { circuits, joined, by_node }: &Trace) -> Value {
     let circuit = |path: &BuiltPath| {
         let (what, _) = carried(path.carries);
         let hops: Vec<Value> = path
@@ -118,5 +121,5 @@ fn object(circuits: &[BuiltPath], joined: Option<&Joined>) -> Value {
         json!({ "carries": what, "hops": hops, "rules": rules })
     };
     let circuits: Vec<Value> = circuits.iter().map(circuit).collect();
-    json!({ "bootstraps_asked": joined.map_or(0, |joined| joined.asked), "circuits": circuits })
+    json!({ "by_node": by_node, "bootstraps_asked": joined.as_ref().map_or(0, |joined| joined.asked), "circuits": circuits })
 }

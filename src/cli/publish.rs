@@ -126,7 +126,8 @@ async fn carry(told: &Told, work: Work) -> anyhow::Result<(Said, Published)> {
         // An own number that is newer than what the network shows: somebody serves an old value.
         let last = published::last(&state, locator)?;
         let get = GetOptions { consistency: Consistency::Quorum, seq_min: last, timeout: Some(told.settings.timeout) };
-        options.previous = way.current_seq(locator, get).await?;
+        let link = ContentLink::new(&network, locator.clone());
+        options.previous = way.current_seq(&network, &link, get).await?;
         options.above = last;
     }
     let is_update = options.previous.is_some();

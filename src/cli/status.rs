@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::settings::show_duration;
-use super::way::folder;
+use super::way::{folder, node_status};
 use super::{Said, Told};
 use crate::client::stored_membership;
 use crate::crypto::keys::NodeKey;
@@ -36,6 +36,20 @@ pub(super) async fn status(told: &Told) -> anyhow::Result<Said> {
     let bootstraps = settings.bootstraps.len();
     said = said.line(format!("network   {id}")).line(format!("          {bootstraps} nodes to start from"));
     said = said.with("network", id).with("bootstraps", bootstraps);
+    said = match node_status(settings).await? {
+        Some(node) => said
+            .line(format!(
+                "node      process {} for {}, {}",
+                node.pid,
+                rough(Duration::from_secs(node.uptime_s)),
+                node.contact
+            ))
+            .line(format!("          {} relays known, {} values held for others", node.relays, node.values))
+            .with("node", serde_json::to_value(node)?),
+        None => said
+            .line("node      none runs with this state: commands join, act and leave")
+            .with("node", serde_json::Value::Null),
+    };
     let members = stored_membership(&state, &network, now);
     said = match members {
         Some((count, left)) => said

@@ -72,9 +72,8 @@ pub(super) async fn watch(told: &Told, arguments: WatchArguments) -> anyhow::Res
         if arguments.count.is_some_and(|count| versions >= count) {
             break;
         }
-        tokio::select! {
-            () = tokio::time::sleep(pause(every, &mut rng)) => (),
-            _ = tokio::signal::ctrl_c() => break,
+        if tokio::time::timeout(pause(every, &mut rng), tokio::signal::ctrl_c()).await.is_ok() {
+            break;
         }
     }
     way.close().await;

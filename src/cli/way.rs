@@ -1,60 +1,49 @@
-//! How a command reaches the network: a client of its own that joins, acts and leaves.
+//! How a command reaches the network: through a running node of the same user and state, or by a client of its own that joins,
+//! acts and leaves.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use super::Told;
-use super::exit::Exit;
+use super::relay::Identity;
 use super::settings::Settings;
 use crate::client::{Client, ClientError, ClientOptions, Content, GetOptions, Progress, PublishOptions, Published};
 use crate::content::{ContentLink, FileName};
+use crate::crypto::keys::NodeKey;
 use crate::disk::StateDir;
+use crate::gateway::{Answer, CallError, Caller, Demands, How, Request, SOCKET, Status};
+use crate::limits::HOPS_CLIENT_MIN;
+use crate::membership::prefix_rule::PrefixRule;
 use crate::net::Runtime;
 use crate::node::{BuiltPath, Joined};
-use crate::record::Locator;
-use crate::request::Counts;
 use crate::wire::hex;
 use crate::wire::network::Network;
 
 /// Bytes of the network id that name its folder.
 const FOLDER_LEN: usize = 8;
 
-/// A running node could not do it.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum WayError {
-    /// It said why.
-    #[error("{message}")]
-    Node {
-        /// How it counts.
-        exit: Exit,
-        /// In its words.
-        message: String,
-        /// The numbers of the operation.
-        counts: Option<Counts>,
-    },
+/// A way into the network.
+pub(super) enum Way {
+    /// A client of our own.
+    Own(Client),
+    /// A running node, and the circuits that it built for us.
+    Node(Caller, Mutex<Vec<BuiltPath>>),
 }
 
-/// A way into the network.
-pub(super) struct Way {
-    client: Client,
+/// What there is to explain.
+pub(super) struct Trace {
+    pub(super) circuits: Vec<BuiltPath>,
+    pub(super) joined: Option<Joined>,
+    pub(super) by_node: bool,
 }
 
 impl Way {
-    /// A client of our own.
+    /// A running node if there is one and the settings allow it; else a client of our own.
     pub(super) async fn open(told: &Told) -> anyhow::Result<Self> {
-        Self::open_with(told, false).await
-    }
-
-    /// As [`Self::open`]; `afresh` asks the bootstraps although a membership is on disk.
-    pub(super) async fn open_with(told: &Told, afresh: bool) -> anyhow::Result<Self> {
-        let settings = &told.settings;
-        let runtime = Runtime::start()?;
-        let options = ClientOptions { afresh, ..options(settings)? };
-        Ok(Self { client: Client::start(&runtime, options)? })
-    }
-
-    /// The client.
-    pub(super) fn client(&self) -> &Client {
-        &self.client
+        match running_node(&told.settings).await? {
+            Some(node) => Ok(Self::Node(node, Mutex::default())),
+            None => Ok(Self::Own(own_client(told, false)?)),
+        }
     }
 
     /// See [`Client::publish`].
@@ -65,7 +54,28 @@ impl Way {
         options: PublishOptions,
         progress: impl Fn(Progress) + Send,
     ) -> anyhow::Result<Published> {
-        Ok(self.client.publish(name, content, options, progress).await?)
+        let Self::Node(node, paths) = self else {
+            return match self {
+                Self::Own(client) => Ok(client.publish(name, content, options, progress).await?),
+                Self::Node(..) => Err(unfit()),
+            };
+        };
+        let request = Request::Publish {
+            name: name.as_str().to_owned(),
+            content,
+            author: options.author.map(|author| author.to_bytes()),
+            label: options.label,
+            previous: options.previous,
+            above: options.above,
+            lifetime_s: options.lifetime.as_secs(),
+        };
+        match ask(node, paths, request, progress).await? {
+            Answer::Published { link, seq, chunks, chunk_copies_min, root_copies, counts } => {
+                let counts = crate::gateway::counts(counts);
+                Ok(Published { link: link.parse()?, seq, chunks, chunk_copies_min, root_copies, counts })
+            }
+            _ => Err(unfit()),
+        }
     }
 
     /// See [`Client::get`].
@@ -75,31 +85,123 @@ impl Way {
         options: GetOptions,
         progress: impl Fn(Progress) + Send,
     ) -> anyhow::Result<Content> {
-        Ok(self.client.get(link, options, progress).await?)
+        match self {
+            Self::Own(client) => Ok(client.get(link, options, progress).await?),
+            Self::Node(node, paths) => {
+                let request = Request::Get { link: link.to_string(), how: How::from(options) };
+                match ask(node, paths, request, progress).await? {
+                    Answer::Content { name, bytes, seq, attested, counts } => {
+                        let (name, counts) = (FileName::new(&name)?, crate::gateway::counts(counts));
+                        Ok(Content { name, bytes, seq, attested, counts })
+                    }
+                    _ => Err(unfit()),
+                }
+            }
+        }
     }
 
     /// See [`Client::current_seq`].
-    pub(super) async fn current_seq(&self, locator: &Locator, options: GetOptions) -> anyhow::Result<Option<u64>> {
-        Ok(self.client.current_seq(locator, options).await?)
+    pub(super) async fn current_seq(
+        &self,
+        network: &Network,
+        link: &ContentLink,
+        options: GetOptions,
+    ) -> anyhow::Result<Option<u64>> {
+        match self {
+            Self::Own(client) => Ok(client.current_seq(link.locator(network)?, options).await?),
+            Self::Node(node, paths) => {
+                let request = Request::CurrentSeq { link: link.to_string(), how: How::from(options) };
+                match ask(node, paths, request, |_| ()).await? {
+                    Answer::Seq(seq) => Ok(seq),
+                    _ => Err(unfit()),
+                }
+            }
+        }
     }
 
-    /// Circuits that were built, and how the membership came.
-    pub(super) fn story(&self) -> (Vec<BuiltPath>, Option<Joined>) {
-        (self.client.circuits(), self.client.joined())
+    /// Circuits that were built so far, and how the membership came.
+    pub(super) fn trace(&self) -> Trace {
+        match self {
+            Self::Own(client) => Trace { circuits: client.circuits(), joined: client.joined(), by_node: false },
+            Self::Node(_, paths) => {
+                let circuits = paths.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                Trace { circuits, joined: None, by_node: true }
+            }
+        }
     }
 
     /// Leaves the network; what is to be kept is on disk then.
     pub(super) async fn close(self) {
-        self.client.close().await;
+        if let Self::Own(client) = self {
+            client.close().await;
+        }
     }
+}
+
+async fn ask(
+    node: &Caller,
+    paths: &Mutex<Vec<BuiltPath>>,
+    request: Request,
+    progress: impl Fn(Progress) + Send,
+) -> Result<Answer, CallError> {
+    let (answer, built) = node.ask(request, progress).await;
+    paths.lock().unwrap_or_else(PoisonError::into_inner).extend(built);
+    answer
+}
+
+fn unfit() -> anyhow::Error {
+    anyhow::anyhow!("the running node answered something else than was asked")
+}
+
+/// A client of our own; `afresh` asks the bootstraps although a membership is on disk.
+pub(super) fn own_client(told: &Told, afresh: bool) -> anyhow::Result<Client> {
+    let runtime = Runtime::start()?;
+    Ok(Client::start(&runtime, ClientOptions { afresh, ..options(&told.settings)? })?)
+}
+
+/// The running node of this user and state.
+pub(super) async fn running_node(settings: &Settings) -> anyhow::Result<Option<Caller>> {
+    if !settings.use_node {
+        return Ok(None);
+    }
+    let path = folder(settings, &settings.network()?)?.join(SOCKET);
+    // What was asked for in so many words; defaults demand nothing of a node that has its own.
+    let is_asked = |key: &str| settings.origins.contains_key(key);
+    let demands = Demands {
+        hops_min: if is_asked("hops") { settings.hops } else { HOPS_CLIENT_MIN },
+        stagger_min_us: if is_asked("stagger") { micros(settings) } else { 0 },
+        distinct: settings.rule == PrefixRule::Distinct,
+    };
+    Ok(Caller::find(&path, demands).await)
+}
+
+/// How the running node is, if there is one.
+pub(super) async fn node_status(settings: &Settings) -> anyhow::Result<Option<Status>> {
+    let Some(node) = running_node(settings).await? else { return Ok(None) };
+    match node.ask(Request::Status, |_| ()).await.0? {
+        Answer::Status(status) => Ok(Some(status)),
+        _ => Err(unfit()),
+    }
+}
+
+/// What a client of these settings does for every path.
+pub(super) fn does(settings: &Settings) -> Demands {
+    let distinct = settings.rule == PrefixRule::Distinct;
+    Demands { hops_min: settings.hops, stagger_min_us: micros(settings), distinct }
+}
+
+fn micros(settings: &Settings) -> u64 {
+    u64::try_from(settings.stagger.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// What the settings make of a client.
 pub(super) fn options(settings: &Settings) -> anyhow::Result<ClientOptions> {
     let network = settings.network()?;
-    let mut options = ClientOptions::new(network, settings.bootstraps()?, folder(settings, &network)?);
+    let folder = folder(settings, &network)?;
+    let ours: Vec<NodeKey> = Identity::key_in(&StateDir::open(&folder)?)?.into_iter().collect();
+    let mut options = ClientOptions::new(network, settings.bootstraps()?, folder);
     (options.hops, options.stagger, options.timeout) = (settings.hops, settings.stagger, settings.timeout);
-    (options.rule, options.bind_ip) = (settings.rule, settings.bind);
+    (options.rule, options.bind_ip, options.ours) = (settings.rule, settings.bind, ours);
     Ok(options)
 }
 

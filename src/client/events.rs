@@ -1,5 +1,6 @@
 //! The task between a client node and its calls: outcomes to whoever waits, guards to the state directory.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -73,10 +74,12 @@ pub(super) async fn serve(
     shared.ended.send_replace(true);
 }
 
-fn remember<T>(list: &mut Vec<T>, item: T) {
-    if list.len() < PATHS_REMEMBERED_MAX {
-        list.push(item);
+/// The oldest makes room: a client may run for months.
+fn remember<T>(list: &mut VecDeque<T>, item: T) {
+    if list.len() >= PATHS_REMEMBERED_MAX {
+        list.pop_front();
     }
+    list.push_back(item);
 }
 
 /// Writes what the node says, unless another process has written since: then that holds.

@@ -8,7 +8,7 @@ mod events;
 mod stored;
 mod transfer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,6 +55,8 @@ pub struct ClientOptions {
     pub timeout: Duration,
     /// Whether bootstraps are asked although a membership is on disk: for a diagnosis.
     pub afresh: bool,
+    /// Relays of the same owner: none of them is in a path.
+    pub ours: Vec<NodeKey>,
     /// Whether addresses keep the hops of a path apart.
     pub rule: PrefixRule,
     /// Circuits of one operation start each after a random time below it: [`STAGGER_MAX`], or less. At zero whoever watches the
@@ -79,6 +81,7 @@ impl ClientOptions {
             hops: HOPS_CLIENT_MIN,
             timeout: OPERATION_TIMEOUT,
             afresh: false,
+            ours: Vec::new(),
             rule: PrefixRule::Distinct,
             stagger: STAGGER_MAX,
             bind_ip: None,
@@ -126,6 +129,47 @@ pub enum ClientError {
     Stopped,
 }
 
+/// How a call ended, as coarse as whoever scripts it needs it; the exit codes of the command line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+pub enum Ending {
+    /// Anything that has no ending of its own.
+    Failed,
+    /// What was asked for makes no sense.
+    Usage,
+    /// Attested: it is not there.
+    NotFound,
+    /// Too few answered to tell.
+    Unreachable,
+    /// Forged, not holding together, or older than what was seen.
+    Damaged,
+    /// Something else is there.
+    Conflict,
+    /// Fewer receipts than asked for.
+    Partly,
+    /// No path as strong as asked.
+    PrivacyFloor,
+}
+
+impl ClientError {
+    /// How a call with this error ended.
+    #[must_use]
+    pub const fn ending(&self) -> Ending {
+        match self {
+            Self::Refused(refused, _) => match refused {
+                Refused::NotFound => Ending::NotFound,
+                Refused::Unreachable => Ending::Unreachable,
+                Refused::Damaged | Refused::Older { .. } => Ending::Damaged,
+                Refused::Conflict { .. } => Ending::Conflict,
+                Refused::Partly { .. } => Ending::Partly,
+                Refused::PrivacyFloor(_) | Refused::GuardsGone => Ending::PrivacyFloor,
+            },
+            Self::Root(_) | Self::Chunk(_) | Self::Unreadable => Ending::Damaged,
+            Self::Seal(_) | Self::Name(_) | Self::Link(_) | Self::Hops(_) | Self::Stagger(_) => Ending::Usage,
+            Self::State(_) | Self::Stopped => Ending::Failed,
+        }
+    }
+}
+
 /// A record that was found.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Found {
@@ -154,6 +198,8 @@ pub struct Stored {
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
+    /// Numbers of the operations started through this value, if they are kept apart.
+    own_operations: Option<Arc<Mutex<BTreeSet<u64>>>>,
 }
 
 struct Inner {
@@ -174,10 +220,10 @@ struct Inner {
 /// What the event task writes and calls read.
 struct Shared {
     waiting: Mutex<BTreeMap<u64, oneshot::Sender<crate::request::Outcome>>>,
-    paths: Mutex<Vec<BuiltPath>>,
-    sights: Mutex<Vec<Sight>>,
+    paths: Mutex<VecDeque<BuiltPath>>,
+    sights: Mutex<VecDeque<Sight>>,
     guard: watch::Sender<Option<NodeKey>>,
-    guards_used: Mutex<Vec<NodeKey>>,
+    guards_used: Mutex<VecDeque<NodeKey>>,
     sample: Mutex<Vec<NodeKey>>,
     state_error: Mutex<Option<StateError>>,
     joined: Mutex<Option<Joined>>,
@@ -206,6 +252,7 @@ impl Client {
             hops: options.hops,
             rule: options.rule,
             stagger: options.stagger,
+            ours: options.ours,
             kept: kept.clone().unwrap_or_default(),
             stored,
             witness: options.witness,
@@ -252,7 +299,7 @@ impl Client {
             timeout,
             link_ends,
         };
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(inner), own_operations: None }
     }
 
     /// The network.
@@ -274,7 +321,7 @@ impl Client {
     /// Guards that were in use since the start, in order.
     #[must_use]
     pub fn guards_used(&self) -> Vec<NodeKey> {
-        lock(&self.inner.shared.guards_used).clone()
+        lock(&self.inner.shared.guards_used).iter().copied().collect()
     }
 
     /// The ordered sample of guards, as the state directory holds it.
@@ -283,7 +330,7 @@ impl Client {
         lock(&self.inner.shared.sample).clone()
     }
 
-    /// Every path that was built, in order, the first [`crate::limits::PATHS_REMEMBERED_MAX`] of them.
+    /// Every path that was built, in order, the last [`crate::limits::PATHS_REMEMBERED_MAX`] of them.
     #[must_use]
     pub fn paths(&self) -> Vec<Vec<Contact>> {
         lock(&self.inner.shared.paths).iter().map(|path| path.hops.clone()).collect()
@@ -292,7 +339,17 @@ impl Client {
     /// As [`Self::paths`], each with what it carried.
     #[must_use]
     pub fn circuits(&self) -> Vec<BuiltPath> {
-        lock(&self.inner.shared.paths).clone()
+        let paths = lock(&self.inner.shared.paths);
+        match &self.own_operations {
+            Some(own) => paths.iter().filter(|path| lock(own).contains(&path.operation)).cloned().collect(),
+            None => paths.iter().cloned().collect(),
+        }
+    }
+
+    /// The same client, whose [`Self::circuits`] are those of calls made through this value and its clones alone.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), own_operations: Some(Arc::default()) }
     }
 
     /// How the membership last came from the bootstraps; `None` as long as one from disk serves, or none has come.
@@ -310,7 +367,7 @@ impl Client {
     /// What this client's own node saw, when sights are recorded.
     #[must_use]
     pub fn sights(&self) -> Vec<Sight> {
-        lock(&self.inner.shared.sights).clone()
+        lock(&self.inner.shared.sights).iter().cloned().collect()
     }
 
     /// Ends the client; open calls end with [`ClientError::Stopped`].
@@ -416,6 +473,9 @@ impl Client {
     /// Runs one operation to its end; when this future is dropped, the operation is cancelled.
     async fn run(&self, operation: Operation, timeout: Duration) -> Result<(Success, Counts), ClientError> {
         let id = self.inner.next.fetch_add(1, Ordering::Relaxed);
+        if let Some(own) = &self.own_operations {
+            lock(own).insert(id);
+        }
         let (tell, told) = oneshot::channel();
         lock(&self.inner.shared.waiting).insert(id, tell);
         let cancel = CancelOnDrop { id, client: self, armed: true };

@@ -77,7 +77,8 @@ impl FromStr for ContentLink {
     type Err = LinkRefused;
 
     fn from_str(text: &str) -> Result<Self, LinkRefused> {
-        let checked = bech32::primitives::decode::CheckedHrpstring::new::<Bech32m>(text.trim());
+        let text = text.trim();
+        let checked = bech32::primitives::decode::CheckedHrpstring::new::<Bech32m>(text);
         let checked = checked.map_err(|_| LinkRefused::Text)?;
         if checked.hrp() != HRP {
             return Err(LinkRefused::Text);
@@ -97,7 +98,9 @@ impl FromStr for ContentLink {
         }
         let label = reader.bytes(label_len).map_err(text_error)?;
         let locator = Locator::new(author, label, secret).map_err(|_| LinkRefused::Key)?;
-        Ok(Self { network_tag, locator })
+        let link = Self { network_tag, locator };
+        // Bits that fill no byte must be zeros: one link has one text.
+        if link.to_string().eq_ignore_ascii_case(text) { Ok(link) } else { Err(LinkRefused::Text) }
     }
 }
 

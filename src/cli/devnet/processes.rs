@@ -137,7 +137,7 @@ fn plan(arguments: &DevnetArguments, network: &Network) -> anyhow::Result<Vec<Pl
 fn write_config(plan: &Plan, network: &Network, bootstraps: &[Contact]) -> anyhow::Result<()> {
     let nodes: Vec<String> = bootstraps.iter().map(|one| format!("    \"{one}\",\n")).collect();
     let text = format!(
-        "# Written by `bauta devnet --processes`.\nnetwork = \"{}\"\nbootstraps = [\n{}]\nlisten = \"{}\"\nstate = \"state\"\n",
+        "# Written by `bauta devnet --processes`.\nnetwork = \"{}\"\nbootstraps = [\n{}]\nlisten = \"{}\"\nstate = \"state\"\nanswer_commands = false\n",
         hex::encode(&network.id),
         nodes.concat(),
         plan.contact.address.0,

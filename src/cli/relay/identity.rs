@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::crypto::CryptoRng;
-use crate::crypto::keys::{DhSecret, IdentitySecret};
+use crate::crypto::keys::{DhSecret, IdentitySecret, NodeKey};
 use crate::crypto::puzzle::{Solution, solve};
 use crate::disk::{StateDir, StateError};
 use crate::keyspace::Id;
@@ -50,6 +50,11 @@ impl Identity {
         let made = Kept { identity: secret.to_bytes(), link: link.to_bytes(), counter, y, issued: 0 };
         // Of two that start at once, the first decides.
         Ok(state.update(FILE, |held: Option<Kept>| held.unwrap_or_else(|| made.clone()))?.into())
+    }
+
+    /// The key of the relay that is kept here, if there is one: no path of its owner goes through it.
+    pub(in crate::cli) fn key_in(state: &StateDir) -> Result<Option<NodeKey>, StateError> {
+        Ok(state.read::<Kept>(FILE)?.map(|kept| Self::from(kept).secret.public()))
     }
 
     /// Its id in the keyspace.

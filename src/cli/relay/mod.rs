@@ -1,5 +1,6 @@
 //! `bauta relay`: one relay with a listener, an identity that survives restarts, and an end that waits for its circuits.
 
+mod commands;
 mod identity;
 
 use std::path::PathBuf;
@@ -94,9 +95,12 @@ pub(super) async fn run(told: &Told, until_stdin_closes: bool) -> anyhow::Result
     let bound = listener.local_addr()?;
     let address = Address(settings.advertise.unwrap_or(bound));
     let contact = Contact { id: identity.id(), link_key: identity.link_key(), address };
-    let mut handle = start(settings, &runtime, &identity, &state, (listener, address))?;
+    let store = Arc::new(Mutex::new(MemoryStore::new(STORE_VALUES_MAX, settings.store_bytes)));
+    let mut handle = start(settings, (&runtime, &store), &identity, &state, (listener, address))?;
     tell(told, &json!({ "contact": contact.to_string(), "listen": bound.to_string() }), &format!("contact {contact}"));
-    let ended = serve(told, &mut handle, &state, contact, until_stdin_closes).await;
+    let mut commands = commands::Commands::start(settings, &runtime, &state, (contact, &store))?;
+    let ended = serve(told, &mut handle, (&state, &mut commands), contact, until_stdin_closes).await;
+    commands.end().await;
     drain(&mut handle).await;
     handle.shutdown().await;
     ended?;
@@ -106,7 +110,7 @@ pub(super) async fn run(told: &Told, until_stdin_closes: bool) -> anyhow::Result
 
 fn start(
     settings: &Settings,
-    runtime: &Arc<Runtime>,
+    (runtime, store): (&Arc<Runtime>, &Arc<Mutex<MemoryStore>>),
     identity: &Identity,
     state: &StateDir,
     (listener, address): (TcpListener, Address),
@@ -130,7 +134,7 @@ fn start(
     let mut shell = ShellConfig::new(network, LinkIdentity::Relay { secret: identity.link.clone() });
     shell.bind_ip = settings.bind.or_else(|| address.0.ip().is_loopback().then(|| address.0.ip()));
     shell.listener = Some(listener);
-    let store = Arc::new(Mutex::new(MemoryStore::new(STORE_VALUES_MAX, settings.store_bytes)));
+    let store = Arc::clone(store);
     let apply = Box::new(move |now, op| store.lock().unwrap_or_else(PoisonError::into_inner).apply(now, op));
     Ok(spawn_node(Arc::clone(runtime), relay, shell, apply))
 }
@@ -139,7 +143,7 @@ fn start(
 async fn serve(
     told: &Told,
     handle: &mut NodeHandle<Relay>,
-    state: &StateDir,
+    (state, commands): (&StateDir, &mut commands::Commands),
     contact: Contact,
     until_stdin_closes: bool,
 ) -> anyhow::Result<()> {
@@ -152,6 +156,7 @@ async fn serve(
             _ = tokio::signal::ctrl_c() => return Ok(()),
             _ = terminate.recv() => return Ok(()),
             () = &mut stdin => return Ok(()),
+            failed = commands.failed() => return Err(failed),
         };
         match event {
             None => anyhow::bail!("the relay failed; the log above says why"),
@@ -161,6 +166,7 @@ async fn serve(
                 kept.context("the number of the descriptor was not kept")??;
             }
             Some(RelayEvent::Members(count)) => {
+                commands.note_relays(count);
                 // Alone, it waits; whoever is the first of a network has nobody to wait for.
                 if !ready && (count > 1 || is_first) {
                     ready = true;

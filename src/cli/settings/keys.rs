@@ -39,7 +39,7 @@ const SWITCH: [(&str, bool); 2] = [("true", true), ("false", false)];
 const DIFFICULTY_MAX: u8 = 32;
 
 /// Every setting.
-pub(in crate::cli) const KEYS: [Key; 16] = [
+pub(in crate::cli) const KEYS: [Key; 17] = [
     Key {
         name: "network",
         what: "id of the network, 64 hexadecimal digits",
@@ -184,6 +184,13 @@ pub(in crate::cli) const KEYS: [Key; 16] = [
         what: "room for the values of others, in memory in this version",
         set: |to, text, _| units::size(text, SEALED_CHUNK_LEN, STORE_BYTES_MAX).map(|found| to.store_bytes = found),
         show: |of| units::show_size(of.store_bytes),
+        of_relay: true,
+    },
+    Key {
+        name: "answer_commands",
+        what: "whether the relay's process also runs a client for commands of the same user: true or false",
+        set: |to, text, _| units::word(text, &SWITCH).map(|found| to.answer_commands = found),
+        show: |of| of.answer_commands.to_string(),
         of_relay: true,
     },
 ];

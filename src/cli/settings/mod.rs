@@ -44,6 +44,7 @@ pub(super) struct Settings {
     pub(super) advertise: Option<SocketAddr>,
     pub(super) family: [u8; 8],
     pub(super) store_bytes: usize,
+    pub(super) answer_commands: bool,
     /// Where each value that is no default comes from.
     pub(super) origins: BTreeMap<&'static str, Origin>,
 }
@@ -164,6 +165,7 @@ impl Settings {
             advertise: None,
             family: [0; 8],
             store_bytes: STORE_BYTES_MAX,
+            answer_commands: true,
             origins: BTreeMap::new(),
         }
     }

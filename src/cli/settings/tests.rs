@@ -1,3 +1,5 @@
+//! Where settings come from, which source wins, and what is said of wrong ones.
+
 use super::*;
 use crate::limits::CONFIG_LEN_MAX;
 
@@ -59,7 +61,7 @@ fn the_nearer_source_wins_and_each_value_knows_where_it_comes_from() {
 fn every_value_that_is_shown_can_be_set_again() {
     let file = format!(
         "network = \"{ID}\"\ndifficulty = 3\nfamily = \"0011223344556677\"\nlisten = \"[::]:1\"\nadvertise = \"[::1]:2\"\nbind = \
-         \"::1\"\nuse_node = false\nconsistency = \"all\"\nstagger = \"0ms\"\nprefix_rule = \"one-host\"\nstore_bytes = \"64MiB\"\n"
+         \"::1\"\nuse_node = false\nanswer_commands = false\nconsistency = \"all\"\nstagger = \"0ms\"\nprefix_rule = \"one-host\"\nstore_bytes = \"64MiB\"\n"
     );
     let settings = Sources::new().file(&file).gather().unwrap();
     for key in KEYS.iter().filter(|key| !(key.show)(&settings).is_empty()) {

@@ -299,9 +299,10 @@ impl ClientNode {
     /// Fills guards and second hops from the fresh membership; the state directory has the last word on them.
     fn sample(&mut self, now: Now) {
         let rule = self.config.rule;
-        let changed = self.guards.fill(&self.members, rule, now.unix, &[], &mut self.rng);
+        let ours = &self.config.ours;
+        let changed = self.guards.fill(&self.members, rule, now.unix, ours, &mut self.rng);
         let guards = self.guards.ordered();
-        let refilled = self.second_hops.refill(&self.members, rule, now.unix, &guards, &[], &mut self.rng);
+        let refilled = self.second_hops.refill(&self.members, rule, now.unix, &guards, ours, &mut self.rng);
         if changed || refilled {
             self.entry.confirmed = false;
             self.keep();

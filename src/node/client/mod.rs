@@ -50,6 +50,8 @@ pub struct ClientConfig {
     pub rule: PrefixRule,
     /// First circuits of an operation start after a random time below it, at most [`crate::limits::STAGGER_MAX`].
     pub stagger: Duration,
+    /// Relays of the same owner: in no path, whatever their role.
+    pub ours: Vec<NodeKey>,
     /// Guards and second hops, as the state directory has them.
     pub kept: Kept,
     /// The membership of an earlier process of this user, checked when it was kept; empty for none.

@@ -76,7 +76,8 @@ impl ClientNode {
         let fail = |why| AttemptResult::Failed { exit: None, why };
         let at_work = self.is_at_work(operation);
         let avoid = self.exits_to_avoid(operation);
-        let terms = PathTerms { length: self.config.hops, rule: self.config.rule, ours: &[], avoid: &avoid };
+        let terms =
+            PathTerms { length: self.config.hops, rule: self.config.rule, ours: &self.config.ours, avoid: &avoid };
         let path = match choose(&self.members, &guard, &self.second_hops, &terms, &mut self.rng) {
             Ok(path) => path,
             Err(PathRefused::ExitsUsedUp) if at_work => {
@@ -221,7 +222,8 @@ impl ClientNode {
         };
         if changed {
             let (rule, guards) = (self.config.rule, self.guards.ordered());
-            self.second_hops.refill(&self.members, rule, now.unix, &guards, &[], &mut self.rng);
+            let ours = &self.config.ours;
+            self.second_hops.refill(&self.members, rule, now.unix, &guards, ours, &mut self.rng);
             self.keep();
         }
         if failure.is_some() {

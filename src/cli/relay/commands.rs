@@ -1,0 +1,84 @@
+//! A relay's own client, a separate identity, and the socket at which commands of the same user reach it.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::task::JoinSet;
+
+use crate::cli::output::say;
+use crate::cli::settings::Settings;
+use crate::cli::way::{does, options};
+use crate::client::Client;
+use crate::dht::store::MemoryStore;
+use crate::disk::StateDir;
+use crate::gateway::{Facts, SOCKET, Status, serve};
+use crate::limits::BOOTSTRAPS_AGREE_MIN;
+use crate::net::Runtime;
+use crate::wire::contact::Contact;
+
+/// What of a relay's process answers commands; nothing, where it shall not or cannot.
+pub(super) struct Commands {
+    running: Option<(Client, JoinSet<std::io::Result<()>>)>,
+    path: PathBuf,
+    relays: Arc<AtomicUsize>,
+}
+
+impl Commands {
+    /// Starts the client and listens.
+    pub(super) fn start(
+        settings: &Settings,
+        runtime: &Arc<Runtime>,
+        state: &StateDir,
+        (contact, store): (Contact, &Arc<Mutex<MemoryStore>>),
+    ) -> anyhow::Result<Self> {
+        let (relays, path) = (Arc::new(AtomicUsize::new(0)), state.path().join(SOCKET));
+        if !settings.answer_commands {
+            return Ok(Self { running: None, path, relays });
+        }
+        if settings.bootstraps.len() < BOOTSTRAPS_AGREE_MIN {
+            say("fewer than two nodes to start from: this relay runs no client, so commands do not use it");
+            return Ok(Self { running: None, path, relays });
+        }
+        let client = Client::start(runtime, options(settings)?)?;
+        let (clock, known, store) = (runtime.clock(), Arc::clone(&relays), Arc::clone(store));
+        let started = clock.instant();
+        let status = move || Status {
+            pid: std::process::id(),
+            uptime_s: started.until(clock.instant()).as_secs(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            contact: contact.to_string(),
+            relays: known.load(Ordering::Relaxed),
+            values: store.lock().unwrap_or_else(PoisonError::into_inner).len(),
+        };
+        let facts = Facts { client: client.clone(), does: does(settings), status: Box::new(status) };
+        let at = path.clone();
+        let mut task = JoinSet::new();
+        task.spawn(async move { serve(&at, facts).await });
+        Ok(Self { running: Some((client, task)), path, relays })
+    }
+
+    /// So many relays are known now.
+    pub(super) fn note_relays(&self, count: usize) {
+        self.relays.store(count, Ordering::Relaxed);
+    }
+
+    /// Why commands cannot be answered any more; never, when all is well.
+    pub(super) async fn failed(&mut self) -> anyhow::Error {
+        let Some((_, task)) = &mut self.running else { return std::future::pending().await };
+        match task.join_next().await {
+            Some(Ok(Err(error))) => anyhow::Error::new(error).context("the socket for commands cannot be used"),
+            _ => anyhow::anyhow!("commands are not answered any more"),
+        }
+    }
+
+    /// Ends the client and removes the socket.
+    pub(super) async fn end(self) {
+        if let Some((client, mut task)) = self.running {
+            task.shutdown().await;
+            // Left behind, it would only be replaced.
+            let _ = std::fs::remove_file(&self.path);
+            client.close().await;
+        }
+    }
+}

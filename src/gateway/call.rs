@@ -1,0 +1,91 @@
+//! The command's side: finds a running node of the same user, asks it one thing.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tokio::net::UnixStream;
+
+use super::wire::{self, Answer, Demands, How, Opening, Reply, Request, VERSION};
+use crate::client::{Ending, GetOptions, Progress};
+use crate::node::BuiltPath;
+use crate::request::Counts;
+
+/// Why a running node did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// It said why.
+    #[error("{message} (by the running node)")]
+    Refused {
+        /// How the request ended.
+        ending: Ending,
+        /// In the node's words.
+        message: String,
+        /// The numbers of the operation.
+        counts: Option<Counts>,
+    },
+    /// The connection broke.
+    #[error("the running node went away: {0}")]
+    Gone(io::Error),
+}
+
+/// A running node that can be asked.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    path: PathBuf,
+    demands: Demands,
+}
+
+impl Caller {
+    /// Whether a node of this user answers at this socket. What another user has put there is not asked.
+    pub async fn find(path: &Path, demands: Demands) -> Option<Self> {
+        let stream = UnixStream::connect(path).await.ok()?;
+        let ours = stream.peer_cred().is_ok_and(|peer| peer.uid() == rustix::process::geteuid().as_raw());
+        ours.then(|| Self { path: path.to_owned(), demands })
+    }
+
+    /// Asks one thing, and waits for what comes of it.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn ask(
+        &self,
+        request: Request,
+        progress: impl Fn(Progress) + Send,
+    ) -> (Result<Answer, CallError>, Vec<BuiltPath>) {
+        match self.exchange(request, progress).await {
+            Ok((Ok(answer), paths)) => (Ok(answer), paths),
+            Ok((Err(failure), paths)) => {
+                let counts = failure.counts.map(wire::counts_in);
+                (Err(CallError::Refused { ending: failure.ending, message: failure.message, counts }), paths)
+            }
+            Err(error) => (Err(CallError::Gone(error)), Vec::new()),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        request: Request,
+        progress: impl Fn(Progress) + Send,
+    ) -> io::Result<(Result<Answer, wire::Failure>, Vec<BuiltPath>)> {
+        let mut stream = UnixStream::connect(&self.path).await?;
+        wire::send(&mut stream, &Opening { version: VERSION, demands: self.demands, request }).await?;
+        loop {
+            match wire::receive::<Reply>(&mut stream).await? {
+                Reply::Progress(done, total) => progress(Progress { done, total }),
+                Reply::Done(result, paths) => {
+                    return Ok((*result, paths.iter().filter_map(wire::WirePath::read).collect()));
+                }
+            }
+        }
+    }
+}
+
+impl From<GetOptions> for How {
+    fn from(options: GetOptions) -> Self {
+        Self {
+            consistency: Self::number(options.consistency),
+            seq_min: options.seq_min,
+            timeout_us: options.timeout.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The node's side: takes connections of the same user, one request each, and does it with the node's client.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::wire::{self, Answer, Demands, Failure, How, Opening, Reply, Request, Status, VERSION, WirePath};
+use crate::client::{Client, ClientError, Ending, GetOptions, Progress, PublishOptions};
+use crate::content::{ContentLink, FileName};
+use crate::crypto::keys::IdentitySecret;
+use crate::limits::{GATEWAY_ACCEPT_BACKOFF, GATEWAY_CONNECTIONS_MAX, GATEWAY_PROGRESS_MAX, GATEWAY_REQUEST_TIMEOUT};
+
+/// What a node knows of itself.
+pub struct Facts {
+    /// Its client.
+    pub client: Client,
+    /// What its client does for every path.
+    pub does: Demands,
+    /// How it is, now.
+    pub status: Box<dyn Fn() -> Status + Send + Sync>,
+}
+
+/// Serves until the future is dropped. A socket that an earlier process left behind is replaced; one that answers is not.
+///
+/// # Errors
+/// When the socket cannot be made, or another node of this user serves there.
+pub async fn serve(path: &Path, facts: Facts) -> io::Result<()> {
+    if UnixStream::connect(path).await.is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another node of this user runs with this state"));
+    }
+    if let Err(error) = std::fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    let listener = UnixListener::bind(path)?;
+    let (facts, places) = (Arc::new(facts), Arc::new(Semaphore::new(GATEWAY_CONNECTIONS_MAX)));
+    let mut tasks = JoinSet::new();
+    loop {
+        // Whoever comes when all places are taken waits in the system's queue.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };
+        while tasks.try_join_next().is_some() {}
+        match listener.accept().await {
+            Ok((stream, _)) if is_ours(&stream) => {
+                let facts = Arc::clone(&facts);
+                tasks.spawn(async move {
+                    answer(stream, &facts).await;
+                    drop(place);
+                });
+            }
+            Ok(_) => tracing::warn!("a process of another user knocked"),
+            Err(error) => {
+                tracing::warn!(%error, "a command could not be heard");
+                let never = std::future::pending::<()>();
+                let _ = timeout(GATEWAY_ACCEPT_BACKOFF, never).await;
+            }
+        }
+    }
+}
+
+fn is_ours(stream: &UnixStream) -> bool {
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == rustix::process::geteuid().as_raw())
+}
+
+/// One connection. It ends with its request, and the request with it.
+async fn answer(stream: UnixStream, facts: &Facts) {
+    let (mut from, mut to) = stream.into_split();
+    let opening = timeout(GATEWAY_REQUEST_TIMEOUT, wire::receive::<Opening>(&mut from)).await;
+    let Ok(Ok(opening)) = opening else { return };
+    let client = facts.client.apart();
+    let (steps_in, mut steps) = mpsc::channel(GATEWAY_PROGRESS_MAX);
+    let work = async {
+        let result = act(&client, facts, opening, steps_in).await;
+        let paths = client.circuits().iter().map(WirePath::from).collect();
+        Reply::Done(Box::new(result), paths)
+    };
+    tokio::pin!(work);
+    let mut gone = [0];
+    loop {
+        tokio::select! {
+            done = &mut work => {
+                // Nobody to tell: then there is nothing to do either.
+                let _ = wire::send(&mut to, &done).await;
+                return;
+            }
+            Some(step) = steps.recv() => {
+                if wire::send(&mut to, &Reply::from(step)).await.is_err() {
+                    return;
+                }
+            }
+            // A command says nothing after its request: what comes is its end.
+            _ = from.read(&mut gone) => return,
+        }
+    }
+}
+
+async fn act(
+    client: &Client,
+    facts: &Facts,
+    Opening { version, demands, request }: Opening,
+    steps: mpsc::Sender<Progress>,
+) -> Result<Answer, Failure> {
+    if version != VERSION {
+        let message =
+            format!("the running node is of another version ({}): end it, or use that one", env!("CARGO_PKG_VERSION"));
+        return Err(Failure { ending: Ending::Failed, message, counts: None });
+    }
+    if let Request::Status = request {
+        return Ok(Answer::Status((facts.status)()));
+    }
+    refuse_less(&facts.does, &demands)?;
+    // Steps that nobody takes in time are left out; the next one says more.
+    let progress = move |step| {
+        let _ = steps.try_send(step);
+    };
+    let done = match request {
+        Request::Status => return Ok(Answer::Status((facts.status)())),
+        Request::Publish { name, content, author, label, previous, above, lifetime_s } => {
+            let name = FileName::new(&name).map_err(ClientError::from);
+            let options = PublishOptions {
+                author: author.map(|seed| IdentitySecret::from_bytes(&seed)),
+                label,
+                previous,
+                above,
+                lifetime: Duration::from_secs(lifetime_s),
+            };
+            match name {
+                Ok(name) => {
+                    client.publish(&name, content, options, progress).await.map(|published| Answer::Published {
+                        link: published.link.to_string(),
+                        seq: published.seq,
+                        chunks: published.chunks,
+                        chunk_copies_min: published.chunk_copies_min,
+                        root_copies: published.root_copies,
+                        counts: wire::counts_out(published.counts),
+                    })
+                }
+                Err(error) => Err(error),
+            }
+        }
+        Request::Get { link, how } => match read_link(&link) {
+            Ok(link) => client.get(&link, options(how), progress).await.map(|content| Answer::Content {
+                name: content.name.as_str().to_owned(),
+                bytes: content.bytes,
+                seq: content.seq,
+                attested: content.attested,
+                counts: wire::counts_out(content.counts),
+            }),
+            Err(error) => Err(error),
+        },
+        Request::CurrentSeq { link, how } => match read_link(&link) {
+            Ok(link) => {
+                let locator = link.locator(client.network()).map_err(ClientError::from);
+                match locator {
+                    Ok(locator) => client.current_seq(locator, options(how)).await.map(Answer::Seq),
+                    Err(error) => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        },
+    };
+    done.map_err(failure)
+}
+
+fn read_link(text: &str) -> Result<ContentLink, ClientError> {
+    Ok(text.parse::<ContentLink>()?)
+}
+
+fn options(how: How) -> GetOptions {
+    GetOptions {
+        consistency: how.consistency().unwrap_or_default(),
+        seq_min: how.seq_min,
+        timeout: how.timeout_us.map(Duration::from_micros),
+    }
+}
+
+fn failure(error: ClientError) -> Failure {
+    let counts = match &error {
+        ClientError::Refused(_, counts) => Some(wire::counts_out(*counts)),
+        _ => None,
+    };
+    Failure { ending: error.ending(), message: error.to_string(), counts }
+}
+
+/// A command that asks for more than this node does is told so.
+fn refuse_less(does: &Demands, asked: &Demands) -> Result<(), Failure> {
+    let less = if does.hops_min < asked.hops_min {
+        format!("its paths have {} hops, {} were asked for", does.hops_min, asked.hops_min)
+    } else if does.stagger_min_us < asked.stagger_min_us {
+        "it staggers circuits less than asked for".to_owned()
+    } else if asked.distinct && !does.distinct {
+        "it relaxes the rule that keeps hops apart".to_owned()
+    } else {
+        return Ok(());
+    };
+    let message = format!("the running node does less than was asked: {less}; `--set use_node=false` goes without it");
+    Err(Failure { ending: Ending::PrivacyFloor, message, counts: None })
+}

@@ -1,0 +1,255 @@
+//! Requests and replies between a command and a running node, and how they are framed. Source: spec/gateway.md §2.
+
+use std::io;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use zeroize::Zeroizing;
+
+use crate::client::{Ending, Progress};
+use crate::limits::GATEWAY_FRAME_LEN_MAX;
+use crate::node::{BuiltPath, Carries};
+use crate::request::{Consistency, Counts};
+use crate::wire::codec::Reader;
+use crate::wire::contact::Contact;
+
+/// The version of these shapes; another one is refused.
+pub(super) const VERSION: u8 = 1;
+
+/// What a command demands of paths: a node that does less refuses, it never does less silently.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Demands {
+    /// Relays in every path, at least.
+    pub hops_min: usize,
+    /// Time over which circuits are staggered, at least; microseconds.
+    pub stagger_min_us: u64,
+    /// Whether addresses must keep hops apart.
+    pub distinct: bool,
+}
+
+/// What a command asks of a node.
+#[derive(Serialize, Deserialize)]
+pub enum Request {
+    /// How the node is.
+    Status,
+    /// As [`crate::client::Client::publish`].
+    Publish {
+        /// The published name.
+        name: String,
+        /// The bytes.
+        content: Vec<u8>,
+        /// Seed of the author's key; none for a one-time key.
+        author: Option<Zeroizing<[u8; 32]>>,
+        /// Its label.
+        label: Vec<u8>,
+        /// The sequence number that is replaced.
+        previous: Option<u64>,
+        /// The new one is greater than this.
+        above: u64,
+        /// Seconds for which it is kept.
+        lifetime_s: u64,
+    },
+    /// As [`crate::client::Client::get`].
+    Get {
+        /// The link, as text.
+        link: String,
+        /// How the root is got.
+        how: How,
+    },
+    /// As [`crate::client::Client::current_seq`], of the record that a link leads to.
+    CurrentSeq {
+        /// The link, as text.
+        link: String,
+        /// How it is got.
+        how: How,
+    },
+}
+
+/// As [`crate::client::GetOptions`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct How {
+    /// 0 one, 1 quorum, 2 all.
+    pub consistency: u8,
+    /// Nothing older is taken.
+    pub seq_min: u64,
+    /// Microseconds, if other than the node's.
+    pub timeout_us: Option<u64>,
+}
+
+/// The first frame of a connection.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Opening {
+    pub(super) version: u8,
+    pub(super) demands: Demands,
+    pub(super) request: Request,
+}
+
+/// A frame of the node.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Reply {
+    /// So many chunks of so many are done.
+    Progress(usize, usize),
+    /// The last frame: what came of it, and the circuits that were built for it.
+    Done(Box<Result<Answer, Failure>>, Vec<WirePath>),
+}
+
+/// What came of a request.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Answer {
+    /// Of [`Request::Status`].
+    Status(Status),
+    /// Of [`Request::Publish`].
+    Published {
+        /// The link, as text.
+        link: String,
+        /// Sequence number of the root.
+        seq: u64,
+        /// Chunks stored.
+        chunks: usize,
+        /// Fewest receipts of any chunk.
+        chunk_copies_min: Option<usize>,
+        /// Receipts of the root at each location.
+        root_copies: Vec<usize>,
+        /// What was asked for the root.
+        counts: [usize; 5],
+    },
+    /// Of [`Request::Get`].
+    Content {
+        /// The published name.
+        name: String,
+        /// The bytes.
+        bytes: Vec<u8>,
+        /// Sequence number of the root.
+        seq: u64,
+        /// Whether its freshness is attested.
+        attested: bool,
+        /// What was asked for the root.
+        counts: [usize; 5],
+    },
+    /// Of [`Request::CurrentSeq`].
+    Seq(Option<u64>),
+}
+
+/// How a node is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// Its process.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+    /// The program's version.
+    pub version: String,
+    /// How its relay is reached, as text.
+    pub contact: String,
+    /// Relays that its relay knows, itself among them.
+    pub relays: usize,
+    /// Values that it holds for others.
+    pub values: usize,
+}
+
+/// Why nothing came of it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Failure {
+    pub(super) ending: Ending,
+    pub(super) message: String,
+    pub(super) counts: Option<[usize; 5]>,
+}
+
+/// A circuit: its contacts, 71 bytes each, and what it carried.
+#[derive(Serialize, Deserialize)]
+pub(super) struct WirePath {
+    hops: Vec<Vec<u8>>,
+    carries: u8,
+    chunks: usize,
+}
+
+impl How {
+    pub(super) fn consistency(self) -> Option<Consistency> {
+        [Consistency::One, Consistency::Quorum, Consistency::All].into_iter().nth(usize::from(self.consistency))
+    }
+
+    pub(super) const fn number(consistency: Consistency) -> u8 {
+        match consistency {
+            Consistency::One => 0,
+            Consistency::Quorum => 1,
+            Consistency::All => 2,
+        }
+    }
+}
+
+pub(super) const fn counts_out(counts: Counts) -> [usize; 5] {
+    [counts.asked, counts.valid, counts.empty, counts.invalid, counts.timed_out]
+}
+
+/// Numbers of an operation, as they stand in an [`Answer`].
+#[must_use]
+pub const fn counts_in([asked, valid, empty, invalid, timed_out]: [usize; 5]) -> Counts {
+    Counts { asked, valid, empty, invalid, timed_out }
+}
+
+impl From<Progress> for Reply {
+    fn from(step: Progress) -> Self {
+        Self::Progress(step.done, step.total)
+    }
+}
+
+impl From<&BuiltPath> for WirePath {
+    fn from(path: &BuiltPath) -> Self {
+        let bytes = |hop: &Contact| {
+            let mut bytes = Vec::new();
+            hop.encode(&mut bytes);
+            bytes
+        };
+        let (carries, chunks) = match path.carries {
+            Carries::Find => (0, 0),
+            Carries::Put => (1, 0),
+            Carries::Fetch(chunks) => (2, chunks),
+            Carries::Store(chunks) => (3, chunks),
+        };
+        Self { hops: path.hops.iter().map(bytes).collect(), carries, chunks }
+    }
+}
+
+impl WirePath {
+    pub(super) fn read(&self) -> Option<BuiltPath> {
+        let carries = match self.carries {
+            0 => Carries::Find,
+            1 => Carries::Put,
+            2 => Carries::Fetch(self.chunks),
+            3 => Carries::Store(self.chunks),
+            _ => return None,
+        };
+        let hop = |bytes: &Vec<u8>| {
+            let mut reader = Reader::new(bytes);
+            let hop = Contact::decode(&mut reader).ok()?;
+            reader.finish().ok().map(|()| hop)
+        };
+        let hops: Option<Vec<Contact>> = self.hops.iter().map(hop).collect();
+        Some(BuiltPath { operation: 0, hops: hops?, carries })
+    }
+}
+
+/// Writes one frame: u32 length, postcard.
+pub(super) async fn send(to: &mut (impl AsyncWrite + Unpin), value: &impl Serialize) -> io::Result<()> {
+    let bytes = Zeroizing::new(postcard::to_allocvec(value).map_err(io::Error::other)?);
+    let len = u32::try_from(bytes.len()).ok().filter(|_| bytes.len() <= GATEWAY_FRAME_LEN_MAX);
+    let len = len.ok_or_else(|| io::Error::other("too much for one frame"))?;
+    to.write_all(&len.to_be_bytes()).await?;
+    to.write_all(&bytes).await?;
+    to.flush().await
+}
+
+/// Reads one frame; nothing is reserved before its length is bounded, and then no more than has come.
+pub(super) async fn receive<T: DeserializeOwned>(from: &mut (impl AsyncRead + Unpin)) -> io::Result<T> {
+    let len = usize::try_from(from.read_u32().await?).unwrap_or(usize::MAX);
+    if len > GATEWAY_FRAME_LEN_MAX {
+        return Err(io::Error::other("a frame over its bound"));
+    }
+    let mut bytes = Zeroizing::new(Vec::new());
+    from.take(u64::try_from(len).unwrap_or(u64::MAX)).read_to_end(&mut bytes).await?;
+    match postcard::take_from_bytes(&bytes) {
+        Ok((value, [])) if bytes.len() == len => Ok(value),
+        _ => Err(io::Error::other("a frame that is none")),
+    }
+}

@@ -1,0 +1,119 @@
+//! Records, chunks, roots, links, state files.
+
+use bauta::content::{Body, ContentLink, PublicationSecret, Root, open_chunk, seal_chunk};
+use bauta::crypto::hash::hashed_location;
+use bauta::crypto::keys::IdentitySecret;
+use bauta::disk::StateDir;
+use bauta::record::{Locator, VerifiedValue};
+use bauta::time::UnixTime;
+use bauta::wire::network::Network;
+use bauta::wire::record::{Expiry, RecordBytes, Value};
+
+use super::read::Case;
+use crate::make;
+
+pub(super) fn record(case: &Case) {
+    let record = RecordBytes::new(&case.bytes("bytes")).unwrap();
+    let network = Network { id: case.array("network_id"), difficulty: 0 };
+    let author = IdentitySecret::from_bytes(&case.array("author_seed"));
+    let (label, index, payload) = (case.bytes("label"), case.byte("index"), case.bytes("payload"));
+    let locator = Locator::of_author(&author, &label).unwrap();
+    let place = locator.places()[usize::from(index)];
+
+    let value = Value::Signed(record.clone());
+    let verified = VerifiedValue::check(&network, value, UnixTime(case.number("now"))).unwrap();
+    assert_eq!((verified.location(), verified.location().0), (place.location, case.array("location")));
+    assert_eq!((verified.seq(), verified.digest()), (case.number("seq_there"), case.array("digest")));
+    assert_eq!(place.seq_of(verified.seq()), Some(case.number("seq")));
+    assert_eq!(verified.expiry().time().0, case.number("expiry"));
+    assert_eq!(record.fields().unwrap().key.0, case.array("blinded_key"));
+    assert_eq!(locator.open(&record).unwrap(), payload);
+
+    let expiry = Expiry::at_least(UnixTime(case.number("expiry")));
+    let mut given = make::Given(case.bytes("nonce"));
+    let again = locator.seal(&network, &author, index, (case.number("seq"), expiry), &payload, &mut given).unwrap();
+    assert!(again == record);
+}
+
+pub(super) fn refused_record(case: &Case) -> String {
+    let value = Value::Signed(RecordBytes::new(&case.bytes("bytes")).unwrap());
+    VerifiedValue::check(&make::network(), value, UnixTime(case.number("now"))).unwrap_err().to_string()
+}
+
+pub(super) fn chunk(case: &Case) {
+    let (secret, content) = (PublicationSecret::from_bytes(case.array("secret")), case.bytes("content"));
+    let index = case.number("index").try_into().unwrap();
+    let sealed = seal_chunk(&secret, index, &content).unwrap();
+    assert_eq!((sealed.bytes.len(), sealed.hash), (65_552, case.array("name")));
+    assert!(sealed.bytes.starts_with(&case.bytes("first_64_bytes")) && sealed.bytes.ends_with(&case.bytes("tag")));
+    let locations = [0, 1].map(|at| hashed_location(&sealed.hash, at).0.to_vec());
+    assert_eq!(locations[..], case.bytes_list("locations"));
+    assert_eq!(open_chunk(&secret, index, sealed.bytes, content.len()), Ok(content));
+}
+
+pub(super) fn root(case: &Case) {
+    let raw = case.bytes("bytes");
+    let root = Root::decode(&raw).unwrap();
+    assert_eq!(root.name.as_str(), case.text("name"));
+    match &root.body {
+        Body::Inline(content) => {
+            assert_eq!((case.text("variant"), content), ("inline", &case.bytes("content")));
+        }
+        Body::Chunks { len, secret, hashes } => {
+            assert_eq!((case.text("variant"), *len), ("chunks", case.number("length")));
+            assert_eq!(secret.as_bytes(), &case.array("secret"));
+            assert_eq!(hashes.iter().map(|hash| hash.to_vec()).collect::<Vec<_>>(), case.bytes_list("hashes"));
+        }
+        Body::Tree { len, secret, hashes } => {
+            assert_eq!((case.text("variant"), *len), ("tree", case.number("length")));
+            assert_eq!((secret.as_bytes(), hashes), (&case.array("secret"), &case.array("hashes")));
+        }
+    }
+    assert_eq!(root.encode(), Ok(raw));
+}
+
+pub(super) fn refused_root(case: &Case) -> String {
+    Root::decode(&case.bytes("bytes")).unwrap_err().to_string()
+}
+
+pub(super) fn link(case: &Case) {
+    let network = Network { id: case.array("network_id"), difficulty: 0 };
+    let link: ContentLink = case.text("link").parse().unwrap();
+    let locator = link.locator(&network).unwrap();
+    assert_eq!(
+        (locator.author().0, locator.secret().as_bytes()),
+        (case.array("author_key"), &case.array("label_secret"))
+    );
+    assert_eq!(locator.label(), case.bytes("label"));
+    assert_eq!(locator.locations().map(|location| location.0.to_vec())[..], case.bytes_list("locations"));
+    assert_eq!(link.to_string(), case.text("link"));
+}
+
+pub(super) fn refused_link(case: &Case) -> String {
+    case.text("link").parse::<ContentLink>().map(|_| ()).unwrap_err().to_string()
+}
+
+/// A directory with this file in it, which is gone with the first of the two.
+fn state(case: &Case) -> (tempfile::TempDir, StateDir) {
+    let scratch = tempfile::tempdir().unwrap();
+    let state = StateDir::open(scratch.path().join("state")).unwrap();
+    std::fs::write(state.path().join(case.text("file")), case.bytes("bytes")).unwrap();
+    (scratch, state)
+}
+
+pub(super) fn state_file(case: &Case) {
+    let (_scratch, state) = state(case);
+    let numbers: Vec<u64> = state.read(case.text("file")).unwrap().unwrap();
+    assert_eq!(numbers, case.numbers("numbers"));
+    assert!(case.bytes("bytes").ends_with(&case.bytes("content")));
+    state.write(case.text("file"), &[0_u64; 3]).unwrap();
+    state.write(case.text("file"), &numbers).unwrap();
+    assert_eq!(std::fs::read(state.path().join(case.text("file"))).unwrap(), case.bytes("bytes"));
+}
+
+/// What the message says behind the path.
+pub(super) fn refused_state_file(case: &Case) -> String {
+    let (_scratch, state) = state(case);
+    let message = state.read::<Vec<u64>>(case.text("file")).unwrap_err().to_string();
+    message.rsplit_once(": ").unwrap().1.to_owned()
+}

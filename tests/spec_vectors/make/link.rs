@@ -1,0 +1,105 @@
+//! A whole handshake and the first cells of a link, with given keys.
+
+use bauta::crypto::keys::DhSecret;
+use bauta::limits::{CELL_LEN, FRAME_LEN};
+use bauta::link::{Frame, Link, Params, Timing};
+use bauta::time::Instant;
+use bauta::wire::cell::{Cell, CircuitId, Command};
+use bauta::wire::descriptor::VerifiedDescriptor;
+use bauta::wire::hello::Hello;
+use rand::rngs::ChaCha20Rng;
+use rand::{Rng, SeedableRng};
+
+use super::{Field, Fields, Given, NOW, VectorFile, bytes, descriptor, dh_secret, made, network, text};
+
+pub(super) fn files() -> Vec<VectorFile> {
+    vec![handshakes()]
+}
+
+/// The first 32 bytes of a generator of this seed: what becomes a secret key there.
+fn drawn(seed: [u8; 32]) -> [u8; 32] {
+    let mut out = [0; 32];
+    ChaCha20Rng::from_seed(seed).fill_bytes(&mut out);
+    out
+}
+
+fn frame_of(link: &mut Link) -> Frame {
+    let mut frame = [0; FRAME_LEN];
+    assert!(link.poll_frame(Instant::ZERO, &mut frame), "a frame is due");
+    frame
+}
+
+fn plain(cell: &Cell) -> [u8; CELL_LEN] {
+    let mut out = [0; CELL_LEN];
+    cell.encode(&mut out);
+    out
+}
+
+fn params(secret: DhSecret, shown: Option<&VerifiedDescriptor>) -> Params {
+    let hello = Hello { versions: (1, 1), descriptor: shown.map(VerifiedDescriptor::to_signed) };
+    Params { network: network(), secret, hello, timing: Timing::default() }
+}
+
+fn handshakes() -> VectorFile {
+    VectorFile {
+        name: "handshakes",
+        description: "Handshakes of links, and the first cells both ways. Frames in their order; the third is the initiator's hello.",
+        spec: &["link.md §2", "link.md §3", "link.md §4"],
+        cases: vec![case("a client", false), case("a relay", true)],
+        invalid: vec![],
+    }
+}
+
+fn case(initiator: &str, is_relay: bool) -> Fields {
+    let ours = descriptor("relay one", NOW.to_wire(), "192.0.2.7:7000");
+    let theirs = descriptor("relay two", NOW.to_wire(), "198.51.100.9:7000");
+    let (secret, peer) = (dh_secret("link relay one"), dh_secret("link relay two"));
+    let shown = is_relay.then_some(&ours);
+    let seeds: [[u8; 32]; 3] = [made("dialling handshake"), made("dialling link"), made("accepting link")];
+    let given = &mut Given::new(&[&seeds[0], &seeds[1]]);
+    let mut one = Link::dial(params(secret.clone(), shown), peer.public(), given, Instant::ZERO).unwrap();
+    let accepted = params(peer.clone(), Some(&theirs));
+    let mut two = Link::accept(accepted, &mut Given::new(&[&seeds[2]]), Instant::ZERO);
+
+    let frame1 = frame_of(&mut one);
+    assert_eq!(two.handle_frame(Instant::ZERO, &frame1), Ok(None));
+    let frame2 = frame_of(&mut two);
+    assert!(one.handle_frame(Instant::ZERO, &frame2).is_ok());
+    let frame3 = frame_of(&mut one);
+    assert!(two.handle_frame(Instant::ZERO, &frame3).is_ok());
+    let mut ask = Cell::new(CircuitId(0x8000_0004), Command::Ask);
+    ask.body_mut()[..6].copy_from_slice(&[0, 0, 0, 2, 3, 0]);
+    let mut answer = Cell::new(CircuitId(0x8000_0004), Command::Answer);
+    answer.body_mut()[..5].copy_from_slice(&[0, 0, 0, 1, 0]);
+    one.push(ask.clone()).unwrap();
+    two.push(answer.clone()).unwrap();
+    let (frame4, frame5) = (frame_of(&mut one), frame_of(&mut two));
+
+    let mut hello = Cell::of_link(Command::Hello);
+    let said = Hello { versions: (1, 1), descriptor: shown.map(VerifiedDescriptor::to_signed) }.encode();
+    hello.body_mut()[..said.len()].copy_from_slice(&said);
+    let answered = Hello { versions: (1, 1), descriptor: Some(theirs.to_signed()) };
+    let frames: [(&str, &Frame, Field); 5] = [
+        ("initiator", &frame1, Field::None),
+        ("responder", &frame2, Field::None),
+        ("initiator", &frame3, bytes(plain(&hello))),
+        ("initiator", &frame4, bytes(plain(&ask))),
+        ("responder", &frame5, bytes(plain(&answer))),
+    ];
+    let frames = frames
+        .into_iter()
+        .map(|(from, frame, cell)| Field::Object(vec![("from", text(from)), ("cell", cell), ("frame", bytes(frame))]));
+    vec![
+        ("initiator", text(initiator)),
+        ("network_id", bytes(network().id)),
+        ("initiator_link_secret", bytes(*secret.to_bytes())),
+        ("initiator_ephemeral_secret", bytes(drawn(seeds[0]))),
+        ("responder_link_secret", bytes(*peer.to_bytes())),
+        ("responder_link_key", bytes(peer.public().0)),
+        // The accepting end seeds the generator of its handshake from its own.
+        ("responder_ephemeral_secret", bytes(drawn(drawn(seeds[2])))),
+        ("responder_hello", bytes(answered.encode())),
+        ("mac1", bytes(&frame1[FRAME_LEN - 16..])),
+        ("frames", Field::List(frames.collect())),
+    ]
+}

@@ -1,0 +1,279 @@
+//! Signed values, chunks, roots, links, state files.
+
+use bauta::content::{Body, ContentLink, FileName, PublicationSecret, Root, encode_hashes, seal_chunk};
+use bauta::crypto::hash::{blake3, hashed_location};
+use bauta::keyspace::Id;
+use bauta::limits::CHUNK_LEN;
+use bauta::record::Locator;
+use bauta::time::UnixTime;
+use bauta::wire::network::Network;
+use bauta::wire::record::{Expiry, RecordBytes};
+use bech32::primitives::iter::Fe32IterExt;
+
+use super::{Field, Fields, Given, NOW, VectorFile, bytes, identity, made, made_vec, network, text};
+
+pub(super) fn files() -> Vec<VectorFile> {
+    vec![records(), chunks(), roots(), links(), state_files()]
+}
+
+const SEQ: u64 = 0x1234_5678;
+const PAYLOAD: &[u8] = b"a payload";
+
+fn expiry() -> Expiry {
+    Expiry::at_least(UnixTime(NOW.0 + 86_400))
+}
+
+fn sealed(index: u8, payload: &[u8], expiry: Expiry) -> RecordBytes {
+    let author = identity("author");
+    let nonce: [u8; 24] = made(&format!("record nonce {index}"));
+    let locator = Locator::of_author(&author, b"label").unwrap();
+    locator.seal(&network(), &author, index, (SEQ, expiry), payload, &mut Given::new(&[&nonce])).unwrap()
+}
+
+/// The record at one of the three locations.
+pub(super) fn record(index: u8) -> RecordBytes {
+    sealed(index, PAYLOAD, expiry())
+}
+
+fn records() -> VectorFile {
+    let author = identity("author");
+    let case = |index: u8, payload: &[u8]| {
+        let record = sealed(index, payload, expiry());
+        let fields = record.fields().unwrap();
+        let locator = Locator::of_author(&author, b"label").unwrap();
+        vec![
+            ("network_id", bytes(network().id)),
+            ("author_seed", bytes(*author.to_bytes())),
+            ("label", bytes(b"label")),
+            ("index", u64::from(index).into()),
+            ("seq", SEQ.into()),
+            ("expiry", expiry().time().0.into()),
+            ("nonce", bytes(fields.nonce)),
+            ("payload", bytes(payload)),
+            ("now", NOW.0.into()),
+            ("blinded_key", bytes(fields.key.0)),
+            ("seq_there", fields.seq.into()),
+            ("location", bytes(locator.locations()[usize::from(index)].0)),
+            ("digest", bytes(record.digest())),
+            ("bytes", bytes(&record.0[..])),
+        ]
+    };
+    let good = record(0);
+    let refused = |name: &str, raw: &RecordBytes, now: u64, error: &str| -> Fields {
+        vec![("name", text(name)), ("bytes", bytes(&raw.0[..])), ("now", now.into()), ("error", text(error))]
+    };
+    let flipped = |at: usize| {
+        let mut raw = good.clone();
+        raw.0[at] ^= 1;
+        raw
+    };
+    let (forged, over) = ("value: forged or damaged", good.fields().unwrap().expiry.time().0);
+    VectorFile {
+        name: "records",
+        description: "Signed values: one author's, label's and number's records at the three locations. seq is the author's number, \
+            seq_there the one in the bytes.",
+        spec: &["values.md §2", "values.md §4"],
+        cases: vec![
+            case(0, PAYLOAD),
+            case(1, PAYLOAD),
+            case(2, PAYLOAD),
+            case(0, b""),
+            case(1, &made_vec("payload", 1_024)),
+        ],
+        invalid: vec![
+            refused("another key", &flipped(0), NOW.0, forged),
+            refused("another number", &flipped(39), NOW.0, forged),
+            refused("another nonce", &flipped(43), NOW.0, forged),
+            refused("another text", &flipped(67), NOW.0, forged),
+            refused("another tag", &flipped(1_093), NOW.0, forged),
+            refused("another signature", &flipped(1_172), NOW.0, forged),
+            refused("over", &good, over, "value: expired"),
+            refused("too far ahead", &good, over - 30 * 86_400 - 1, "value: expires too far in the future"),
+        ],
+    }
+}
+
+fn chunks() -> VectorFile {
+    let secret: [u8; 32] = made("publication");
+    let case = |index: u32, content: &[u8]| {
+        let sealed = seal_chunk(&PublicationSecret::from_bytes(secret), index, content).unwrap();
+        vec![
+            ("secret", bytes(secret)),
+            ("index", u64::from(index).into()),
+            ("content", bytes(content)),
+            ("first_64_bytes", bytes(&sealed.bytes[..64])),
+            ("tag", bytes(&sealed.bytes[CHUNK_LEN..])),
+            ("name", bytes(sealed.hash)),
+            ("locations", Field::List((0..2).map(|at| bytes(hashed_location(&sealed.hash, at).0)).collect())),
+        ]
+    };
+    let hashes: Vec<[u8; 32]> = (0..17).map(|at| made(&format!("hash {at}"))).collect();
+    VectorFile {
+        name: "chunks",
+        description: "Sealed chunks: of 65,552 bytes the first 64 and the tag, and the name, which covers all. The last is a chunk of hashes.",
+        spec: &["content.md §2", "values.md §3"],
+        cases: vec![
+            case(0, b"content"),
+            case(1, b""),
+            case(1_023, &made_vec("content", 300)),
+            case(u32::MAX, &encode_hashes(&hashes).unwrap()),
+        ],
+        invalid: vec![],
+    }
+}
+
+fn roots() -> VectorFile {
+    let name = |name: &str| FileName::new(name).unwrap();
+    let secret: [u8; 32] = made("publication");
+    let root = |name: &str, body: Body| Root { name: FileName::new(name).unwrap(), body }.encode().unwrap();
+    let case = |file: &str, body: Body| {
+        let raw = Root { name: name(file), body: body.clone() }.encode().unwrap();
+        let mut fields = vec![("name", text(file))];
+        match body {
+            Body::Inline(content) => fields.extend([("variant", text("inline")), ("content", bytes(content))]),
+            Body::Chunks { len, secret, hashes } => fields.extend([
+                ("variant", text("chunks")),
+                ("length", len.into()),
+                ("secret", bytes(secret.as_bytes())),
+                ("hashes", Field::List(hashes.iter().map(bytes).collect())),
+            ]),
+            Body::Tree { len, secret, hashes } => fields.extend([
+                ("variant", text("tree")),
+                ("length", len.into()),
+                ("secret", bytes(secret.as_bytes())),
+                ("hashes", bytes(hashes)),
+            ]),
+        }
+        fields.push(("bytes", bytes(raw)));
+        fields
+    };
+    let hashes = |count: usize| (0..count).map(|at| made(&format!("hash {at}"))).collect::<Vec<[u8; 32]>>();
+    let chunks =
+        |len, count| Body::Chunks { len, secret: PublicationSecret::from_bytes(secret), hashes: hashes(count) };
+    let tree = |len| Body::Tree { len, secret: PublicationSecret::from_bytes(secret), hashes: made("hash of hashes") };
+    let refused =
+        |name: &str, raw: &[u8], error: &str| vec![("name", text(name)), ("bytes", bytes(raw)), ("error", text(error))];
+    let (malformed, long) = ("root: damaged, or of a later version", "content has at most 67108864 bytes");
+    VectorFile {
+        name: "roots",
+        description: "Roots of publications: what stands in the payload of a signed value.",
+        spec: &["content.md §3"],
+        cases: vec![
+            case("a", Body::Inline(vec![])),
+            case("größe.txt", Body::Inline(made_vec("content", 200))),
+            case("two", chunks(65_537, 2)),
+            case("sixteen", chunks(16 * 65_536, 16)),
+            case("large", tree(64 << 20)),
+        ],
+        invalid: vec![
+            refused("empty", &[], malformed),
+            refused("version 2", &[2, 1, b'a', 0, 0], malformed),
+            refused("variant 3", &[1, 1, b'a', 3, 0], malformed),
+            refused("a byte behind", &[1, 1, b'a', 0, 0, 0], malformed),
+            refused("a length in a longer varint", &[1, 0x81, 0, b'a', 0, 0], malformed),
+            refused("a name that is no UTF-8", &[1, 1, 0xff, 0, 0], malformed),
+            refused("one hash for two chunks", &root("a", chunks(65_537, 1)), malformed),
+            refused("no hash", &root("a", chunks(0, 0)), malformed),
+            refused("one byte over the longest content", &root("a", tree((64 << 20) + 1)), long),
+            refused("no name", &[1, 0, 0, 0], "a file name has 1 to 255 bytes"),
+            refused(
+                "a name with a separator",
+                &[1, 3, b'a', b'/', b'b', 0, 0],
+                "a file name has no path separator and no control character, and is neither . nor ..",
+            ),
+        ],
+    }
+}
+
+fn links() -> VectorFile {
+    let case = |network: &Network, label: &[u8]| {
+        let locator = Locator::of_author(&identity("author"), label).unwrap();
+        let locations = locator.locations().map(|Id(location)| bytes(location));
+        vec![
+            ("network_id", bytes(network.id)),
+            ("author_key", bytes(locator.author().0)),
+            ("label_secret", bytes(locator.secret().as_bytes())),
+            ("label", bytes(label)),
+            ("locations", Field::List(locations.into())),
+            ("link", text(&ContentLink::new(network, locator).to_string())),
+        ]
+    };
+    let good = ContentLink::new(&network(), Locator::of_author(&identity("author"), b"label").unwrap()).to_string();
+    let refused =
+        |name: &str, link: &str, error: &str| vec![("name", text(name)), ("link", text(link)), ("error", text(error))];
+    let encode = |raw: &[u8]| bech32::encode::<bech32::Bech32m>(bech32::Hrp::parse("bauta").unwrap(), raw).unwrap();
+    let body = [&[1][..], &network().id[..4], &identity("author").public().0, &made::<32>("label secret")].concat();
+    let mut no_point = body.clone();
+    no_point[5..37].copy_from_slice(&[&[2][..], &[0; 31]].concat());
+    let other = bech32::encode::<bech32::Bech32m>(bech32::Hrp::parse("bautb").unwrap(), &body).unwrap();
+    let bech32_not_m = bech32::encode::<bech32::Bech32>(bech32::Hrp::parse("bauta").unwrap(), &body).unwrap();
+    let wrong = "not a link: a character is wrong or missing (links begin with bauta1)";
+    let changed = format!("{}{}", &good[..good.len() - 1], if good.ends_with('q') { 'p' } else { 'q' });
+    VectorFile {
+        name: "links",
+        description: "Links to publications and values, with the locations that follow.",
+        spec: &["content.md §4"],
+        cases: vec![case(&network(), b"label"), case(&network(), b""), case(&Network::named("demo", 0), &[b'x'; 64])],
+        invalid: vec![
+            refused("the last character", &changed, wrong),
+            refused("one character less", &good[..good.len() - 1], wrong),
+            refused("both cases", &good.replacen("bauta", "Bauta", 1), wrong),
+            refused("another prefix", &other, wrong),
+            refused("Bech32, not Bech32m", &bech32_not_m, wrong),
+            refused("bits behind the last byte", &with_bits_behind(&good), wrong),
+            refused("cut before the secret", &encode(&body[..37]), wrong),
+            refused(
+                "version 2",
+                &encode(&[&[2], &body[1..]].concat()),
+                "link of a later version; this build reads version 1",
+            ),
+            refused("an author's key that is no point", &encode(&no_point), "link holds no usable key"),
+            refused("a label of 65 bytes", &encode(&[&body[..], &[b'x'; 65]].concat()), "link holds no usable key"),
+        ],
+    }
+}
+
+/// The same bytes with a bit set that fills none.
+fn with_bits_behind(link: &str) -> String {
+    let checked = bech32::primitives::decode::CheckedHrpstring::new::<bech32::Bech32m>(link).unwrap();
+    let mut groups: Vec<bech32::Fe32> = checked.fe32_iter().collect();
+    let last = groups.pop().unwrap();
+    groups.push(bech32::Fe32::try_from(last.to_u8() | 1).unwrap());
+    assert_eq!(groups.len() % 8, 7, "three bits fill no byte");
+    let hrp = bech32::Hrp::parse("bauta").unwrap();
+    groups.into_iter().with_checksum::<bech32::Bech32m>(&hrp).chars().collect()
+}
+
+fn state_files() -> VectorFile {
+    let file = |name: &str, content: &[u8]| {
+        let sum = blake3(&[b"bauta/1 state", &[0], name.as_bytes(), &[0], content]);
+        [&b"bau\x01"[..], &sum, content].concat()
+    };
+    // What is kept here is a list of numbers, as postcard writes it: a count, then varints.
+    let case = |name: &str, numbers: &[u64], content: &[u8]| {
+        vec![
+            ("file", text(name)),
+            ("numbers", Field::List(numbers.iter().map(|number| (*number).into()).collect())),
+            ("content", bytes(content)),
+            ("bytes", bytes(file(name, content))),
+        ]
+    };
+    let refused = |name: &str, raw: Vec<u8>, error: &str| {
+        vec![("name", text(name)), ("file", text("guards")), ("bytes", bytes(raw)), ("error", text(error))]
+    };
+    let good = file("guards", &[1, 7]);
+    let (damaged, layout) = ("damaged", "written by another version of bauta");
+    VectorFile {
+        name: "state_files",
+        description: "State files whose content is a list of numbers. An error is part of what the message says.",
+        spec: &["state.md §2"],
+        cases: vec![case("guards", &[1, 300], &[2, 1, 0xac, 2]), case("a-b_c.1", &[], &[0])],
+        invalid: vec![
+            refused("another byte", [&good[..37], &[8]].concat(), damaged),
+            refused("of another name", file("other", &[1, 7]), damaged),
+            refused("cut in the checksum", good[..20].to_vec(), damaged),
+            refused("of layout 2", [&b"bau\x02"[..], &good[4..]].concat(), layout),
+            refused("content with a byte behind", file("guards", &[1, 7, 0]), layout),
+        ],
+    }
+}

@@ -1,0 +1,542 @@
+//! Descriptors, hellos, cells, messages, requests, answers, statements.
+
+use bauta::crypto::keys::{DhKey, NodeKey};
+use bauta::keyspace::Id;
+use bauta::limits::{BODY_LEN, CELL_LEN};
+use bauta::time::UnixTime;
+use bauta::wire::address::Address;
+use bauta::wire::cell::{Cell, CircuitId, Command};
+use bauta::wire::contact::Contact;
+use bauta::wire::descriptor::{Descriptor, SignedDescriptor, VerifiedDescriptor};
+use bauta::wire::hello::Hello;
+use bauta::wire::message::{Answer, Ask, cells_of};
+use bauta::wire::onion::{ExitAnswer, ExitRequest};
+use bauta::wire::record::{ChunkBytes, ChunkName, Expiry, RecordBytes, Value, ValueKind};
+use bauta::wire::statement::{Nonce, Operation, Question, Saying, Statement, Verdict};
+
+use super::{Field, Fields, NOW, VectorFile, bytes, descriptor, identity, made, made_vec, network, text};
+
+pub(super) fn files() -> Vec<VectorFile> {
+    vec![descriptors(), hellos(), cells(), statements(), messages(), fragments(), exit_requests(), exit_answers()]
+}
+
+const SHORT: &str = "message is too short";
+const TRAILING: &str = "message has trailing bytes";
+const VALUE: &str = "message has a field out of bounds";
+
+fn refused(name: &str, raw: impl AsRef<[u8]>, error: &str) -> Fields {
+    vec![("name", text(name)), ("bytes", bytes(raw)), ("error", text(error))]
+}
+
+/// The same bytes with some of them replaced.
+fn with(raw: &[u8], at: usize, new: &[u8]) -> Vec<u8> {
+    let mut raw = raw.to_vec();
+    raw[at..at + new.len()].copy_from_slice(new);
+    raw
+}
+
+fn descriptor_fields(one: &VerifiedDescriptor) -> Fields {
+    vec![
+        ("key", bytes(one.key.0)),
+        ("counter", u64::from(one.solution.counter).into()),
+        ("y", bytes(one.solution.y)),
+        ("link_key", bytes(one.link_key.0)),
+        ("onion_epoch", u64::from(one.onion_epoch).into()),
+        ("onion_key", bytes(one.onion_key.0)),
+        ("address", text(&one.address.0.to_string())),
+        ("family", bytes(one.family)),
+        ("versions", Field::List(vec![u64::from(one.versions.0).into(), u64::from(one.versions.1).into()])),
+        ("issued", u64::from(one.issued).into()),
+        ("effort", u64::from(one.effort).into()),
+    ]
+}
+
+fn descriptors() -> VectorFile {
+    let case = |word: &str, change: fn(&mut Descriptor)| {
+        let (network, identity) = (network(), identity(word));
+        let mut inner = *descriptor(word, NOW.to_wire() - 0x55, "192.0.2.7:7000");
+        change(&mut inner);
+        let signed = inner.sign(&network, &identity);
+        let mut fields = vec![("network_id", bytes(network.id)), ("seed", bytes(*identity.to_bytes()))];
+        fields.extend(descriptor_fields(&signed));
+        fields.extend([
+            ("now", NOW.0.into()),
+            ("hint", u64::from(signed.onion_hint()).into()),
+            ("node_id", bytes(signed.id().0)),
+            ("bytes", bytes(signed.as_bytes())),
+        ]);
+        fields
+    };
+    let good = descriptor("relay one", NOW.to_wire() - 0x55, "192.0.2.7:7000");
+    let good = good.as_bytes();
+    let at = |name: &str, raw: Vec<u8>, now: u64, error: &str| {
+        let mut fields = refused(name, raw, error);
+        fields.insert(2, ("now", now.into()));
+        fields
+    };
+    let mapped = [&[6; 1][..], &[0; 10], &[0xff, 0xff, 192, 0, 2, 7]].concat();
+    VectorFile {
+        name: "descriptors",
+        description: "Descriptors: the fields, the seed that signs, the bytes. The identity puzzle has difficulty 0.",
+        spec: &["membership.md §1"],
+        cases: vec![
+            case("relay one", |_| ()),
+            case("relay two", |inner| {
+                inner.address = Address("[2001:db8::17]:443".parse().unwrap());
+                (inner.family, inner.versions, inner.effort) = (*b"a family", (1, 3), 3);
+            }),
+        ],
+        invalid: vec![
+            at("one byte short", good[..233].to_vec(), NOW.0, SHORT),
+            at("versions from 0", with(good, 163, &[0]), NOW.0, VALUE),
+            at("versions from 2 to 1", with(good, 163, &[2]), NOW.0, VALUE),
+            at("effort 4", with(good, 169, &[4]), NOW.0, VALUE),
+            at("address of family 5", with(good, 136, &[5]), NOW.0, VALUE),
+            at("IPv4 with a byte behind it", with(good, 152, &[1]), NOW.0, VALUE),
+            at("IPv4 in IPv6 clothes", with(good, 136, &mapped), NOW.0, VALUE),
+            at("port 0", with(good, 153, &[0, 0]), NOW.0, VALUE),
+            at("another signature", with(good, 233, &[good[233] ^ 1]), NOW.0, "descriptor: bad signature"),
+            at("another onion key", with(good, 104, &[good[104] ^ 1]), NOW.0, "descriptor: bad signature"),
+            at("older than a day", good.to_vec(), NOW.0 + 86_401, "descriptor: expired"),
+            at("of eleven minutes ahead", good.to_vec(), NOW.0 - 660, "descriptor: issued in the future"),
+        ],
+    }
+}
+
+fn hellos() -> VectorFile {
+    let shown = descriptor("relay one", NOW.to_wire(), "192.0.2.7:7000");
+    let case = |versions: (u8, u8), shown: Option<&VerifiedDescriptor>| {
+        let hello = Hello { versions, descriptor: shown.map(VerifiedDescriptor::to_signed) };
+        vec![
+            ("versions", Field::List(vec![u64::from(versions.0).into(), u64::from(versions.1).into()])),
+            ("descriptor", shown.map_or(Field::None, |shown| bytes(shown.as_bytes()))),
+            ("bytes", bytes(hello.encode())),
+        ]
+    };
+    VectorFile {
+        name: "hellos",
+        description: "What both ends of a link say first, without the zeros behind.",
+        spec: &["link.md §3"],
+        cases: vec![case((1, 1), None), case((1, 2), Some(&shown))],
+        invalid: vec![
+            refused("one byte", [1], SHORT),
+            refused("versions from 0", [0, 1, 0], VALUE),
+            refused("versions from 2 to 1", [2, 1, 0], VALUE),
+            refused("a flag of 2", [1, 1, 2], VALUE),
+            refused("half a descriptor", [&[1, 1, 1][..], &shown.as_bytes()[..100]].concat(), SHORT),
+            refused("something behind the end", [1, 1, 0, 0, 1], TRAILING),
+        ],
+    }
+}
+
+fn encoded(cell: &Cell) -> [u8; CELL_LEN] {
+    let mut raw = [0; CELL_LEN];
+    cell.encode(&mut raw);
+    raw
+}
+
+fn cells() -> VectorFile {
+    let case = |name: &str, cell: Cell| {
+        vec![
+            ("command", text(name)),
+            ("circuit", u64::from(cell.circuit().0).into()),
+            ("suite", u64::from(cell.suite()).into()),
+            ("hint", u64::from(cell.hint()).into()),
+            ("body", bytes(cell.body())),
+            ("bytes", bytes(encoded(&cell))),
+        ]
+    };
+    let other = |name: &str, circuit: u32, command: Command, start: &[u8]| {
+        let mut cell = Cell::new(CircuitId(circuit), command);
+        cell.body_mut()[..start.len()].copy_from_slice(start);
+        case(name, cell)
+    };
+    let hello = Hello { versions: (1, 1), descriptor: None }.encode();
+    let mut body = [0; BODY_LEN];
+    body[..4].copy_from_slice(b"body");
+    let header = |header: [u8; 8]| [&header[..], &[0; BODY_LEN]].concat();
+    VectorFile {
+        name: "cells",
+        description: "A cell of every command. Bodies of the onion are shortened to a few bytes here.",
+        spec: &["cells.md §1", "cells.md §2"],
+        cases: vec![
+            case("Build", Cell::build(CircuitId(0x8000_0001), 1, 0xc7, body)),
+            other("Reply0", 0x8000_0001, Command::Reply0, b"body"),
+            other("Forward", 0x7fff_ffff, Command::Forward, b"body"),
+            other("Backward", 1, Command::Backward, b"body"),
+            other("Destroy", 2, Command::Destroy, b""),
+            case("Credit", Cell::credit(CircuitId(3), 32)),
+            other("Hello", 0, Command::Hello, &hello),
+            other("Padding", 0, Command::Padding, b""),
+            other("Ask", 0x8000_0004, Command::Ask, &[0, 0, 0, 2, 3, 0]),
+            other("Answer", 0x8000_0004, Command::Answer, &[0, 0, 0, 1, 0]),
+        ],
+        invalid: vec![
+            refused("command 0", header([0, 0, 0, 7, 0, 0, 0, 0]), VALUE),
+            refused("command 11", header([0, 0, 0, 7, 11, 0, 0, 0]), VALUE),
+            refused("a last header byte", header([0, 0, 0, 7, 3, 0, 0, 1]), VALUE),
+            refused("a suite outside Build", header([0, 0, 0, 7, 3, 1, 0, 0]), VALUE),
+            refused("a hint outside Build", header([0, 0, 0, 7, 3, 0, 1, 0]), VALUE),
+            refused("circuit 0 of a Forward", header([0, 0, 0, 0, 3, 0, 0, 0]), VALUE),
+            refused("a circuit of a Hello", header([0, 0, 0, 7, 7, 0, 0, 0]), VALUE),
+            refused("a credit of none", header([0, 0, 0, 7, 6, 0, 0, 0]), VALUE),
+            refused(
+                "a credit with something behind",
+                with(&encoded(&Cell::credit(CircuitId(7), 1)), 12, &[1]),
+                TRAILING,
+            ),
+        ],
+    }
+}
+
+const LOCATION: Id = Id([0x5a; 20]);
+
+fn question(operation: Operation) -> Question {
+    Question { nonce: Nonce(made("nonce")), operation, location: LOCATION }
+}
+
+fn statement(word: &str, operation: Operation, verdict: Verdict, seq: u64, digest: [u8; 32]) -> Statement {
+    let saying = Saying { verdict, seq, digest, relays_estimate: 24 };
+    Statement::sign(&network(), &identity(word), &question(operation), &saying, NOW)
+}
+
+fn said() -> Statement {
+    statement("relay one", Operation::Find, Verdict::Present, 7, made("digest"))
+}
+
+fn raw_statement(statement: &Statement) -> Vec<u8> {
+    let mut out = Vec::new();
+    statement.encode(&mut out);
+    out
+}
+
+fn statements() -> VectorFile {
+    let case = |name: &str, number: u64, operation: Operation, verdict: Verdict, seq: u64, digest: [u8; 32]| {
+        let said = statement("relay one", operation, verdict, seq, digest);
+        let question = question(operation);
+        vec![
+            ("network_id", bytes(network().id)),
+            ("seed", bytes(*identity("relay one").to_bytes())),
+            ("signer", bytes(said.signer.0)),
+            ("nonce", bytes(question.nonce.0)),
+            ("operation", text(if operation == Operation::Find { "find" } else { "store" })),
+            ("location", bytes(question.location.0)),
+            ("now", NOW.0.into()),
+            ("time", said.time.0.into()),
+            ("verdict", text(name)),
+            ("verdict_byte", number.into()),
+            ("seq", seq.into()),
+            ("digest", bytes(digest)),
+            ("relays_estimate", 24.into()),
+            ("bytes", bytes(raw_statement(&said))),
+        ]
+    };
+    let raw = raw_statement(&said());
+    let at = |name: &str, raw: Vec<u8>, now: u64, error: &str| {
+        let mut fields = refused(name, raw, error);
+        fields.insert(2, ("now", now.into()));
+        fields
+    };
+    const FORGED: &str = "failed to authenticate";
+    VectorFile {
+        name: "statements",
+        description: "Statements of a storer. What is refused is refused as an answer to the question of the first case.",
+        spec: &["evidence.md §1"],
+        cases: vec![
+            case("present", 1, Operation::Find, Verdict::Present, 7, made("digest")),
+            case("absent", 0, Operation::Find, Verdict::Absent, 0, [0; 32]),
+            case("stored", 2, Operation::Store, Verdict::Stored, u64::MAX, made("digest")),
+            case("conflict", 3, Operation::Store, Verdict::Conflict, 8, made("other digest")),
+            case("full", 4, Operation::Store, Verdict::Full, 0, [0; 32]),
+            case("not close enough", 5, Operation::Store, Verdict::NotCloseEnough, 0, [0; 32]),
+            case("invalid", 6, Operation::Store, Verdict::Invalid, 0, [0; 32]),
+        ],
+        invalid: vec![
+            at("verdict 7", with(&raw, 36, &[7]), NOW.0, VALUE),
+            at("one byte short", raw[..144].to_vec(), NOW.0, SHORT),
+            at("another verdict", with(&raw, 36, &[0]), NOW.0, FORGED),
+            at("another number", with(&raw, 44, &[8]), NOW.0, FORGED),
+            at("another signature", with(&raw, 144, &[raw[144] ^ 1]), NOW.0, FORGED),
+            at("twenty minutes later", raw.clone(), NOW.0 + 1_200, FORGED),
+            at(
+                "to another question",
+                raw_statement(&statement("relay one", Operation::Store, Verdict::Present, 7, made("digest"))),
+                NOW.0,
+                FORGED,
+            ),
+        ],
+    }
+}
+
+fn record() -> RecordBytes {
+    super::values::record(0)
+}
+
+fn chunk() -> ChunkBytes {
+    let text = made_vec("short chunk", 100);
+    let hash = bauta::crypto::hash::blake3(&[&text]);
+    ChunkBytes { hash, index: 1, expiry: Expiry::at_least(UnixTime(NOW.0 + 86_400)), bytes: text }
+}
+
+fn named(what: &'static str, name: &str, fields: Fields, raw: &[u8]) -> Fields {
+    [vec![(what, text(name))], fields, vec![("bytes", bytes(raw))]].concat()
+}
+
+fn value_field(value: &Value) -> Field {
+    match value {
+        Value::Signed(record) => Field::Object(vec![("record", bytes(&record.0[..]))]),
+        Value::Hashed(chunk) => Field::Object(vec![
+            ("hash", bytes(chunk.hash)),
+            ("index", u64::from(chunk.index).into()),
+            ("expiry", chunk.expiry.time().0.into()),
+            ("ciphertext", bytes(&chunk.bytes)),
+        ]),
+    }
+}
+
+fn shown_field(descriptors: &[SignedDescriptor]) -> Field {
+    Field::List(descriptors.iter().map(|one| bytes(one.as_bytes())).collect())
+}
+
+fn fields_of_ask(ask: &Ask) -> Fields {
+    match ask {
+        Ask::Find { kind, location, nonce, want_value } => vec![
+            ("value_kind", text(if *kind == ValueKind::Signed { "signed" } else { "hashed" })),
+            ("location", bytes(location.0)),
+            ("nonce", bytes(nonce.0)),
+            ("want_value", Field::Flag(*want_value)),
+        ],
+        Ask::Store { nonce, expected, value } => vec![
+            ("nonce", bytes(nonce.0)),
+            ("expected", expected.map_or(Field::None, Field::Number)),
+            ("value", value_field(value)),
+        ],
+        Ask::Members { after } => vec![("after", after.map_or(Field::None, |key| bytes(key.0)))],
+    }
+}
+
+fn fields_of_answer(answer: &Answer) -> Fields {
+    let contact = |one: &Contact| {
+        Field::Object(vec![
+            ("id", bytes(one.id.0)),
+            ("link_key", bytes(one.link_key.0)),
+            ("address", text(&one.address.0.to_string())),
+        ])
+    };
+    match answer {
+        Answer::Refused => vec![],
+        Answer::Found { statement, contacts, value } => vec![
+            ("statement", bytes(raw_statement(statement))),
+            ("contacts", Field::List(contacts.iter().map(contact).collect())),
+            ("value", value.as_ref().map_or(Field::None, value_field)),
+        ],
+        Answer::Stored { statement } => vec![("statement", bytes(raw_statement(statement)))],
+        Answer::Members { descriptors, more } => {
+            vec![("descriptors", shown_field(descriptors)), ("more", Field::Flag(*more))]
+        }
+    }
+}
+
+fn fields_of_request(request: &ExitRequest) -> Fields {
+    let chunk = |(name, len): (&ChunkName, Option<u32>)| {
+        let mut fields = vec![("hash", bytes(name.hash)), ("index", u64::from(name.index).into())];
+        fields.extend(len.map(|len| ("length", u64::from(len).into())));
+        Field::Object(fields)
+    };
+    match request {
+        ExitRequest::Find { location, nonce } => vec![("location", bytes(location.0)), ("nonce", bytes(nonce.0))],
+        ExitRequest::Put { nonce, expected, record } => vec![
+            ("nonce", bytes(nonce.0)),
+            ("expected", expected.map_or(Field::None, Field::Number)),
+            ("record", bytes(&record.0[..])),
+        ],
+        ExitRequest::FetchChunks { nonce, chunks } => vec![
+            ("nonce", bytes(nonce.0)),
+            ("chunks", Field::List(chunks.iter().map(|name| chunk((name, None))).collect())),
+        ],
+        ExitRequest::PutChunks { nonce, expiry, chunks } => vec![
+            ("nonce", bytes(nonce.0)),
+            ("expiry", expiry.time().0.into()),
+            ("chunks", Field::List(chunks.iter().map(|(name, len)| chunk((name, Some(*len)))).collect())),
+        ],
+    }
+}
+
+fn messages() -> VectorFile {
+    let nonce = Nonce(made("nonce"));
+    let ask = |name: &str, ask: &Ask| named("ask", name, fields_of_ask(ask), &ask.encode());
+    let answer = |name: &str, answer: &Answer| named("answer", name, fields_of_answer(answer), &answer.encode());
+    let (signed, hashed) = (Value::Signed(record()), Value::Hashed(chunk()));
+    let contacts: Vec<Contact> = ["192.0.2.7:7000", "[2001:db8::17]:443"]
+        .map(|address| Contact {
+            id: Id(made(address)),
+            link_key: DhKey(made(address)),
+            address: Address(address.parse().unwrap()),
+        })
+        .into();
+    let shown = vec![descriptor("relay one", NOW.to_wire(), "192.0.2.7:7000").to_signed()];
+    let found = |contacts, value| Answer::Found { statement: said(), contacts, value };
+    let stored = statement("relay one", Operation::Store, Verdict::Stored, 7, made("digest"));
+    let page = Answer::Members { descriptors: shown, more: true };
+    let members = page.encode();
+    VectorFile {
+        name: "messages",
+        description: "Every question and answer. The parts are those of the other files: record 0 of records, a chunk of 100 bytes, the \
+            first statement of statements.",
+        spec: &["messages.md §2", "messages.md §3", "messages.md §4"],
+        cases: vec![
+            ask("find signed", &Ask::Find { kind: ValueKind::Signed, location: LOCATION, nonce, want_value: true }),
+            ask("find hashed", &Ask::Find { kind: ValueKind::Hashed, location: LOCATION, nonce, want_value: false }),
+            ask("store signed", &Ask::Store { nonce, expected: None, value: signed.clone() }),
+            ask("store signed expecting", &Ask::Store { nonce, expected: Some(7), value: signed.clone() }),
+            ask("store hashed", &Ask::Store { nonce, expected: None, value: hashed.clone() }),
+            ask("members", &Ask::Members { after: None }),
+            ask("members after a key", &Ask::Members { after: Some(NodeKey(made("a key"))) }),
+            answer("refused", &Answer::Refused),
+            answer("found nothing", &found(vec![], None)),
+            answer("found contacts", &found(contacts, None)),
+            answer("found signed", &found(vec![], Some(signed))),
+            answer("found hashed", &found(vec![], Some(hashed))),
+            answer("stored", &Answer::Stored { statement: stored }),
+            answer("members", &page),
+            answer("no members", &Answer::Members { descriptors: vec![], more: false }),
+        ],
+        invalid: vec![
+            with_type("ask", refused("empty", [], SHORT)),
+            with_type("ask", refused("kind 0", [0], VALUE)),
+            with_type("ask", refused("kind 4", [4], VALUE)),
+            with_type("ask", refused("find, value kind 2", [&[1, 2][..], &[0; 37]].concat(), VALUE)),
+            with_type("ask", refused("find, flag 2", [&[1, 0][..], &[0; 36], &[2]].concat(), VALUE)),
+            with_type("ask", refused("find, a byte behind", [&[1, 0][..], &[0; 38]].concat(), TRAILING)),
+            with_type("ask", refused("members, an option cut", [&[3, 1][..], &[0; 31]].concat(), SHORT)),
+            with_type("ask", refused("store, chunk index 3", store_hashed(3, 1), VALUE)),
+            with_type("ask", refused("store, chunk too long", store_hashed(0, 65_553), VALUE)),
+            with_type("answer", refused("kind 4", [4], VALUE)),
+            with_type("answer", refused("refused, a byte behind", [0, 0], TRAILING)),
+            with_type("answer", refused("members, 257 announced", [3, 1, 1], VALUE)),
+            with_type("answer", refused("members, flag 2", with(&members, members.len() - 1, &[2]), VALUE)),
+        ],
+    }
+}
+
+fn with_type(kind: &str, mut fields: Fields) -> Fields {
+    fields.insert(1, ("type", text(kind)));
+    fields
+}
+
+/// A store of a hashed value with this index and announced length, and no ciphertext.
+fn store_hashed(index: u8, len: u32) -> Vec<u8> {
+    [&[2][..], &[0; 16], &[0, 1], &[9; 32], &[index, 0, 0, 9], &len.to_be_bytes()].concat()
+}
+
+fn fragments() -> VectorFile {
+    let case = |len: usize| {
+        let message = made_vec("fragments", len);
+        let cells = cells_of(CircuitId(0x8000_0004), Command::Ask, &message).unwrap();
+        let bodies = cells.iter().map(|cell| bytes(cell.body())).collect();
+        vec![("message", bytes(&message)), ("bodies", Field::List(bodies))]
+    };
+    let refused = |name: &str, start: &[u8], error: &str| {
+        let mut body = start.to_vec();
+        body.resize(BODY_LEN, 0);
+        refused(name, body, error)
+    };
+    VectorFile {
+        name: "fragments",
+        description: "Messages cut into the bodies of cells. What is refused is a first body.",
+        spec: &["messages.md §1.1"],
+        cases: vec![case(0), case(10), case(2_036), case(2_037), case(4_076), case(4_077)],
+        invalid: vec![
+            refused("130,557 bytes announced", &130_557_u32.to_be_bytes(), VALUE),
+            refused("a byte behind the end", &[0, 0, 0, 1, 7, 1], TRAILING),
+        ],
+    }
+}
+
+fn names() -> Vec<ChunkName> {
+    (0..4).map(|at| ChunkName { hash: made(&format!("chunk {at}")), index: at % 2 }).collect()
+}
+
+fn exit_requests() -> VectorFile {
+    let nonce = Nonce(made("nonce"));
+    let case =
+        |name: &str, request: &ExitRequest| named("request", name, fields_of_request(request), &request.encode());
+    let sized = names().into_iter().map(|name| (name, 65_552)).collect();
+    let expiry = Expiry::at_least(UnixTime(NOW.0 + 86_400));
+    let twice = [&[3][..], &[0; 16], &[0, 2], &[9; 32], &[0], &[9; 32], &[0]].concat();
+    VectorFile {
+        name: "exit_requests",
+        description: "Every request to an exit. The record is record 0 of records.",
+        spec: &["requests.md §2"],
+        cases: vec![
+            case("find", &ExitRequest::Find { location: LOCATION, nonce }),
+            case("put", &ExitRequest::Put { nonce, expected: None, record: record() }),
+            case("put expecting nothing", &ExitRequest::Put { nonce, expected: Some(0), record: record() }),
+            case("fetch", &ExitRequest::FetchChunks { nonce, chunks: names() }),
+            case("store", &ExitRequest::PutChunks { nonce, expiry, chunks: sized }),
+        ],
+        invalid: vec![
+            refused("empty", [], SHORT),
+            refused("kind 5", [5], VALUE),
+            refused("find, a byte behind", [&[1][..], &[0; 37]].concat(), TRAILING),
+            refused("put, a number without the flag", [&[2][..], &[0; 16], &[0], &[1; 8], &[0; 1_173]].concat(), VALUE),
+            refused("fetch of nothing", [&[3][..], &[0; 16], &[0, 0]].concat(), VALUE),
+            refused("fetch of five", [&[3][..], &[0; 16], &[0, 5], &[0; 165]].concat(), VALUE),
+            refused("fetch of one twice", twice, VALUE),
+            refused(
+                "store, length 0",
+                [&[4][..], &[0; 16], &[0, 0, 9], &[0, 1], &[9; 32], &[0], &[0; 4]].concat(),
+                VALUE,
+            ),
+        ],
+    }
+}
+
+fn exit_answers() -> VectorFile {
+    let case = |name: &str, kind: &str, answer: &ExitAnswer, len: usize| {
+        vec![
+            ("answer", text(name)),
+            ("kind", text(kind)),
+            ("value", answer.value.as_ref().map_or(Field::None, bytes)),
+            ("statements", Field::List(answer.statements.iter().map(|said| bytes(raw_statement(said))).collect())),
+            ("descriptors", shown_field(&answer.descriptors)),
+            ("length", u64::try_from(len).unwrap().into()),
+            ("bytes", bytes(answer.encode(len).unwrap())),
+        ]
+    };
+    let shown = descriptor("relay one", NOW.to_wire(), "192.0.2.7:7000").to_signed();
+    let nothing = ExitAnswer::default();
+    let found =
+        ExitAnswer { value: Some(record().0.to_vec()), statements: vec![said()], descriptors: vec![shown.clone()] };
+    let chunk = ExitAnswer { value: Some(chunk().bytes), ..ExitAnswer::default() };
+    let receipts = ExitAnswer {
+        value: None,
+        statements: vec![statement("relay one", Operation::Store, Verdict::Stored, 0, made("digest"))],
+        descriptors: vec![shown],
+    };
+    let refused = |name: &str, kind: &str, raw: &[u8], error: &str| {
+        let mut fields = refused(name, raw, error);
+        fields.insert(1, ("kind", text(kind)));
+        fields
+    };
+    VectorFile {
+        name: "exit_answers",
+        description: "Answers of an exit, filled up with zeros to the length of their place.",
+        spec: &["requests.md §3"],
+        cases: vec![
+            case("find, nothing", "signed", &nothing, 3_756),
+            case("find, a record", "signed", &found, 3_756),
+            case("fetch, a chunk", "hashed", &chunk, 66_572),
+            case("store, receipts", "hashed", &receipts, 1_958),
+        ],
+        invalid: vec![
+            refused("a length without a value", "signed", &[0, 0, 0, 0, 1, 0, 0, 0, 0, 0], VALUE),
+            refused("a record of one byte", "signed", &[1, 0, 0, 0, 1, 0, 0, 0, 0, 0], VALUE),
+            refused("a chunk too long", "hashed", &[1, 0, 1, 0, 0x11, 0, 0, 0, 0], VALUE),
+            refused("nine statements", "signed", &[0, 0, 0, 0, 0, 0, 9], VALUE),
+            refused("six descriptors", "signed", &[0, 0, 0, 0, 0, 0, 0, 0, 6], VALUE),
+            refused("cut", "signed", &[0, 0, 0, 0, 0, 0], SHORT),
+            refused("something behind", "signed", &[0, 0, 0, 0, 0, 0, 0, 0, 0, 1], TRAILING),
+        ],
+    }
+}
