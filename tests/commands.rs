@@ -68,7 +68,9 @@ fn the_same_key_and_label_keep_the_link_and_bring_the_new_content() {
     let (publisher, getter) = (devnet.user(), devnet.user());
     publisher.run(&["key", "new", "mine"]).fine();
     let publish = |label: &str, content: &[u8]| {
-        publisher.run(&["publish", &publisher.file("file", content), "--key", "mine", "--label", label, "--json"]).json()
+        publisher
+            .run(&["publish", &publisher.file("file", content), "--key", "mine", "--label", label, "--json"])
+            .json()
     };
     let (first, other, second) = (publish("one", b"first"), publish("two", b"other"), publish("one", b"second"));
     assert_eq!((&first["updated"], &second["updated"]), (&Value::Bool(false), &Value::Bool(true)));
@@ -100,7 +102,8 @@ fn what_is_put_under_a_name_is_got_by_whoever_says_it_and_replaced_by_them_too()
 fn standard_input_is_published_under_the_name_that_is_given() {
     let devnet = Devnet::shared();
     let user = devnet.user();
-    for (arguments, name) in [(&["publish", "-"][..], "stdin"), (&["publish", "-", "--name", "given.txt"], "given.txt")] {
+    for (arguments, name) in [(&["publish", "-"][..], "stdin"), (&["publish", "-", "--name", "given.txt"], "given.txt")]
+    {
         let link = user.run_with(arguments, b"from a pipe").alone();
         user.run(&["get", &link]).fine();
         assert_eq!(user.content(name), b"from a pipe");
@@ -226,7 +229,8 @@ fn watch_prints_each_version_and_ends_after_as_many_as_asked_for() {
     let devnet = Devnet::shared();
     let (publisher, watcher) = (devnet.user(), devnet.user());
     publisher.run(&["key", "new", "mine"]).fine();
-    let publish = |content: &[u8]| publisher.run(&["publish", &publisher.file("file", content), "--key", "mine"]).alone();
+    let publish =
+        |content: &[u8]| publisher.run(&["publish", &publisher.file("file", content), "--key", "mine"]).alone();
     let link = publish(b"first");
     let watch = ["watch", &link, "--every", "100ms", "--count", "2", "-o", "latest", "--quiet"];
     let mut people = Running::start(&mut watcher.command(&watch));

@@ -17,6 +17,8 @@ use tempfile::TempDir;
 
 /// Whoever waits longer has failed. Nothing is measured by it.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Between two looks at what another process does.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Loopback networks of users: second byte of the first, and how many there are.
 const USER_NETS: (u8, u8) = (221, 30);
 
@@ -86,8 +88,19 @@ impl Running {
 
     /// Waits until it has ended by itself.
     pub(crate) fn ended(&mut self) -> ExitStatus {
-        while self.line().is_some() {}
-        self.child.wait().unwrap()
+        self.ended_within(PATIENCE)
+    }
+
+    /// The same, and no longer than so.
+    pub(crate) fn ended_within(&mut self, time: Duration) -> ExitStatus {
+        let lines = self.lines.get_mut().unwrap();
+        loop {
+            match lines.recv_timeout(time) {
+                Ok(_) => (),
+                Err(RecvTimeoutError::Disconnected) => return self.child.wait().unwrap(),
+                Err(RecvTimeoutError::Timeout) => panic!("it does not end"),
+            }
+        }
     }
 }
 
@@ -157,6 +170,20 @@ impl Ended {
             _ => panic!("not one line: {ended:?}"),
         }
     }
+}
+
+/// Waits until something that another process does has come about.
+pub(crate) fn until(mut is_so: impl FnMut() -> bool) {
+    // Looks, then lets others run: a bound of looks is a bound of time.
+    let (_tell, never) = channel::<()>();
+    let looks = PATIENCE.as_millis() / LOOK_EVERY.as_millis();
+    for _ in 0..looks {
+        if is_so() {
+            return;
+        }
+        let _ = never.recv_timeout(LOOK_EVERY);
+    }
+    panic!("it never came");
 }
 
 /// Runs a command to its end, with this on its standard input.
