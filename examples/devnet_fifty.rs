@@ -1,6 +1,10 @@
 //! `bauta devnet --nodes 50 --processes` under use: time to ready, memory of each idle relay, a thousand `bauta get` while relays
-//! are restarted one after the other. First `cargo build --release`, then `cargo run --release --example devnet_fifty [GETS]`.
-//! Linux alone: it reads /proc.
+//! are restarted one after the other. First `cargo build --release`, then
+//! `cargo run --release --example devnet_fifty [GETS [PAUSE_MS [RESTARTS_BETWEEN_PUBLISHING]]]`. Linux alone: it reads /proc.
+//!
+//! Relays of this version keep values in memory and repair nothing, so a value is gone once its holders were restarted: the
+//! author publishes again, under the same links, after every few restarts. And news of a relay's new onion key takes a round of
+//! gossip: PAUSE_MS is between the return of one relay and the end of the next.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -28,6 +32,9 @@ const NODES: usize = 50;
 const GETS: usize = 1_000;
 const FILES: usize = 20;
 const AT_ONCE: usize = 4;
+const PAUSE_MS: u64 = 2_000;
+/// Each of three locations has five holders, and two locations must have lost all before a value counts as gone.
+const RESTARTS_BETWEEN_PUBLISHING: usize = 5;
 /// Aims.
 const READY_MAX: Duration = Duration::from_secs(30);
 const RSS_MAX_MIB: f64 = 16.0;
@@ -38,7 +45,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const RESTART_MAX: Duration = Duration::from_secs(30);
 
 fn main() {
-    let gets: usize = std::env::args().nth(1).map_or(GETS, |gets| gets.parse().unwrap());
+    let argument = |at: usize, usual: usize| std::env::args().nth(at).map_or(usual, |text| text.parse().unwrap());
+    let gets = argument(1, GETS);
+    let pause = Duration::from_millis(argument(2, PAUSE_MS as usize) as u64);
+    let between = argument(3, RESTARTS_BETWEEN_PUBLISHING);
     let start = Instant::now();
     let devnet = Devnet::start(&["--nodes", &NODES.to_string(), "--processes"]);
     let ready = start.elapsed();
@@ -47,13 +57,24 @@ fn main() {
     let idle = memory(&devnet, "idle");
 
     let publisher = devnet.user();
+    publisher.run(&["key", "new", "author"]).fine();
     let published: Vec<(String, Vec<u8>)> = (0..FILES).map(|number| publish(&publisher, number)).collect();
     println!("published  {FILES} files of {} to {} bytes", size(0), size(FILES - 1));
 
     let (next, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
     let (times, failures) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     let restarts = std::thread::scope(|scope| {
-        let restarter = scope.spawn(|| restart_until(&devnet, &is_over));
+        let restarter = scope.spawn(|| {
+            let mut took = Vec::new();
+            while !is_over.load(Ordering::Relaxed) {
+                if took.len() % between == 0 && !took.is_empty() {
+                    (0..FILES).for_each(|number| assert_eq!(publish(&publisher, number), published[number]));
+                }
+                took.push(restart(&devnet, took.len() % NODES + 1));
+                std::thread::sleep(pause);
+            }
+            took
+        });
         let getters: Vec<_> = (0..AT_ONCE)
             .map(|_| {
                 scope.spawn(|| {
@@ -84,7 +105,12 @@ fn main() {
     let at = |percent: usize| times.get(times.len().saturating_sub(1) * percent / 100).copied().unwrap_or(f64::NAN);
     println!("got        {} of {gets}; p50 {:.2} s, p95 {:.2} s, most {:.2} s", times.len(), at(50), at(95), at(100));
     let slowest = restarts.iter().max().copied().unwrap_or_default();
-    println!("restarts   {}, slowest {:.1} s from signal to new process", restarts.len(), slowest.as_secs_f64());
+    println!(
+        "restarts   {} with {:.1} s between, slowest {:.1} s from signal to new process; published anew after every {between}",
+        restarts.len(),
+        pause.as_secs_f64(),
+        slowest.as_secs_f64()
+    );
     memory(&devnet, "after");
 
     let checks = [
@@ -109,7 +135,9 @@ fn size(number: usize) -> usize {
 fn publish(user: &User, number: usize) -> (String, Vec<u8>) {
     let bytes = content(number as u64, size(number));
     let name = user.file(&format!("file-{number}"), &bytes);
-    (user.run(&["publish", "--quiet", &name]).alone(), bytes)
+    let label = number.to_string();
+    let published = user.run(&["publish", "--quiet", &name, "--key", "author", "--label", &label]);
+    (published.alone(), bytes)
 }
 
 fn get(user: &User, number: usize, (link, bytes): &(String, Vec<u8>)) -> Result<(), String> {
@@ -121,23 +149,16 @@ fn get(user: &User, number: usize, (link, bytes): &(String, Vec<u8>)) -> Result<
     if user.content(&path) == *bytes { Ok(()) } else { Err("other bytes came back".to_owned()) }
 }
 
-/// One relay after the other is stopped by signal; its successor must run before the next one is. How long each took.
-fn restart_until(devnet: &Devnet, is_over: &AtomicBool) -> Vec<Duration> {
-    let mut took = Vec::new();
-    for number in (1..=NODES).cycle() {
-        let pid = processes(&devnet.folder())[&number];
-        let began = Instant::now();
-        kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
-        while processes(&devnet.folder()).get(&number).is_none_or(|new| *new == pid) {
-            assert!(began.elapsed() < RESTART_MAX, "relay {number} is not started again\n{}", devnet.log());
-            std::thread::sleep(LOOK_EVERY);
-        }
-        took.push(began.elapsed());
-        if is_over.load(Ordering::Relaxed) {
-            return took;
-        }
+/// Stops one relay by signal and waits for its successor; how long that took.
+fn restart(devnet: &Devnet, number: usize) -> Duration {
+    let pid = processes(&devnet.folder())[&number];
+    let began = Instant::now();
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+    while processes(&devnet.folder()).get(&number).is_none_or(|new| *new == pid) {
+        assert!(began.elapsed() < RESTART_MAX, "relay {number} is not started again\n{}", devnet.log());
+        std::thread::sleep(LOOK_EVERY);
     }
-    took
+    began.elapsed()
 }
 
 /// By number of the relay.

@@ -6,7 +6,7 @@ use rand::rngs::ChaCha20Rng;
 use serde_json::json;
 
 use super::files::Place;
-use super::get::{deliver, link_of};
+use super::get::{deliver, link_of, own_seq};
 use super::output::{print, say, warn};
 use super::settings::show_duration;
 use super::way::Way;
@@ -45,19 +45,20 @@ pub(super) async fn watch(told: &Told, arguments: WatchArguments) -> anyhow::Res
     let network = told.settings.network()?;
     let link = link_of(&network, &Target::parse(&arguments.target)?)?;
     let mut rng = Entropy::from_system()?.generator();
+    let own = own_seq(told, &network, &link)?;
     let way = Way::open(told).await?;
     say(&format!("watching, about every {}; Ctrl-C ends", show_duration(every)));
-    let (mut seq_min, mut versions) = (0, 0);
+    let (mut newest, mut versions) = (None, 0);
     loop {
-        let options =
-            GetOptions { consistency: told.settings.consistency, seq_min, timeout: Some(told.settings.timeout) };
+        let (consistency, timeout) = (told.settings.consistency, Some(told.settings.timeout));
+        let options = GetOptions { consistency, seq_min: newest.unwrap_or(own), timeout };
         let asked = tokio::select! {
             asked = way.get(&link, options, |_| ()) => asked,
             _ = tokio::signal::ctrl_c() => break,
         };
         match asked {
-            Ok(content) if content.seq > seq_min => {
-                (seq_min, versions) = (content.seq, versions + 1);
+            Ok(content) if newest.is_none_or(|newest| content.seq > newest) => {
+                (newest, versions) = (Some(content.seq), versions + 1);
                 let path = match &arguments.output {
                     Some(path) => deliver(&Place::of(Some(path)), &content, true)?,
                     None => None,
