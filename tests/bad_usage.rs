@@ -95,9 +95,9 @@ fn a_target_that_is_neither_link_nor_name_is_told_and_nothing_is_sent() {
     watched.refuses(&["watch", "bauta1qqqq"], "link");
     watched.refuses(&["get", &link, "--set", &other_network], "network");
     watched.refuses(&["get", ""], "name");
-    watched.refuses(&["get", &"n".repeat(65)], "64");
+    // Too long for a name, so it is meant as a link.
+    watched.refuses(&["get", &"n".repeat(65)], "link");
     watched.refuses(&["put", &"n".repeat(65), "file"], "64");
-    watched.refuses(&["watch", &"n".repeat(65)], "64");
     watched.refuses(&["get", &link, "-o", "here", "--consistency", "most"], "one, quorum, all");
     // Who is told in JSON cannot have the content there as well.
     watched.refuses(&["watch", &link, "-o", "-"], "-o names a file");

@@ -37,8 +37,8 @@ pub(crate) enum Behaviour {
     StaleStorer,
     /// As an exit it passes on no value but the oldest that it was shown, whatever the storers say.
     WithholdingExit,
-    /// As an exit it passes on every record with a bit flipped, and none of its own store.
-    ForgingExit,
+    /// As an exit it hears every record with a bit flipped, and none of its own store: as if all storers forged.
+    MishearingExit,
     /// As an exit it takes requests and says nothing more.
     MuteExit,
 }
@@ -162,7 +162,7 @@ impl Misbehaving {
         let message = match Answer::decode(&message) {
             Ok(Answer::Found { statement, contacts, value: Some(Value::Signed(record)) }) => {
                 let value = match self.behaviours.of(self.index) {
-                    Behaviour::ForgingExit => Some(flipped(Value::Signed(record))),
+                    Behaviour::MishearingExit => Some(flipped(Value::Signed(record))),
                     _ => self.behaviours.first_like(&record).map(Value::Signed),
                 };
                 Answer::Found { statement, contacts, value }.encode()
@@ -207,7 +207,7 @@ impl Machine for Misbehaving {
     fn handle(&mut self, now: Now, input: MachineInput<Self>) {
         let behaviour = self.behaviours.of(self.index);
         let withholds = behaviour == Behaviour::WithholdingExit;
-        let forges = behaviour == Behaviour::ForgingExit;
+        let forges = behaviour == Behaviour::MishearingExit;
         self.is_asked =
             matches!(&input, MachineInput::Node(Input::Cell { cell, .. }) if cell.command() == Command::Ask);
         let input = match input {
