@@ -220,6 +220,23 @@ async fn fewer_receipts_than_asked_for_are_partly_stored() {
     assert!(object["link"].is_null(), "no link is claimed: {object}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_that_was_partly_stored_can_be_published_again() {
+    let world = World::start(80, 24).await;
+    let user = user_of(&world, 1);
+    user.run(&["key", "new", "mine"]).fine();
+    let publish = |content: &[u8]| user.run(&["publish", &user.file("file", content), "--key", "mine"]);
+    let link = publish(b"first").alone();
+    for index in (0..24).filter(|index| index % 8 > 0) {
+        world.behaviours.set(index, Behaviour::RefusingStorer);
+    }
+    publish(b"second").with(7);
+    world.behaviours.set_all(Behaviour::Honest);
+    assert_eq!(publish(b"third").alone(), link);
+    user.run(&["get", &link, "-o", "got"]).fine();
+    assert_eq!(user.content("got"), b"third");
+}
+
 // ---- 8: privacy floor ----
 
 #[tokio::test(flavor = "multi_thread")]

@@ -122,15 +122,18 @@ async fn carry(told: &Told, work: Work) -> anyhow::Result<(Said, Published)> {
         Some(author) => Some(Locator::of_author(author, &work.label)?),
         None => None,
     };
+    let mut is_update = false;
     if let Some(locator) = &locator {
         // An own number that is newer than what the network shows: somebody serves an old value.
         let last = published::last(&state, locator)?;
         let get = GetOptions { consistency: Consistency::Quorum, seq_min: last, timeout: Some(told.settings.timeout) };
         let link = ContentLink::new(&network, locator.clone());
-        options.previous = way.current_seq(&network, &link, get).await?;
+        let current = way.current_seq(&network, &link, get).await?;
+        is_update = current.is_some();
+        // Not found at two locations, it may still be at the third: the own number may be replaced there.
+        options.previous = current.or((last > 0).then_some(last));
         options.above = last;
     }
-    let is_update = options.previous.is_some();
     (options.author, options.label) = (work.author, work.label);
     let len = work.content.len();
     let bar = progress("publishing");
