@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
+    clippy::indexing_slicing,
     reason = "an experiment for a terminal"
 )]
 #![allow(clippy::disallowed_methods, reason = "it is about how long things take")]

@@ -116,9 +116,10 @@ impl MemoryStore {
                 // A chunk's expiry is not under its hash: the later one holds.
                 if value.expiry() > held.expiry() { self.keep(value) } else { StoreResult::Kept }
             }
-            Some(held) if expected.is_some_and(|expected| expected != held.seq()) => conflict(held),
+            Some(held) if expected.is_some_and(|expected| held.seq() > expected) => conflict(held),
             Some(held) if !value.replaces(held) => conflict(held),
-            // Whoever holds nothing, after a restart or as a new neighbour, has nothing newer to lose.
+            // Whoever holds nothing or what is older, after a restart, as a new neighbour, or because the last update was stored in
+            // part, has nothing newer to lose.
             Some(_) | None => self.keep(value),
         }
     }
@@ -244,14 +245,17 @@ mod tests {
         assert_eq!(put(&mut store, &old, Some(0)), StoreResult::Kept);
         assert_eq!(put(&mut store, &old, Some(0)), StoreResult::Kept);
         assert_eq!(put(&mut store, &new, Some(0)), conflict(&old));
-        assert_eq!(put(&mut store, &new, Some(6)), conflict(&old));
+        assert_eq!(put(&mut store, &new, Some(4)), conflict(&old));
         assert_eq!(put(&mut store, &new, Some(5)), StoreResult::Kept);
         assert_eq!(put(&mut store, &old, Some(6)), conflict(&new));
     }
 
     #[test]
-    fn a_holder_that_lost_the_value_takes_the_next_one_whatever_number_that_replaces() {
-        let new = record(1, 6, 0, 4);
+    fn a_holder_that_lost_the_value_or_missed_an_update_takes_the_next_one() {
+        let (old, new) = (record(1, 3, 0, 4), record(1, 6, 0, 4));
+        let mut behind = MemoryStore::new(9, 99_999);
+        assert_eq!(put(&mut behind, &old, Some(0)), StoreResult::Kept);
+        assert_eq!(put(&mut behind, &new, Some(5)), StoreResult::Kept);
         for expected in [None, Some(0), Some(5)] {
             let mut store = MemoryStore::new(9, 99_999);
             assert_eq!(put(&mut store, &new, expected), StoreResult::Kept, "{expected:?}");
