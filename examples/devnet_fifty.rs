@@ -101,9 +101,7 @@ fn main() {
         restarter.join().unwrap()
     });
     let (mut times, failures) = (times.into_inner().unwrap(), failures.into_inner().unwrap());
-    times.sort_by(f64::total_cmp);
-    let at = |percent: usize| times.get(times.len().saturating_sub(1) * percent / 100).copied().unwrap_or(f64::NAN);
-    println!("got        {} of {gets}; p50 {:.2} s, p95 {:.2} s, most {:.2} s", times.len(), at(50), at(95), at(100));
+    tell_times(&mut times, gets);
     let slowest = restarts.iter().max().copied().unwrap_or_default();
     println!(
         "restarts   {} with {:.1} s between, slowest {:.1} s from signal to new process; published anew after every {between}",
@@ -113,12 +111,25 @@ fn main() {
     );
     memory(&devnet, "after");
 
-    let checks = [
-        (format!("ready in {} s", READY_MAX.as_secs()), ready <= READY_MAX),
-        (format!("idle relays have at most {RSS_MAX_MIB} MiB each"), idle <= RSS_MAX_MIB),
-        ("every get held".to_owned(), failures.is_empty() && times.len() == gets),
-        ("relays were restarted meanwhile".to_owned(), !restarts.is_empty()),
-    ];
+    judge(
+        devnet,
+        [
+            (format!("ready in {} s", READY_MAX.as_secs()), ready <= READY_MAX),
+            (format!("idle relays have at most {RSS_MAX_MIB} MiB each"), idle <= RSS_MAX_MIB),
+            ("every get held".to_owned(), failures.is_empty() && times.len() == gets),
+            ("relays were restarted meanwhile".to_owned(), !restarts.is_empty()),
+        ],
+    );
+}
+
+fn tell_times(times: &mut [f64], gets: usize) {
+    times.sort_by(f64::total_cmp);
+    let at = |percent: usize| times.get(times.len().saturating_sub(1) * percent / 100).copied().unwrap_or(f64::NAN);
+    println!("got        {} of {gets}; p50 {:.2} s, p95 {:.2} s, most {:.2} s", times.len(), at(50), at(95), at(100));
+}
+
+/// Says which aims were met; ends with 1 when one was not.
+fn judge(devnet: Devnet, checks: [(String, bool); 4]) {
     checks.iter().for_each(|(check, held)| println!("{}  {check}", if *held { "ok    " } else { "FAILED" }));
     if checks.iter().any(|(_, held)| !held) {
         println!("---- what the network said\n{}", devnet.log());
