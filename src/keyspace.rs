@@ -1,5 +1,7 @@
 //! The 160-bit keyspace of node ids and locations, and its XOR metric. Source: Maymounkov and Mazières, Kademlia (2002).
 
+use core::ops::RangeInclusive;
+
 use crate::limits::ID_LEN;
 
 /// A node's id or a value's location: a point of the keyspace.
@@ -22,6 +24,20 @@ impl Id {
             *mine ^= theirs;
         }
         Distance(xor)
+    }
+
+    /// All points that share so many first bits with this one.
+    #[must_use]
+    pub fn neighbours(&self, shared: u32) -> RangeInclusive<Self> {
+        let (mut first, mut last) = (*self, *self);
+        let mut bits = shared;
+        for (low, high) in first.0.iter_mut().zip(&mut last.0) {
+            let free = u8::MAX.checked_shr(bits).unwrap_or(0);
+            *low &= !free;
+            *high |= free;
+            bits = bits.saturating_sub(8);
+        }
+        first..=last
     }
 
     /// Bits in which two points agree before the first difference: 0 to 160.
@@ -53,6 +69,19 @@ mod tests {
         bytes[0] = first;
         bytes[ID_LEN - 1] = last;
         Id(bytes)
+    }
+
+    #[test]
+    fn neighbours_are_those_that_share_so_many_bits() {
+        let point = id(0b1010_0000, 7);
+        assert_eq!(point.neighbours(0), Id([0; ID_LEN])..=Id([0xff; ID_LEN]));
+        assert_eq!(point.neighbours(160), point..=point);
+        for shared in [1, 3, 7, 8, 9, 159] {
+            for other in [id(0b1010_0000, 6), id(0b1010_0001, 0), id(0b1011_1111, 255), id(0b0010_0000, 7), point] {
+                let shares = point.common_prefix_len(&other) >= shared;
+                assert_eq!(point.neighbours(shared).contains(&other), shares, "{shared} {other:?}");
+            }
+        }
     }
 
     #[test]

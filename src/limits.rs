@@ -157,7 +157,7 @@ pub const MEMBERS_PAGE_MAX: usize = 256;
 pub const ID_LEN: usize = 20;
 /// Contacts of a bucket, and of a find-answer (Kademlia's k).
 pub const BUCKET_SIZE: usize = 20;
-/// Questions of one lookup under way at once (Kademlia's alpha).
+/// Questions of a chunk's lookup under way at once (Kademlia's alpha); of hearsay one less.
 pub const ALPHA: usize = 3;
 /// Nodes of one IPv4 /24 or IPv6 /48 in a bucket, and among the closest set and the signers.
 pub const PREFIX_PER_BUCKET_MAX: usize = 2;
@@ -277,6 +277,10 @@ pub const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 pub const MEMBERS_FRESH_FOR: Duration = Duration::from_secs(600);
 /// Circuits that fail before a client doubts a membership from disk and asks bootstraps.
 pub const STORED_MEMBERS_FAILURES_MAX: usize = 2;
+/// A client that doubts its membership from disk waits at least so long before it asks bootstraps.
+pub const STORED_MEMBERS_DOUBT_MIN: Duration = Duration::from_secs(2);
+/// It has asked after so long; drawn evenly.
+pub const STORED_MEMBERS_DOUBT_MAX: Duration = Duration::from_secs(15);
 /// Seconds for which a membership on disk serves, at least; drawn evenly up to [`STORED_MEMBERS_LIFE_MAX_S`].
 pub const STORED_MEMBERS_LIFE_MIN_S: u64 = 3 * 3_600;
 /// Seconds for which a membership on disk serves, at most.
@@ -325,7 +329,7 @@ pub const PATHS_REMEMBERED_MAX: usize = 8_192;
 pub const OPERATIONS_MAX: usize = 256;
 /// Jobs of a node under way in the work pool.
 pub const WORK_JOBS_MAX: usize = 16_384;
-/// Jobs of all nodes of a process that wait for its work pool.
+/// Jobs of all nodes of a process that wait for its work pools: short ones and long ones each.
 pub const POOL_JOBS_MAX: usize = 4_096;
 /// Store operations of a node under way, and as many that wait.
 pub const STORE_OPS_MAX: usize = 4_096;
@@ -392,4 +396,6 @@ const _: () = assert!(HOPS_CLIENT_MIN <= HOPS_MAX);
 const _: () = assert!(SIGNERS_LEFT_MIN <= SIGNERS && HOLDERS <= SIGNERS && SIGNERS <= BUCKET_SIZE);
 const _: () = assert!(ANSWER_DESCRIPTORS_MAX * 100 < SIGNERS * SIGNERS_PERCENT_MIN);
 const _: () = assert!(RECEIPT_NEWCOMERS_MAX < HOLDERS && RECEIPT_SIGNERS_REACH <= NEIGHBOURS_KNOWN);
+const _: () = assert!(STORED_MEMBERS_DOUBT_MAX.as_secs() + JOIN_TIMEOUT.as_secs() < OPERATION_TIMEOUT.as_secs());
+const _: () = assert!(STORED_MEMBERS_LIFE_MAX_S + DESCRIPTOR_RENEW_S < DESCRIPTOR_LIFE_S);
 const _: () = assert!(SIGNERS < LOOKUP_ASKS_MAX && LOOKUP_ASKS_MAX < LOOKUP_CONTACTS_MAX);

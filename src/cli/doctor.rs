@@ -65,7 +65,7 @@ pub(super) async fn doctor(told: &Told) -> anyhow::Result<Said> {
     let mut findings = Findings::default();
     findings.fine("version", format!("{}, protocol {} to {}", env!("CARGO_PKG_VERSION"), VERSIONS.0, VERSIONS.1));
     let keys = Keyring::open(&told.settings.state)?.names()?.len();
-    findings.fine("state", format!("{}, this user's alone; {keys} keys", told.settings.state.display()));
+    findings.fine("state", format!("{}, this user's alone; keys kept: {keys}", told.settings.state.display()));
     let network = told.settings.network()?;
     let nets: BTreeSet<_> = told.settings.bootstraps()?.iter().map(|one| one.address.wide_prefix()).collect();
     let count = told.settings.bootstraps.len();

@@ -98,6 +98,8 @@ impl<M: Machine<Event = RelayEvent>> From<NodeHandle<M>> for Launched {
 
 /// Relays of one local network: each has a loopback /16 of its own, and clients need some too.
 pub const LOCAL_RELAYS_MAX: usize = 160;
+/// Links that a relay of a local network has at least; with fewer for all they would not find each other.
+const LINKS_PER_RELAY_MIN: usize = 4;
 /// Second byte of the first client's loopback address.
 const CLIENT_NET: u8 = 220;
 
@@ -144,6 +146,13 @@ impl LocalNetwork {
     /// # Errors
     /// When a socket cannot be bound.
     pub async fn start(runtime: &Arc<Runtime>, options: &LocalOptions) -> std::io::Result<Self> {
+        let (budget, wanted) = (runtime.link_budget().0, LINKS_PER_RELAY_MIN * options.relays);
+        if budget < wanted {
+            let why = format!(
+                "this process may open {budget} links, {wanted} are needed: raise the limit of open files (ulimit -n)"
+            );
+            return Err(std::io::Error::other(why));
+        }
         let rule = prefix_rule().await;
         let mut rng = ChaCha20Rng::seed_from_u64(options.seed);
         let mut plans = Vec::new();

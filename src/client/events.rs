@@ -36,6 +36,7 @@ pub(super) async fn serve(
                 shared.guard.send_replace(Some(guard));
             }
             Some(ClientEvent::Path(path)) => remember(&mut lock(&shared.paths), path),
+            Some(ClientEvent::Asking { bootstraps }) => *lock(&shared.bootstraps_asked) += bootstraps,
             Some(ClientEvent::Joined(joined)) => {
                 if let Some(members) = StoredMembers::new(&joined.members, &runtime) {
                     let state = Arc::clone(&state);

@@ -227,6 +227,7 @@ struct Shared {
     sample: Mutex<Vec<NodeKey>>,
     state_error: Mutex<Option<StateError>>,
     joined: Mutex<Option<Joined>>,
+    bootstraps_asked: Mutex<usize>,
     ended: watch::Sender<bool>,
 }
 
@@ -281,6 +282,7 @@ impl Client {
             sample: Mutex::new(kept.as_ref().map(sample_of).unwrap_or_default()),
             state_error: Mutex::default(),
             joined: Mutex::default(),
+            bootstraps_asked: Mutex::default(),
             ended: watch::Sender::new(false),
         });
         let (commands, link_ends) = (handle.commands.clone(), handle.control.shared_counts());
@@ -356,6 +358,12 @@ impl Client {
     #[must_use]
     pub fn joined(&self) -> Option<Joined> {
         lock(&self.inner.shared.joined).clone()
+    }
+
+    /// Questions to bootstraps since the start, one for each that was asked, whether it answered or not.
+    #[must_use]
+    pub fn bootstraps_asked(&self) -> usize {
+        *lock(&self.inner.shared.bootstraps_asked)
     }
 
     /// How links of this client ended so far, by reason: what a diagnosis starts from.

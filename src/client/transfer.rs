@@ -240,7 +240,7 @@ impl Client {
             opened.extend((first..).zip(chunks));
             progress(Progress { done: opened.len(), total });
         }
-        let bytes: Vec<u8> = opened.into_values().flatten().collect();
+        let bytes = opened.into_values().collect::<Vec<_>>().concat();
         if bytes.len() == len { Ok(bytes) } else { Err(RootRefused::Malformed.into()) }
     }
 

@@ -134,12 +134,15 @@ impl Errand {
         (now, deadline): (Instant, Instant),
     ) -> Self {
         let contacts = start.iter().map(|contact| (contact.id, *contact)).collect();
+        // A chunk that was found ends the errand; whatever else is looked for, all of the closest have to be heard.
+        let ends_early = kind == ValueKind::Hashed && matches!(purpose, Purpose::Find { .. });
+        let at_once = if ends_early { ALPHA } else { SIGNERS };
         let mut errand = Self {
             location,
             kind,
             nonce,
             purpose,
-            lookup: Lookup::new(location, kind, None, start, rule, now, deadline),
+            lookup: Lookup::new(location, kind, None, start, rule, at_once, (now, deadline)),
             lookup_done: false,
             first_ask: true,
             contacts,

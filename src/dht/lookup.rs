@@ -75,6 +75,7 @@ pub struct Lookup {
     kind: ValueKind,
     own: Option<Id>,
     rule: PrefixRule,
+    at_once: usize,
     deadline: Instant,
     candidates: BTreeMap<Distance, Candidate>,
     outputs: VecDeque<LookupOutput>,
@@ -83,7 +84,7 @@ pub struct Lookup {
 
 impl Lookup {
     /// Starts at the contacts this node knows itself (members and table); over by `deadline` with whatever it has.
-    /// `own` is the id of the node that runs it, which is never asked.
+    /// `own` is the id of the node that runs it, which is never asked; `at_once` is how many questions are under way at most.
     #[must_use]
     pub fn new(
         location: Location,
@@ -91,11 +92,11 @@ impl Lookup {
         own: Option<Id>,
         mut start: Vec<Contact>,
         rule: PrefixRule,
-        now: Instant,
-        deadline: Instant,
+        at_once: usize,
+        (now, deadline): (Instant, Instant),
     ) -> Self {
         let (candidates, outputs) = (BTreeMap::new(), VecDeque::new());
-        let mut lookup = Self { location, kind, own, rule, deadline, candidates, outputs, done: false };
+        let mut lookup = Self { location, kind, own, rule, at_once, deadline, candidates, outputs, done: false };
         start.sort_by_key(|contact| contact.id.distance(&location));
         start.into_iter().take(START_CONTACTS_MAX).for_each(|contact| lookup.learn(contact, false));
         lookup.proceed(now);
@@ -200,7 +201,7 @@ impl Lookup {
     }
 
     fn proceed(&mut self, now: Instant) {
-        while !self.done && self.deadline > now && !self.closest_have_answered() && self.in_flight() < ALPHA {
+        while !self.done && self.deadline > now && !self.closest_have_answered() && self.in_flight() < self.at_once {
             let Some(next) = self.next_to_ask() else { break };
             self.ask(&next, now);
         }
@@ -325,8 +326,12 @@ mod tests {
     }
 
     fn started(start: Vec<Contact>) -> Lookup {
-        let rule = PrefixRule::Distinct;
-        Lookup::new(Id([0; 20]), ValueKind::Signed, Some(Id([9; 20])), start, rule, at(0), at(0) + EXIT_TIMEOUT)
+        started_with(start, ALPHA)
+    }
+
+    fn started_with(start: Vec<Contact>, at_once: usize) -> Lookup {
+        let (rule, times) = (PrefixRule::Distinct, (at(0), at(0) + EXIT_TIMEOUT));
+        Lookup::new(Id([0; 20]), ValueKind::Signed, Some(Id([9; 20])), start, rule, at_once, times)
     }
 
     fn asked(lookup: &mut Lookup) -> Vec<u8> {
@@ -361,7 +366,7 @@ mod tests {
                     }
                 }
             }
-            assert!(lookup.in_flight() <= ALPHA);
+            assert!(lookup.in_flight() <= lookup.at_once);
             pending.sort();
             let timeout = lookup.poll_timeout().expect("it is not over");
             if pending.first().is_none_or(|(due, _)| *due > timeout) {
@@ -388,12 +393,17 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn a_lookup_ends_asks_nobody_twice_and_finds_the_eight_closest_that_live(place in any::<[u8; 20]>(), seed in any::<u64>()) {
+        fn a_lookup_ends_asks_nobody_twice_and_finds_the_eight_closest_that_live(
+            place in any::<[u8; 20]>(),
+            seed in any::<u64>(),
+            is_wide in any::<bool>(),
+        ) {
             let (location, mut rng) = (Id(place), ChaCha20Rng::seed_from_u64(seed));
             let dead: BTreeSet<Id> = CONTACTS.iter().filter(|_| rng.random_bool(0.2)).map(|contact| contact.id).collect();
             let mut live: Vec<Contact> = CONTACTS.iter().filter(|contact| !dead.contains(&contact.id)).copied().collect();
             let start = (0..3).map(|_| live[rng.random_range(0..live.len())]).collect();
-            let mut lookup = Lookup::new(location, ValueKind::Signed, None, start, PrefixRule::Distinct, at(0), at(60_000));
+            let (at_once, times) = (if is_wide { SIGNERS } else { ALPHA }, (at(0), at(60_000)));
+            let mut lookup = Lookup::new(location, ValueKind::Signed, None, start, PrefixRule::Distinct, at_once, times);
             let asked = run(&mut lookup, &mut rng, |whom| {
                 (!dead.contains(&whom.id)).then(|| TABLES[&whom.id].closest(&location, BUCKET_SIZE))
             });
@@ -408,6 +418,7 @@ mod tests {
             seed in any::<u64>(),
             liars in 0..SIGNERS,
             lies_answer in any::<bool>(),
+            is_wide in any::<bool>(),
         ) {
             let mut rng = ChaCha20Rng::seed_from_u64(seed);
             let honest = nets(100..108);
@@ -419,7 +430,7 @@ mod tests {
                 id[1..5].copy_from_slice(&[a, b, c, d]);
                 Contact { id: Id(id), link_key: DhKey([0; 32]), address: Address(([c, d, 1, 1], 1).into()) }
             };
-            let mut lookup = started(honest.clone());
+            let mut lookup = started_with(honest.clone(), if is_wide { SIGNERS } else { ALPHA });
             let asked = run(&mut lookup, &mut rng, |whom| match honest.iter().position(|known| known == whom) {
                 Some(at) if at >= liars => Some(Vec::new()),
                 None if !lies_answer => None,
@@ -449,6 +460,18 @@ mod tests {
         assert!(asked(&mut lookup).is_empty(), "it has answered already");
         lookup.handle(at(2), LookupInput::Failed { from: Id([22; 20]) });
         assert_eq!(asked(&mut lookup), [23]);
+    }
+
+    #[test]
+    fn where_all_of_the_closest_must_answer_those_known_are_asked_at_once_and_hearsay_two_at_a_time() {
+        let mut lookup = started_with(nets(20..40), SIGNERS);
+        assert_eq!(asked(&mut lookup), [20, 21, 22, 23, 24, 25, 26, 27]);
+        answer(&mut lookup, at(1), 20, nets(10..20));
+        answer(&mut lookup, at(1), 21, nets(10..20));
+        answer(&mut lookup, at(1), 22, nets(10..20));
+        assert_eq!(asked(&mut lookup), [10, 11], "of hearsay two, though there is room for three");
+        answer(&mut lookup, at(1), 10, Vec::new());
+        assert_eq!(asked(&mut lookup), [12]);
     }
 
     #[test]
@@ -503,8 +526,8 @@ mod tests {
 
     #[test]
     fn at_its_own_deadline_a_lookup_is_over_with_what_it_has() {
-        let mut lookup =
-            Lookup::new(Id([0; 20]), ValueKind::Hashed, None, nets(20..24), PrefixRule::Distinct, at(0), at(500));
+        let (rule, times) = (PrefixRule::Distinct, (at(0), at(500)));
+        let mut lookup = Lookup::new(Id([0; 20]), ValueKind::Hashed, None, nets(20..24), rule, ALPHA, times);
         answer(&mut lookup, at(1), 20, Vec::new());
         assert_eq!(lookup.poll_timeout(), Some(at(500)));
         lookup.handle(at(500), LookupInput::Timeout);

@@ -14,7 +14,7 @@ use crate::request::Counts;
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// It said why.
-    #[error("{message} (by the running node)")]
+    #[error("{message} (told by the running node)")]
     Refused {
         /// How the request ended.
         ending: Ending,

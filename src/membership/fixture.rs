@@ -30,7 +30,7 @@ pub(crate) fn described(number: u32, ip: [u8; 4]) -> Descriptor {
         key: key(number),
         solution: Solution { counter: 0, y: blake3(&[b"place", &number.to_be_bytes()]) },
         link_key: DhKey(blake3(&[b"link", &number.to_be_bytes()])),
-        onion_epoch: 1,
+        onion_epoch: ISSUED.to_wire(),
         onion_key: DhKey(blake3(&[b"onion", &number.to_be_bytes()])),
         address: Address((ip, 9_000).into()),
         family: [0; 8],

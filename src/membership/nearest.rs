@@ -46,6 +46,12 @@ impl<T> Nearest<T> {
         self.kept.insert(at, (distance, prefix, item));
     }
 
+    /// Whether as many are there as may be: only nearer ones would enter.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.kept.len() >= self.max
+    }
+
     /// The things, nearest first.
     #[must_use]
     pub fn into_vec(self) -> Vec<T> {

@@ -8,6 +8,7 @@ use super::second_hops::SecondHops;
 use crate::crypto::CryptoRng;
 use crate::crypto::keys::NodeKey;
 use crate::limits::{HOPS_CLIENT_MIN, HOPS_MAX};
+use crate::time::UnixTime;
 use crate::wire::descriptor::VerifiedDescriptor;
 
 /// A path that was chosen by the rules: only [`choose`] makes one.
@@ -28,6 +29,8 @@ pub struct PathTerms<'a> {
     pub rule: PrefixRule,
     /// Relays of this process, which are in none of its paths.
     pub ours: &'a [NodeKey],
+    /// The present: whose onion key is over is in no path.
+    pub now: UnixTime,
     /// Relays that are not to be the exit: asked by this operation or at work for it, and the client's bootstraps.
     pub avoid: &'a [NodeKey],
 }
@@ -149,7 +152,8 @@ fn beyond(
 
 impl PathTerms<'_> {
     fn fits(&self, candidate: &VerifiedDescriptor, chosen: &[&VerifiedDescriptor]) -> bool {
-        !self.ours.contains(&candidate.key) && chosen.iter().all(|hop| self.rule.allows_together(hop, candidate))
+        let usable = candidate.has_live_onion_key(self.now) && !self.ours.contains(&candidate.key);
+        usable && chosen.iter().all(|hop| self.rule.allows_together(hop, candidate))
     }
 }
 
@@ -160,10 +164,12 @@ mod tests {
     use rand::rngs::ChaCha20Rng;
 
     use super::*;
+    use crate::limits::{ONION_KEY_LIFE_S, ONION_KEY_OVERLAP_S};
     use crate::membership::fixture::{ISSUED, described, key, members_of, relay, relay_at, signed};
     use crate::membership::second_hops::SecondHopState;
 
-    const TERMS: PathTerms<'_> = PathTerms { length: 3, rule: PrefixRule::Distinct, ours: &[], avoid: &[] };
+    const TERMS: PathTerms<'_> =
+        PathTerms { length: 3, rule: PrefixRule::Distinct, ours: &[], now: ISSUED, avoid: &[] };
 
     fn pinned(members: &Members, guard: u32, rng: &mut ChaCha20Rng) -> SecondHops {
         let mut hops = SecondHops::new(SecondHopState::default());
@@ -245,7 +251,7 @@ mod tests {
             }));
             let ours: Vec<NodeKey> = ours.into_iter().map(key).collect();
             let avoid: Vec<NodeKey> = avoid.into_iter().map(key).collect();
-            let terms = PathTerms { length, rule: PrefixRule::Distinct, ours: &ours, avoid: &avoid };
+            let terms = PathTerms { length, rule: PrefixRule::Distinct, ours: &ours, now: ISSUED, avoid: &avoid };
             let Ok(path) = chosen(&members, &terms, seed) else { return Ok(()) };
             let hops = path.hops();
             prop_assert!(hops.len() == length && (HOPS_CLIENT_MIN..=HOPS_MAX).contains(&length));
@@ -267,5 +273,14 @@ mod tests {
             let path = chosen(&members, &PathTerms { length, ..TERMS }, seed);
             prop_assert!(path.is_ok());
         }
+    }
+
+    #[test]
+    fn whose_onion_key_is_over_is_in_no_path() {
+        let members = members_of((0..8).map(relay));
+        let late = ISSUED.0 + ONION_KEY_LIFE_S + ONION_KEY_OVERLAP_S;
+        let at = |now| chosen(&members, &PathTerms { now: UnixTime(now), ..TERMS }, 1).map(|_| ());
+        assert_eq!(at(late - 1), Ok(()));
+        assert_eq!(at(late), Err(PathRefused::NoGuard));
     }
 }

@@ -1,6 +1,6 @@
 //! Bytes between a socket and a link machine: frames are cut from what was read and gathered for a write. Pure.
 //!
-//! Both buffers grow to the caps while busy and shrink to [`FRAMES_IDLE_MAX`] when idle: most links are.
+//! Both buffers grow to the caps while busy and shrink to [`FRAMES_IDLE_MAX`] when their link rests: most links do.
 
 use crate::limits::{FRAME_LEN, FRAMES_IDLE_MAX, FRAMES_PER_READ_MAX, FRAMES_PER_WRITE_MAX};
 use crate::link::Frame;
@@ -37,12 +37,17 @@ impl ReadBuffer {
         self.bytes.get_mut(self.end..).unwrap_or_default()
     }
 
-    /// So many bytes came. A full buffer doubles; one that was hardly used for a read goes back to its idle size.
+    /// So many bytes came. A full buffer doubles.
     pub(super) fn filled(&mut self, len: usize) {
         self.end = self.bytes.len().min(self.end + len);
         if self.end == self.bytes.len() {
             self.bytes.resize((2 * self.bytes.len()).min(FRAMES_PER_READ_MAX * FRAME_LEN), 0);
-        } else if self.end < IDLE_LEN && self.bytes.len() > IDLE_LEN {
+        }
+    }
+
+    /// The link has nothing to do: gives memory back, but for what holds bytes.
+    pub(super) fn rest(&mut self) {
+        if self.end <= IDLE_LEN && self.bytes.len() > IDLE_LEN {
             self.bytes.truncate(IDLE_LEN);
             self.bytes.shrink_to_fit();
         }
@@ -65,12 +70,21 @@ impl WriteBuffer {
         }
         self.bytes.clear();
         self.start = 0;
-        let mut frame = [0; FRAME_LEN];
-        while self.bytes.len() < FRAMES_PER_WRITE_MAX * FRAME_LEN && next(&mut frame) {
-            self.bytes.extend_from_slice(&frame);
+        while self.bytes.len() < FRAMES_PER_WRITE_MAX * FRAME_LEN {
+            let at = self.bytes.len();
+            self.bytes.resize(at + FRAME_LEN, 0);
+            let frame = self.bytes.get_mut(at..).and_then(<[u8]>::first_chunk_mut);
+            if !frame.is_some_and(&mut next) {
+                self.bytes.truncate(at);
+                return;
+            }
         }
-        if self.bytes.len() <= IDLE_LEN && self.bytes.capacity() > IDLE_LEN {
-            self.bytes.shrink_to(IDLE_LEN);
+    }
+
+    /// The link has nothing to do: gives memory back, unless bytes wait.
+    pub(super) fn rest(&mut self) {
+        if self.is_empty() && self.bytes.capacity() > IDLE_LEN {
+            (self.bytes, self.start) = (Vec::new(), 0);
         }
     }
 
@@ -120,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_read_buffer_grows_to_its_cap_and_an_idle_one_shrinks() {
+    fn a_busy_read_buffer_grows_to_its_cap_and_a_resting_one_shrinks() {
         let mut buffer = ReadBuffer::new();
         for _ in 0..20 {
             let len = buffer.room().len();
@@ -129,13 +143,17 @@ mod tests {
         }
         assert_eq!(buffer.bytes.len(), FRAMES_PER_READ_MAX * FRAME_LEN);
         assert!(!buffer.room().is_empty());
-        buffer.filled(FRAME_LEN);
+        buffer.filled(FRAME_LEN + 7);
         while buffer.next_frame().is_some() {}
+        assert_eq!(buffer.bytes.len(), FRAMES_PER_READ_MAX * FRAME_LEN, "it may be busy again at once");
+        buffer.room();
+        buffer.rest();
         assert_eq!(buffer.bytes.capacity(), IDLE_LEN);
+        assert_eq!(buffer.end - buffer.start, 7, "the piece of a frame is still there");
     }
 
     #[test]
-    fn a_write_holds_at_most_its_cap_and_its_memory_goes_when_idle() {
+    fn a_write_holds_at_most_its_cap_and_its_memory_goes_when_the_link_rests() {
         let mut buffer = WriteBuffer::default();
         let mut left = FRAMES_PER_WRITE_MAX + 1;
         let mut next = |_: &mut Frame| {
@@ -154,6 +172,11 @@ mod tests {
         buffer.written(usize::MAX / 2);
         assert!(buffer.is_empty());
         buffer.fill(|_| false);
+        assert!(buffer.is_empty() && buffer.bytes.capacity() > IDLE_LEN);
+        buffer.rest();
         assert!(buffer.is_empty() && buffer.bytes.capacity() <= IDLE_LEN);
+        buffer.fill(|_| true);
+        buffer.rest();
+        assert_eq!(buffer.pending().len(), FRAMES_PER_WRITE_MAX * FRAME_LEN, "nothing that waits is lost");
     }
 }

@@ -38,6 +38,8 @@ pub(super) struct Session<'a> {
     dialled: bool,
     read: ReadBuffer,
     write: WriteBuffer,
+    /// Cells on their way from the owner to the link; empty between two steps.
+    batch: Vec<Cell>,
     /// What the owner has no room for yet: nothing more is read meanwhile.
     waiting: Option<Input>,
     /// The peer's descriptor is being verified: nothing more is read meanwhile.
@@ -61,6 +63,7 @@ impl<'a> Session<'a> {
             dialled,
             read: ReadBuffer::new(),
             write: WriteBuffer::default(),
+            batch: Vec::new(),
             waiting: None,
             verifying: None,
             up_by: Some(shell.runtime.clock.instant() + shell.limits.timing.handshake),
@@ -109,7 +112,7 @@ impl<'a> Session<'a> {
         let may_read =
             self.waiting.is_none() && self.verifying.is_none() && self.flush_by.is_none() && !self.link.is_mute();
         let inbox = &self.shell.inbox;
-        let mut batch = Vec::new();
+        let mut batch = core::mem::take(&mut self.batch);
         tokio::select! {
             read = reader.read(self.read.room()), if may_read => self.have_read(read)?,
             written = writer.write(self.write.pending()), if !self.write.is_empty() => self.have_written(written)?,
@@ -117,7 +120,7 @@ impl<'a> Session<'a> {
                 if count == 0 {
                     self.flush_by = Some(self.now() + LINK_FLUSH_TIMEOUT);
                 }
-                self.queue(batch)?;
+                self.queue(&mut batch)?;
             }
             room = inbox.reserve(), if self.waiting.is_some() => match (room, self.waiting.take()) {
                 (Ok(room), Some(input)) => room.send(input),
@@ -126,6 +129,7 @@ impl<'a> Session<'a> {
             verdict = verdict(&mut self.verifying), if self.verifying.is_some() => self.verified(verdict)?,
             () = sleep_until(at) => return self.handle_timeout(),
         }
+        self.batch = batch;
         Ok(true)
     }
 
@@ -142,6 +146,9 @@ impl<'a> Session<'a> {
             return Ok(false);
         }
         self.link.handle_timeout(now)?;
+        // A timer of the link: for a while it has sent nothing.
+        self.read.rest();
+        self.write.rest();
         if is_over(self.up_by) {
             return Err(DownReason::Handshake);
         }
@@ -190,8 +197,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn queue(&mut self, batch: Vec<Cell>) -> Result<(), DownReason> {
-        for cell in batch {
+    fn queue(&mut self, batch: &mut Vec<Cell>) -> Result<(), DownReason> {
+        for cell in batch.drain(..) {
             self.tap_cell(&cell, true);
             self.link.push(cell).map_err(|_| DownReason::Limit)?;
         }
@@ -205,6 +212,9 @@ impl<'a> Session<'a> {
     }
 
     fn fill_write(&mut self) {
+        if !self.link.has_frame() {
+            return;
+        }
         let now = self.now();
         let (link, tap, ends) = (&mut self.link, &self.shell.tap, self.ends);
         self.write.fill(|frame| {

@@ -1,4 +1,4 @@
-//! The tokio shell: sockets, link tasks, the one owner loop of each node, clock, entropy, work pool.
+//! The tokio shell: sockets, link tasks, the one owner loop of each node, clock, entropy, work pools.
 //!
 //! It must not know what cells, jobs or store operations mean: the node is a [`crate::node::machine::Machine`] to it.
 
@@ -15,6 +15,7 @@ mod listener;
 mod node_task;
 mod pool;
 mod puzzle_cache;
+mod quick_pool;
 mod runtime;
 mod shell;
 mod store_task;

@@ -16,6 +16,7 @@ use super::counts::Counts;
 use super::link_shell::LinkShell;
 use super::link_task::{LinkTask, Showing};
 use super::listener::{Accepted, listen};
+use super::pool::Task;
 use super::runtime::Runtime;
 use super::store_task;
 use crate::crypto::CryptoRng;
@@ -184,7 +185,8 @@ impl<M: Machine> Owner<M> {
         let takes_inputs = self.jobs.len() < WORK_JOBS_MAX && self.ops.len() < STORE_OPS_MAX;
         let takes_commands = takes_inputs && self.events.is_empty() && self.channels.commands_open;
         let wants_pool = !self.jobs.is_empty() && self.working < WORK_JOBS_MAX;
-        let (pool, channels) = (&self.shell.runtime.pool, &mut self.channels);
+        let is_short = self.jobs.front().is_some_and(|(_, job)| M::is_short(job));
+        let (runtime, channels) = (&self.shell.runtime, &mut self.channels);
         tokio::select! {
             _ = stopped => Wake::Stop,
             Some((id, done)) = channels.done.recv() => {
@@ -197,7 +199,8 @@ impl<M: Machine> Owner<M> {
             command = channels.commands.recv(), if takes_commands => {
                 command.map_or(Wake::CommandsClosed, |command| Wake::Input(MachineInput::Command(command)))
             }
-            _ = pool.reserve(), if wants_pool => Wake::Room,
+            _ = runtime.pool.reserve(), if wants_pool && !is_short => Wake::Room,
+            () = runtime.quick_pool.wait_for_place(), if wants_pool && is_short => Wake::Room,
             _ = channels.events.reserve(), if !self.events.is_empty() => Wake::Room,
             () = sleep_until(at) => Wake::Input(MachineInput::Node(Input::Timeout)),
         }
@@ -342,18 +345,33 @@ impl<M: Machine> Owner<M> {
         self.pending.insert(id);
     }
 
-    /// Gives waiting jobs to the pool, while it has places and the node may have more under way.
+    /// Gives waiting jobs to the pools, while these have places and the node may have more under way.
     fn start_jobs(&mut self) {
-        while self.working < WORK_JOBS_MAX && !self.jobs.is_empty() {
-            let Some(place) = self.shell.runtime.pool.try_reserve() else { return };
-            let Some((id, job)) = self.jobs.pop_front() else { return };
-            let done = self.channels.done_in.clone();
-            place.send(Box::new(move |rng: &mut dyn CryptoRng, puzzles| {
-                // Never full: it has room for every job under way. Closed when the node is gone.
-                let _ = done.try_send((id, M::run_job(job, rng, puzzles)));
-            }));
-            self.working += 1;
+        let runtime = Arc::clone(&self.shell.runtime);
+        while self.working < WORK_JOBS_MAX {
+            let Some((_, next)) = self.jobs.front() else { return };
+            if M::is_short(next) {
+                let Some(place) = runtime.quick_pool.try_reserve() else { return };
+                if let Some(task) = self.next_task() {
+                    place.send(task);
+                }
+            } else {
+                let Some(place) = runtime.pool.try_reserve() else { return };
+                if let Some(task) = self.next_task() {
+                    place.send(task);
+                }
+            }
         }
+    }
+
+    fn next_task(&mut self) -> Option<Task> {
+        let (id, job) = self.jobs.pop_front()?;
+        let done = self.channels.done_in.clone();
+        self.working += 1;
+        Some(Box::new(move |rng: &mut dyn CryptoRng, puzzles| {
+            // Never full: it has room for every job under way. Closed when the node is gone.
+            let _ = done.try_send((id, M::run_job(job, rng, puzzles)));
+        }))
     }
 
     fn start_ops(&mut self) {

@@ -10,6 +10,7 @@ use super::clock::Clock;
 use super::entropy::Entropy;
 use super::pool::Pool;
 use super::puzzle_cache::PuzzleCache;
+use super::quick_pool::QuickPool;
 use crate::limits::LINKS_MAX;
 
 /// The shell of one process.
@@ -17,7 +18,9 @@ pub struct Runtime {
     pub(super) tokio: tokio::runtime::Handle,
     pub(super) clock: Clock,
     pub(super) entropy: Entropy,
+    /// For what takes long, and for what does not.
     pub(super) pool: Pool,
+    pub(super) quick_pool: QuickPool,
     /// Half of the budget each: whoever dials us cannot keep us from dialling.
     dialled: Arc<Semaphore>,
     accepted: Arc<Semaphore>,
@@ -41,11 +44,13 @@ impl Runtime {
     pub fn with_links_max(links_max: usize) -> io::Result<Arc<Self>> {
         let tokio = tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
         let entropy = Entropy::from_system()?;
-        let pool = Pool::start(&entropy, &Arc::new(PuzzleCache::default()))?;
+        let puzzles = Arc::new(PuzzleCache::default());
+        let pool = Pool::start(&entropy, &puzzles)?;
+        let quick_pool = QuickPool::start(&tokio, &entropy, &puzzles);
         let half = (links_max / 2).max(1);
         let (dialled, accepted) = (Arc::new(Semaphore::new(half)), Arc::new(Semaphore::new(half)));
         let links_max = 2 * half;
-        Ok(Arc::new(Self { tokio, clock: Clock::start(), entropy, pool, dialled, accepted, links_max }))
+        Ok(Arc::new(Self { tokio, clock: Clock::start(), entropy, pool, quick_pool, dialled, accepted, links_max }))
     }
 
     /// The clock of all its nodes.

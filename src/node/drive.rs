@@ -48,6 +48,10 @@ impl Machine for Relay {
         Self::poll_timeout(self)
     }
 
+    fn is_short(job: &Job) -> bool {
+        job.is_short()
+    }
+
     fn run_job(job: Job, rng: &mut dyn CryptoRng, puzzles: &dyn Puzzles) -> Done {
         work::run(job, puzzles, rng)
     }
@@ -77,6 +81,10 @@ impl Machine for ClientNode {
 
     fn poll_timeout(&self) -> Option<Instant> {
         Self::poll_timeout(self)
+    }
+
+    fn is_short(job: &Job) -> bool {
+        job.is_short()
     }
 
     fn run_job(job: Job, rng: &mut dyn CryptoRng, puzzles: &dyn Puzzles) -> Done {

@@ -30,6 +30,11 @@ pub trait Machine: Send + 'static {
     /// When [`io::Input::Timeout`] is wanted at the latest.
     fn poll_timeout(&self) -> Option<Instant>;
 
+    /// Whether a job takes a fraction of a millisecond at most, so that waking a thread for it would cost more.
+    fn is_short(_job: &Self::Job) -> bool {
+        false
+    }
+
     /// Does one job. Pure but for `rng` and what `puzzles` remembers; runs on another thread, or inline in a simulation.
     fn run_job(job: Self::Job, rng: &mut dyn CryptoRng, puzzles: &dyn Puzzles) -> Self::Done;
 }

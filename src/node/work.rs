@@ -56,6 +56,16 @@ pub enum Job {
     },
 }
 
+impl Job {
+    /// Whether it takes a fraction of a millisecond at most. Descriptors do not: each may take an Argon2id.
+    pub(super) fn is_short(&self) -> bool {
+        match self {
+            Self::Peel { .. } | Self::Sign { .. } | Self::CheckValue { .. } => true,
+            Self::CheckDescriptors { .. } => false,
+        }
+    }
+}
+
 /// What came of it.
 pub enum Done {
     /// Of [`Job::Peel`]; `None`: it did not open.

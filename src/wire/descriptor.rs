@@ -6,7 +6,7 @@ use super::network::Network;
 use crate::crypto::keys::{DhKey, IdentitySecret, NodeKey, Signature};
 use crate::crypto::puzzle::Solution;
 use crate::keyspace::Id;
-use crate::limits::{CLOCK_SKEW_S, DESCRIPTOR_LIFE_S};
+use crate::limits::{CLOCK_SKEW_S, DESCRIPTOR_LIFE_S, ONION_KEY_LIFE_S, ONION_KEY_OVERLAP_S};
 use crate::time::UnixTime;
 
 /// Bytes of an encoded descriptor, signature included.
@@ -105,6 +105,13 @@ impl Descriptor {
     #[must_use]
     pub fn onion_hint(&self) -> u8 {
         self.onion_epoch.to_be_bytes()[3]
+    }
+
+    /// Whether the relay still opens what is sealed to this onion key, as far as its age shows: a descriptor that was kept for
+    /// hours may name a key that is no more.
+    #[must_use]
+    pub fn has_live_onion_key(&self, now: UnixTime) -> bool {
+        now.0 < u64::from(self.onion_epoch).saturating_add(ONION_KEY_LIFE_S + ONION_KEY_OVERLAP_S)
     }
 
     /// Whether both are of one declared family.

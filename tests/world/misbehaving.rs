@@ -265,6 +265,10 @@ impl Machine for Misbehaving {
         Machine::poll_timeout(&self.relay)
     }
 
+    fn is_short(job: &Self::Job) -> bool {
+        Relay::is_short(job)
+    }
+
     fn run_job(job: Self::Job, rng: &mut dyn CryptoRng, puzzles: &dyn Puzzles) -> Self::Done {
         <Relay as Machine>::run_job(job, rng, puzzles)
     }

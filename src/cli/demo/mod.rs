@@ -93,7 +93,13 @@ pub(super) fn run(arguments: DemoArguments, json: bool) -> anyhow::Result<Said> 
     if arguments.nodes < RELAYS_MIN || arguments.nodes > LOCAL_RELAYS_MAX {
         return Err(Usage::Nodes.into());
     }
-    let story = tokio.block_on(play(&arguments, name, content))?;
+    let story = tokio.block_on(async {
+        tokio::select! {
+            story = play(&arguments, name, content) => story,
+            // Leaving in order removes the clients' temporary folder.
+            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        }
+    })?;
     if json {
         report::print_json(&story)?
     } else {

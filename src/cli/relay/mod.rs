@@ -60,6 +60,8 @@ pub(super) fn init(settings: &Settings, file: Option<PathBuf>) -> anyhow::Result
             ("network", "") => "64 hexadecimal digits".to_owned(),
             ("listen", "") => "0.0.0.0:4433".to_owned(),
             ("advertise", "") => "203.0.113.7:4433".to_owned(),
+            // Relative, it would be another folder once the file stands elsewhere.
+            ("state", shown) => std::path::absolute(shown)?.display().to_string(),
             _ => value,
         };
         let mark = if is_set { "" } else { "# " };

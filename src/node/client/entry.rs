@@ -7,9 +7,11 @@ use super::{ClientEvent, ClientNode, Joined, Kept, Pending};
 use crate::crypto::keys::{DhKey, NodeKey};
 use crate::crypto::random_bytes;
 use crate::limits::{
-    BOOTSTRAPS_AGREE_MIN, BOOTSTRAPS_ASKED, JOIN_TIMEOUT, MEMBERS_FRESH_FOR, MEMBERS_MAX, STORED_MEMBERS_FAILURES_MAX,
+    BOOTSTRAPS_AGREE_MIN, BOOTSTRAPS_ASKED, JOIN_TIMEOUT, MEMBERS_FRESH_FOR, MEMBERS_MAX, STORED_MEMBERS_DOUBT_MAX,
+    STORED_MEMBERS_DOUBT_MIN, STORED_MEMBERS_FAILURES_MAX,
 };
 use crate::membership::guards::{GuardOutcome, Guards};
+use crate::membership::members::Members;
 use crate::membership::second_hops::SecondHops;
 use crate::node::asks::{AskId, Heard};
 use crate::node::io::{DownReason, LinkId, Output};
@@ -42,10 +44,19 @@ pub(super) struct Entry {
     /// Whether too few bootstraps told what they know.
     failed: bool,
     in_use: Option<NodeKey>,
-    /// Of a membership from disk: circuits that failed so far. `None` once bootstraps were asked.
-    stored_failures: Option<usize>,
+    /// As long as the membership is the one from disk.
+    stored: Option<Stored>,
     /// What the bootstraps said, until it is told.
     joined: Joined,
+}
+
+/// What is held against a membership from disk.
+#[derive(Default)]
+struct Stored {
+    /// Circuits that failed so far.
+    failures: usize,
+    /// It is not used any more, and bootstraps are about to be asked.
+    is_doubted: bool,
 }
 
 /// What one bootstrap told.
@@ -65,42 +76,62 @@ enum SourceState {
 const CHECKED_AT_ONCE: usize = 32;
 
 impl ClientNode {
-    /// Enters with the membership on disk, if there is one: bootstraps then do not learn that a client starts. Otherwise joins.
+    /// Enters with the membership on disk, if there is one and it has every guard and second hop that is pinned: bootstraps then
+    /// do not learn that a client starts. Nothing is ever drawn from it. Otherwise joins.
     pub(super) fn start_entry(&mut self, now: Now) {
         for descriptor in core::mem::take(&mut self.config.stored) {
             self.members.merge(descriptor.clone(), now.unix);
             self.judged.merge(descriptor, now.unix);
         }
-        if self.members.is_empty() {
+        if self.members.is_empty() || self.sample_would_change(now) {
+            self.members = Members::new(MEMBERS_MAX).with_rule(self.config.rule);
+            self.judged = Members::new(MEMBERS_MAX).with_rule(self.config.rule);
             return self.join(now);
         }
-        self.entry.stored_failures = Some(0);
+        self.entry.stored = Some(Stored::default());
         self.entry.members_at = Some(now.instant);
         self.schedule_refresh(now);
         self.sample(now);
     }
 
-    /// Another circuit failed, or there is no way in. A membership from disk may be of yesterday: once, bootstraps are asked.
-    pub(super) fn doubt_stored(&mut self, now: Now) {
-        let Some(failures) = &mut self.entry.stored_failures else { return };
-        *failures += 1;
-        if *failures >= STORED_MEMBERS_FAILURES_MAX {
-            self.join(now);
+    fn sample_would_change(&mut self, now: Now) -> bool {
+        let (rule, kept, ours) = (self.config.rule, &self.config.kept, &self.config.ours);
+        let (mut guards, mut hops) = (Guards::new(kept.guards.clone()), SecondHops::new(kept.second_hops.clone()));
+        let filled = guards.fill(&self.members, rule, now.unix, ours, &mut self.rng);
+        let is_whole = guards.ordered().iter().all(|key| self.members.get(key).is_some());
+        filled || !is_whole || hops.refill(&self.members, rule, now.unix, &guards.ordered(), ours, &mut self.rng)
+    }
+
+    /// Another circuit failed. A membership from disk may be of yesterday.
+    pub(super) fn note_failure(&mut self, now: Now) {
+        let Some(stored) = &mut self.entry.stored else { return };
+        stored.failures += 1;
+        if stored.failures >= STORED_MEMBERS_FAILURES_MAX {
+            self.doubt_stored(now);
         }
     }
 
-    /// No guard of the sample answers: it is not worth waiting for more failures.
-    fn doubt_stored_at_once(&mut self, now: Now) -> bool {
-        let is_stored = self.is_stored();
-        if is_stored {
-            self.join(now);
+    /// The membership from disk does not carry: it is not used any more, and bootstraps are asked, once, after a random time.
+    /// An exit could make a circuit fail; asked at once, it could tell by a bootstrap's help whose circuit that was. Whether this
+    /// is so.
+    fn doubt_stored(&mut self, now: Now) -> bool {
+        let Some(stored) = &mut self.entry.stored else { return false };
+        if !stored.is_doubted {
+            stored.is_doubted = true;
+            let drawn = u32::from(u16::from_be_bytes(random_bytes(&mut self.rng)));
+            let span = STORED_MEMBERS_DOUBT_MAX - STORED_MEMBERS_DOUBT_MIN;
+            self.entry.refresh_at = Some(now.instant + STORED_MEMBERS_DOUBT_MIN + span * drawn / 65_536);
         }
-        is_stored
+        true
     }
 
     /// Whether the membership is still the one from disk.
     pub(super) fn is_stored(&self) -> bool {
-        self.entry.stored_failures.is_some()
+        self.entry.stored.is_some()
+    }
+
+    fn is_doubted(&self) -> bool {
+        self.entry.stored.as_ref().is_some_and(|stored| stored.is_doubted)
     }
 
     /// Asks some bootstraps for the membership.
@@ -109,7 +140,6 @@ impl ClientNode {
             return;
         }
         self.entry.failed = false;
-        self.entry.stored_failures = None;
         self.entry.deadline = now.instant + JOIN_TIMEOUT;
         let mut left = self.config.bootstraps.clone();
         let mut asked = Vec::new();
@@ -117,6 +147,7 @@ impl ClientNode {
             let drawn = usize::from(u16::from_be_bytes(random_bytes(&mut self.rng))) % left.len();
             asked.push(left.swap_remove(drawn));
         }
+        self.effects.event(ClientEvent::Asking { bootstraps: asked.len() });
         for bootstrap in &asked {
             let source = Source { told: Vec::new(), state: SourceState::Asking };
             self.entry.sources.insert(bootstrap.link_key, source);
@@ -283,6 +314,7 @@ impl ClientNode {
             return self.join_failed();
         }
         self.entry.members_at = Some(now.instant);
+        self.entry.stored = None;
         self.schedule_refresh(now);
         let members = self.members.iter().map(VerifiedDescriptor::to_signed).collect();
         self.effects.event(ClientEvent::Joined(Joined { members, ..self.entry.joined.clone() }));
@@ -352,11 +384,12 @@ impl ClientNode {
     }
 
     pub(super) fn is_ready(&self) -> bool {
-        self.entry.in_use.is_some()
+        self.entry.in_use.is_some() && !self.is_doubted()
     }
 
+    /// The guard, while circuits may be built.
     pub(super) fn guard_in_use(&self) -> Option<NodeKey> {
-        self.entry.in_use
+        self.entry.in_use.filter(|_| self.is_ready())
     }
 
     pub(super) fn entry_timeout(&self) -> Option<Instant> {
@@ -377,7 +410,9 @@ impl ClientNode {
                 GuardOutcome::InUse(guard) => self.use_guard(guard),
                 GuardOutcome::Waiting => self.entry.in_use = None,
                 GuardOutcome::Unreachable if self.is_joining() => self.entry.in_use = None,
-                GuardOutcome::Unreachable if self.doubt_stored_at_once(now) => self.entry.in_use = None,
+                GuardOutcome::Unreachable | GuardOutcome::PrivacyFloor if self.doubt_stored(now) => {
+                    self.entry.in_use = None
+                }
                 GuardOutcome::Unreachable => self.no_way_in(now, Failure::Unreachable),
                 GuardOutcome::PrivacyFloor => self.no_way_in(now, Failure::GuardsGone),
             }

@@ -141,6 +141,11 @@ pub enum ClientEvent {
     },
     /// The state to keep has changed. Answered by [`ClientCommand::Kept`]; no guard is dialled before a first answer.
     Keep(Kept),
+    /// So many bootstraps are being asked for the membership: they learn that this client is active.
+    Asking {
+        /// How many.
+        bootstraps: usize,
+    },
     /// A membership came from the bootstraps: how, and what is now held.
     Joined(Joined),
     /// A circuit was built for an operation.
@@ -264,6 +269,7 @@ impl ClientNode {
             config,
         };
         client.start_entry(now);
+        client.handle_time(now);
         client
     }
 
@@ -478,6 +484,7 @@ impl core::fmt::Debug for ClientEvent {
         match self {
             Self::Ready { members, .. } => write!(f, "Ready({members} members)"),
             Self::Keep(_) => f.write_str("Keep"),
+            Self::Asking { bootstraps } => write!(f, "Asking({bootstraps})"),
             Self::Joined(joined) => write!(f, "Joined({} members)", joined.members.len()),
             Self::Path(path) => write!(f, "Path({}, {} hops)", path.operation, path.hops.len()),
             Self::Done { id, outcome } => write!(f, "Done({id}, {outcome:?})"),

@@ -3,7 +3,7 @@
 use super::{BuiltPath, Carries, ClientEvent, ClientNode, Pending};
 use crate::crypto::keys::{DhKey, NodeKey};
 use crate::crypto::{Forged, forget_past};
-use crate::limits::{CIRCUIT_ANSWER_TIMEOUT, CIRCUITS_AT_ONCE_MAX, RETRY_DELAY_MAX};
+use crate::limits::{CIRCUIT_ANSWER_TIMEOUT, CIRCUIT_DATA_LEN_MAX, CIRCUITS_AT_ONCE_MAX, RETRY_DELAY_MAX};
 use crate::link::flow::{Receiving, Sending};
 use crate::membership::path::{Path, PathRefused, PathTerms, choose};
 use crate::node::io::LinkId;
@@ -76,8 +76,8 @@ impl ClientNode {
         let fail = |why| AttemptResult::Failed { exit: None, why };
         let at_work = self.is_at_work(operation);
         let avoid = self.exits_to_avoid(operation);
-        let terms =
-            PathTerms { length: self.config.hops, rule: self.config.rule, ours: &self.config.ours, avoid: &avoid };
+        let (length, rule, ours) = (self.config.hops, self.config.rule, &self.config.ours);
+        let terms = PathTerms { length, rule, ours, now: now.unix, avoid: &avoid };
         let path = match choose(&self.members, &guard, &self.second_hops, &terms, &mut self.rng) {
             Ok(path) => path,
             Err(PathRefused::ExitsUsedUp) if at_work => {
@@ -227,7 +227,7 @@ impl ClientNode {
             self.keep();
         }
         if failure.is_some() {
-            self.doubt_stored(now);
+            self.note_failure(now);
         }
         let exit = run.exit;
         let (operation, attempt) = (run.operation, run.attempt.id);
@@ -284,6 +284,8 @@ impl Run {
             (Stage::Building(building), Command::Reply0) => {
                 let (mut circuit, data) = building.open_reply0(cell.body())?;
                 self.bytes = data;
+                // What comes is known: nothing that is asked for has another length.
+                self.bytes.reserve_exact(self.attempt.reply_cells * CIRCUIT_DATA_LEN_MAX);
                 for data in core::mem::take(&mut self.attempt.upload) {
                     let mut cell = Cell::new(CircuitId(1), Command::Forward);
                     *cell.body_mut() = circuit.seal_forward(&data, rng)?;

@@ -5,7 +5,9 @@ use rand::SeedableRng;
 use super::*;
 use crate::crypto::keys::DhKey;
 use crate::crypto::puzzle::Solution;
-use crate::limits::{MEMBERS_FRESH_FOR, STAGGER_MAX, STORED_MEMBERS_FAILURES_MAX};
+use crate::limits::{
+    MEMBERS_FRESH_FOR, STAGGER_MAX, STORED_MEMBERS_DOUBT_MAX, STORED_MEMBERS_DOUBT_MIN, STORED_MEMBERS_FAILURES_MAX,
+};
 use crate::membership::fixture::{ISSUED, network, relay};
 use crate::node::machine::Puzzles;
 use crate::node::work::run;
@@ -36,6 +38,7 @@ struct World {
     /// Whether the guard ends every circuit at once.
     destroys: bool,
     builds: usize,
+    kept: Kept,
 }
 
 fn at(instant: Instant) -> Now {
@@ -48,10 +51,16 @@ fn is_bootstrap(link_key: &DhKey) -> bool {
 
 impl World {
     fn new() -> Self {
-        Self::with_stored(Vec::new())
+        Self::with_stored(Vec::new(), Kept::default())
     }
 
-    fn with_stored(stored: Vec<VerifiedDescriptor>) -> Self {
+    /// Guards and second hops of an earlier process, with the membership that it left on disk.
+    fn returning(stored: impl Fn(&Kept) -> Vec<VerifiedDescriptor>) -> Self {
+        let kept = Self::new().kept;
+        Self::with_stored(stored(&kept), kept)
+    }
+
+    fn with_stored(stored: Vec<VerifiedDescriptor>, kept: Kept) -> Self {
         let config = ClientConfig {
             network: network(),
             bootstraps: (0..BOOTSTRAPS).map(|number| Contact::from(&relay(number))).collect(),
@@ -59,14 +68,23 @@ impl World {
             stagger: STAGGER_MAX,
             rule: PrefixRule::Distinct,
             ours: Vec::new(),
-            kept: Kept::default(),
+            kept: kept.clone(),
             stored,
             witness: false,
         };
         let now = at(Instant::ZERO);
         let client = ClientNode::new(config, ChaCha20Rng::seed_from_u64(3), now);
-        let mut world =
-            Self { client, now, bootstraps_answer: true, dials: 0, ready: false, asks: 0, destroys: false, builds: 0 };
+        let mut world = Self {
+            client,
+            now,
+            bootstraps_answer: true,
+            dials: 0,
+            ready: false,
+            asks: 0,
+            destroys: false,
+            builds: 0,
+            kept,
+        };
         world.drain();
         world
     }
@@ -87,7 +105,8 @@ impl World {
                     let done = run(job, &Solved, &mut ChaCha20Rng::seed_from_u64(4));
                     self.client.handle_worked(self.now, id, done);
                 }
-                Effect::Event(ClientEvent::Keep(_)) => {
+                Effect::Event(ClientEvent::Keep(kept)) => {
+                    self.kept = kept;
                     self.client.handle_command(self.now, ClientCommand::Kept(None));
                 }
                 Effect::Event(ClientEvent::Ready { .. }) => self.ready = true,
@@ -188,29 +207,50 @@ fn all_relays() -> Vec<VerifiedDescriptor> {
 
 #[test]
 fn with_a_membership_on_disk_no_bootstrap_learns_that_a_client_starts_or_asks() {
-    let mut world = World::with_stored(all_relays());
+    let mut world = World::returning(|_| all_relays());
     assert!(world.ready);
     world.start(1);
     world.until(Instant::ZERO + Duration::from_secs(1));
     assert!(world.builds > 0);
     assert_eq!(world.asks, 0);
-    assert!(world.until(Instant::ZERO + MEMBERS_FRESH_FOR * 3 / 2) <= 3);
+    world.until(Instant::ZERO + MEMBERS_FRESH_FOR * 3 / 2);
     assert!(world.asks > 0, "a client that runs on asks at a time of its own");
 }
 
 #[test]
-fn a_membership_on_disk_that_does_not_carry_is_renewed_once() {
-    let mut world = World::with_stored(all_relays());
+fn nothing_is_drawn_from_a_membership_on_disk() {
+    let new = World::with_stored(all_relays(), Kept::default());
+    assert!(new.asks > 0, "there is no sample yet");
+    let without = |gone: NodeKey| all_relays().into_iter().filter(|one| one.key != gone).collect();
+    for which in 0..3 {
+        let world = World::returning(|kept| without(NodeKey(kept.guards.guards[which].key)));
+        assert!(world.asks > 0, "a guard is missing");
+    }
+    let world = World::returning(|kept| without(SecondHops::new(kept.second_hops.clone()).keys().next().unwrap()));
+    assert!(world.asks > 0, "a second hop is missing");
+}
+
+#[test]
+fn a_membership_on_disk_that_does_not_carry_is_left_and_renewed_once_after_a_random_time() {
+    let mut world = World::returning(|_| all_relays());
     world.destroys = true;
     world.start(1);
-    let asked_after = |world: &mut World, seconds| {
-        for second in 0..seconds {
-            world.until(Instant::ZERO + Duration::from_secs(second));
+    let go_to = |world: &mut World, from: Duration, to: Duration| {
+        let mut at = from;
+        while at < to {
+            at += Duration::from_millis(100);
+            world.until(Instant::ZERO + at);
         }
-        world.asks
     };
-    let asked = asked_after(&mut world, 5);
-    assert!(world.builds >= STORED_MEMBERS_FAILURES_MAX);
+    go_to(&mut world, Duration::ZERO, STORED_MEMBERS_DOUBT_MIN);
+    let (builds, asks) = (world.builds, world.asks);
+    assert!((STORED_MEMBERS_FAILURES_MAX..=STORED_MEMBERS_FAILURES_MAX + 2).contains(&builds), "{builds}");
+    assert_eq!(asks, 0, "whoever made them fail would see the question follow");
+    world.destroys = false;
+    go_to(&mut world, STORED_MEMBERS_DOUBT_MIN, STORED_MEMBERS_DOUBT_MAX + Duration::from_secs(1));
+    let asked = world.asks;
     assert!((1..=usize::try_from(BOOTSTRAPS).unwrap()).contains(&asked), "{asked}");
-    assert_eq!(asked_after(&mut world, 20), asked);
+    assert!(world.builds > builds, "the operation goes on");
+    go_to(&mut world, Duration::from_secs(20), Duration::from_secs(60));
+    assert_eq!(world.asks, asked);
 }

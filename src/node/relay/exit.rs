@@ -20,7 +20,7 @@ use crate::wire::cell::Command;
 use crate::wire::message::Answer;
 use crate::wire::onion::{ExitAnswer, ExitRequest};
 use crate::wire::record::{ChunkBytes, ChunkName, Expiry, Value, ValueKind};
-use crate::wire::statement::{Nonce, Statement};
+use crate::wire::statement::{Nonce, Question, Statement};
 
 /// What an exit is doing for one circuit.
 pub(super) struct ExitOperation {
@@ -57,7 +57,7 @@ pub(super) enum ErrandOwner {
     /// A slot of a circuit's request.
     Slot(CircuitNo, usize),
     /// The relay's operator, under this number.
-    Operator(u64),
+    Operator(u64, Question),
 }
 
 impl ErrandOwner {
@@ -215,7 +215,7 @@ impl Relay {
                             let answer = self.answer_of(report);
                             self.slot_ready(now, no, slot, answer);
                         }
-                        ErrandOwner::Operator(look) => self.tell_looked(look, report),
+                        ErrandOwner::Operator(look, question) => self.tell_looked(look, question, report),
                     };
                 }
             }

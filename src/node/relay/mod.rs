@@ -84,8 +84,8 @@ pub enum RelayEvent {
     Looked {
         /// Its number.
         id: u64,
-        /// What came of it.
-        looked: Looked,
+        /// What came of it; `None` when the relay is too busy.
+        looked: Option<Looked>,
     },
     /// It saw something.
     Sight(Sight),

@@ -9,7 +9,7 @@ use crate::keyspace::Location;
 use crate::limits::OWN_LOOKUPS_MAX;
 use crate::time::Now;
 use crate::wire::record::ValueKind;
-use crate::wire::statement::{Nonce, Statement};
+use crate::wire::statement::{Nonce, Operation, Question, Statement};
 
 /// Whether the relay is about to end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -38,11 +38,13 @@ pub enum RelayCommand {
 }
 
 /// What came of [`RelayCommand::Look`].
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Looked {
+    /// What the nodes were asked, for whoever checks what they said.
+    pub question: Question,
     /// The sequence number of a value that was found and checked; 0 for hashed ones.
     pub seq: Option<u64>,
-    /// What the closest nodes said, closest first. Nobody has checked them. None at all: the relay is too busy.
+    /// What the closest nodes said, closest first. Nobody has checked them.
     pub statements: Vec<Statement>,
 }
 
@@ -56,13 +58,14 @@ impl Relay {
         self.handle_time(now);
     }
 
-    fn look(&mut self, now: Now, id: u64, place: (Location, ValueKind)) {
-        let under_way = self.errands.values().filter(|(owner, _)| matches!(owner, ErrandOwner::Operator(_))).count();
+    fn look(&mut self, now: Now, id: u64, (location, kind): (Location, ValueKind)) {
+        let under_way = self.errands.values().filter(|(owner, _)| matches!(owner, ErrandOwner::Operator(..))).count();
         if under_way >= OWN_LOOKUPS_MAX {
-            self.effects.event(RelayEvent::Looked { id, looked: Looked::default() });
+            self.effects.event(RelayEvent::Looked { id, looked: None });
         } else {
-            let nonce = Nonce(random_bytes(&mut self.rng));
-            self.begin_errand(now, ErrandOwner::Operator(id), place, nonce, Purpose::Find { digest: None });
+            let question = Question { nonce: Nonce(random_bytes(&mut self.rng)), operation: Operation::Find, location };
+            let owner = ErrandOwner::Operator(id, question);
+            self.begin_errand(now, owner, (location, kind), question.nonce, Purpose::Find { digest: None });
         }
     }
 
@@ -78,8 +81,9 @@ impl Relay {
         }
     }
 
-    pub(super) fn tell_looked(&mut self, id: u64, report: Report) {
-        let looked = Looked { seq: report.value.map(|value| value.seq()), statements: report.statements };
+    pub(super) fn tell_looked(&mut self, id: u64, question: Question, report: Report) {
+        let seq = report.value.map(|value| value.seq());
+        let looked = Some(Looked { question, seq, statements: report.statements });
         self.effects.event(RelayEvent::Looked { id, looked });
     }
 }
@@ -123,7 +127,7 @@ mod tests {
         Relay::new(config, ChaCha20Rng::seed_from_u64(1), START)
     }
 
-    fn told(relay: &mut Relay) -> Vec<(u64, Looked)> {
+    fn told(relay: &mut Relay) -> Vec<(u64, Option<Looked>)> {
         let effects = core::iter::from_fn(|| relay.poll_effect());
         effects
             .filter_map(|effect| match effect {
@@ -141,10 +145,11 @@ mod tests {
         (0..most).for_each(|id| relay.handle_command(START, look(id)));
         assert_eq!(told(&mut relay), []);
         relay.handle_command(START, look(most));
-        assert_eq!(told(&mut relay), [(most, Looked::default())]);
+        assert_eq!(told(&mut relay), [(most, None)]);
         // Its own store is never answered here, so that each lookup waits to its end.
         relay.handle(Now { instant: Instant::ZERO + EXIT_TIMEOUT, unix: ISSUED }, Input::Timeout);
-        assert_eq!(told(&mut relay).len(), OWN_LOOKUPS_MAX);
+        let ended = told(&mut relay);
+        assert!(ended.len() == OWN_LOOKUPS_MAX && ended.iter().all(|(_, looked)| looked.is_some()));
         relay.handle_command(START, look(0));
         assert_eq!(told(&mut relay), [], "there is room again");
     }

@@ -105,7 +105,7 @@ impl Relay {
         };
         let Some(body) = wrapped else { return self.kill_circuit(no) };
         circuit.replied = true;
-        let mut out = Cell::new(circuit.inward.1, cell.command());
+        let mut out = cell.on_circuit(circuit.inward.1);
         *out.body_mut() = body;
         let sends = self.circuits.push(no, Side::Inward, out);
         self.send_all(sends);
@@ -123,7 +123,7 @@ impl Relay {
                 else {
                     return self.kill_circuit(no);
                 };
-                let mut out = Cell::new(number, Command::Forward);
+                let mut out = cell.on_circuit(number);
                 *out.body_mut() = body;
                 let sends = self.circuits.push(no, Side::Outward, out);
                 self.send_all(sends);
