@@ -58,7 +58,7 @@ fn main() {
 
     let publisher = devnet.user();
     publisher.run(&["key", "new", "author"]).fine();
-    let published: Vec<(String, Vec<u8>)> = (0..FILES).map(|number| publish(&publisher, number)).collect();
+    let published: Vec<_> = (0..FILES).map(|number| publish(&publisher, number)).collect();
     println!("published  {FILES} files of {} to {} bytes", size(0), size(FILES - 1));
 
     let (next, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
@@ -100,15 +100,9 @@ fn main() {
         is_over.store(true, Ordering::Relaxed);
         restarter.join().unwrap()
     });
-    let (mut times, failures) = (times.into_inner().unwrap(), failures.into_inner().unwrap());
-    tell_times(&mut times, gets);
-    let slowest = restarts.iter().max().copied().unwrap_or_default();
-    println!(
-        "restarts   {} with {:.1} s between, slowest {:.1} s from signal to new process; published anew after every {between}",
-        restarts.len(),
-        pause.as_secs_f64(),
-        slowest.as_secs_f64()
-    );
+    let (times, failures) = (times.into_inner().unwrap(), failures.into_inner().unwrap());
+    tell_times(times.clone(), gets);
+    tell_restarts(&restarts, pause, between);
     memory(&devnet, "after");
 
     judge(
@@ -122,10 +116,19 @@ fn main() {
     );
 }
 
-fn tell_times(times: &mut [f64], gets: usize) {
+fn tell_times(mut times: Vec<f64>, gets: usize) {
     times.sort_by(f64::total_cmp);
     let at = |percent: usize| times.get(times.len().saturating_sub(1) * percent / 100).copied().unwrap_or(f64::NAN);
     println!("got        {} of {gets}; p50 {:.2} s, p95 {:.2} s, most {:.2} s", times.len(), at(50), at(95), at(100));
+}
+
+fn tell_restarts(restarts: &[Duration], pause: Duration, between: usize) {
+    println!(
+        "restarts   {} with {:.1} s between, slowest {:.1} s from signal to new process; published anew after every {between}",
+        restarts.len(),
+        pause.as_secs_f64(),
+        restarts.iter().max().map_or(0.0, Duration::as_secs_f64)
+    );
 }
 
 /// Says which aims were met; ends with 1 when one was not.
