@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use super::files::{self, Place};
 use super::output::{print_bytes, progress, say, show, warn};
-use super::way::Way;
-use super::{Said, Told, Usage, counts_json, explain};
+use super::way::{Way, folder};
+use super::{Said, Told, Usage, counts_json, explain, published};
 use crate::client::{Content, GetOptions};
 use crate::content::{ContentLink, Target};
+use crate::disk::StateDir;
 use crate::wire::network::Network;
 
 /// Bytes of a line with a link or a name; links have 225 at most.
@@ -46,10 +47,11 @@ pub(super) async fn get(told: &Told, arguments: GetArguments) -> anyhow::Result<
     let link = link_of(&network, &target)?;
     place.check(arguments.force)?;
     let told = Told { settings, ..*told };
+    let seq_min = own_seq(&told, &network, &link)?;
     let way = Way::open(&told).await?;
     let (consistency, timeout) = (told.settings.consistency, Some(told.settings.timeout));
     let bar = progress("getting");
-    let options = GetOptions { consistency, seq_min: 0, timeout };
+    let options = GetOptions { consistency, seq_min, timeout };
     let outcome = way.get(&link, options, |step| show(&bar, step)).await;
     bar.finish_and_clear();
     let explained = explain::story(&told, &way);
@@ -102,6 +104,12 @@ pub(super) fn link_of(network: &Network, target: &Target) -> anyhow::Result<Cont
             Ok(ContentLink::new(network, locator))
         }
     }
+}
+
+/// The number that this user last published there, 0 for none: nothing older is taken.
+pub(super) fn own_seq(told: &Told, network: &Network, link: &ContentLink) -> anyhow::Result<u64> {
+    let state = StateDir::open(folder(&told.settings, network)?)?;
+    Ok(published::known(&state, link.locator(network)?)?.stored)
 }
 
 /// Writes the content; the path, if it went to a file.

@@ -6,7 +6,7 @@ use rand::rngs::ChaCha20Rng;
 use serde_json::json;
 
 use super::files::Place;
-use super::get::{deliver, link_of, target_of};
+use super::get::{deliver, link_of, own_seq, target_of};
 use super::output::{print, say, warn};
 use super::settings::show_duration;
 use super::way::Way;
@@ -48,19 +48,20 @@ pub(super) async fn watch(told: &Told, arguments: WatchArguments) -> anyhow::Res
     let network = told.settings.network()?;
     let link = link_of(&network, &target_of(&arguments.target)?)?;
     let mut rng = Entropy::from_system()?.generator();
+    let own = own_seq(told, &network, &link)?;
     let way = Way::open(told).await?;
     say(&format!("watching, about every {}; Ctrl-C ends", show_duration(every)));
-    let (mut seq_min, mut versions, mut failed) = (0, 0, None);
+    let (mut newest, mut versions, mut failed) = (None, 0, None);
     loop {
-        let options =
-            GetOptions { consistency: told.settings.consistency, seq_min, timeout: Some(told.settings.timeout) };
+        let (consistency, timeout) = (told.settings.consistency, Some(told.settings.timeout));
+        let options = GetOptions { consistency, seq_min: newest.unwrap_or(own), timeout };
         let asked = tokio::select! {
-            asked = newer(&way, (&network, &link), options) => asked,
+            asked = newer(&way, (&network, &link), newest, options) => asked,
             _ = tokio::signal::ctrl_c() => break,
         };
         match asked {
             Ok(Some(content)) => {
-                (seq_min, versions) = (content.seq, versions + 1);
+                (newest, versions) = (Some(content.seq), versions + 1);
                 let path = match &place {
                     Some(place) => deliver(place, &content, true)?,
                     None => None,
@@ -95,14 +96,15 @@ pub(super) async fn watch(told: &Told, arguments: WatchArguments) -> anyhow::Res
 async fn newer(
     way: &Way,
     (network, link): (&Network, &ContentLink),
+    newest: Option<u64>,
     options: GetOptions,
 ) -> anyhow::Result<Option<Content>> {
     way.forget_trace();
-    let seq_min = options.seq_min;
-    if seq_min > 0 && way.current_seq(network, link, options).await?.is_none_or(|seq| seq <= seq_min) {
+    let is_newer = |seq: u64| newest.is_none_or(|newest| seq > newest);
+    if newest.is_some() && !way.current_seq(network, link, options).await?.is_some_and(is_newer) {
         return Ok(None);
     }
-    Ok(Some(way.get(link, options, |_| ()).await?).filter(|content| content.seq > seq_min))
+    Ok(Some(way.get(link, options, |_| ()).await?).filter(|content| is_newer(content.seq)))
 }
 
 /// One line for each version; with `--json` one object on each.

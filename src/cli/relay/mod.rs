@@ -11,6 +11,7 @@ use clap::Subcommand;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 pub(super) use self::identity::Identity;
 use super::output::{print, say, warn};
@@ -198,9 +199,14 @@ async fn stdin_closed(is_wanted: bool) {
     if !is_wanted {
         return std::future::pending().await;
     }
-    let mut rest = tokio::io::sink();
-    // An error is an end as well.
-    let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut rest).await;
+    let (tell, told) = oneshot::channel::<()>();
+    // A thread of its own: at its end tokio's runtime waits for reads, and this one ends only with whoever waits for us.
+    std::thread::spawn(move || {
+        // An error is an end as well.
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        drop(tell);
+    });
+    let _ = told.await;
 }
 
 /// New circuits are refused; those that are open may end, for as long as a stop may take.
