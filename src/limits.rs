@@ -375,6 +375,10 @@ pub const DEVNET_READY_TIMEOUT: Duration = Duration::from_secs(60);
 pub const DEVNET_RESTARTS_MAX: usize = 1_000;
 /// Bytes of a file of settings.
 pub const CONFIG_LEN_MAX: usize = 1 << 20;
+/// Greatest first sequence number of a value, before its first step; drawn evenly from 0.
+pub const SEQ_FIRST_MAX: u64 = 0xffff_ffff;
+/// Greatest step between two sequence numbers of a value; drawn evenly from 1.
+pub const SEQ_STEP_MAX: u64 = 65_536;
 /// Publications of one user whose newest sequence number is remembered; the oldest is forgotten first.
 pub const PUBLISHED_REMEMBERED_MAX: usize = 4_096;
 /// Keys of authors in one state directory.

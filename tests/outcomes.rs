@@ -326,7 +326,7 @@ async fn a_put_swaps_only_what_it_names_and_a_get_takes_nothing_older_than_it_na
     let first = put(&one, 42, b"", b"first", None).await;
     let second = put(&one, 42, b"", b"second", Some(first)).await;
     assert!(second > first);
-    for previous in [None, Some(first), Some(second + 1)] {
+    for previous in [None, Some(first), Some(second - 1)] {
         let options = PutOptions { previous, ..PutOptions::default() };
         let swapped = in_time(other.put_record(&author(42), b"", b"third", options)).await;
         assert_eq!(refused(swapped), Refused::Conflict { seq: second }, "{previous:?}");

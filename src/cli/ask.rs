@@ -13,8 +13,9 @@ const VARIABLE: &str = "BAUTA_PASSPHRASE";
 
 /// The passphrase of a key that is sealed already.
 pub(super) fn passphrase(of: &str) -> anyhow::Result<Zeroizing<String>> {
-    if let Ok(given) = std::env::var(VARIABLE) {
-        return Ok(Zeroizing::new(given));
+    if let Some(given) = std::env::var_os(VARIABLE) {
+        let text = given.into_string().map_err(|_| Usage(format!("{VARIABLE} is no text")))?;
+        return Ok(Zeroizing::new(text));
     }
     if !std::io::stdin().is_terminal() {
         let why = format!("the key {of} is sealed: run this on a terminal, or set {VARIABLE}");

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::exit::{Exit, Told as Judged};
-use super::output::print;
+use super::output::{print, say};
 use super::status::rough;
 use super::way::{Way, folder, node_status, own_client};
 use super::{Said, Told, explain};
@@ -84,6 +84,7 @@ pub(super) async fn doctor(told: &Told) -> anyhow::Result<Said> {
             findings.warn("node", format!("{error:#}"), "end it and start it again, or `--set use_node=false`")
         }
     }
+    say("asking the nodes to start from: they see this machine's address, and that it is active");
     let client = own_client(told, true)?;
     membership(&client, &network, &mut findings).await;
     guards(told, &client, &network, &mut findings)?;

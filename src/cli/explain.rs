@@ -70,17 +70,14 @@ fn rules(path: &BuiltPath) -> [(&'static str, bool); 3] {
     ]
 }
 
-fn lines(Trace { circuits, joined, by_node }: &Trace) -> Vec<String> {
+fn lines(Trace { circuits, bootstraps_asked, by_node }: &Trace) -> Vec<String> {
     let mut lines = vec!["who saw what".to_owned()];
-    lines.push(match joined {
-        Some(joined) => format!(
-            "  {} nodes to start from were asked for all relays: they saw your address, and that you are active; not what for",
-            joined.asked
+    lines.push(match (by_node, bootstraps_asked) {
+        (true, _) => "  a running node of yours did it; its guard and others saw your address before".to_owned(),
+        (false, 0) => "  the relays were known from before: no node to start from was asked".to_owned(),
+        (false, asked) => format!(
+            "  {asked} nodes to start from were asked for all relays: they saw your address, and when; not what for"
         ),
-        None if *by_node => {
-            "  a running node of yours did it: its guard saw your address, as it does all the time; not what for".to_owned()
-        }
-        None => "  the relays were known from before: no node to start from was asked".to_owned(),
     });
     for (number, path) in (1..).zip(circuits) {
         let (what, learned) = carried(path.carries);
@@ -88,8 +85,8 @@ fn lines(Trace { circuits, joined, by_node }: &Trace) -> Vec<String> {
         let last = path.hops.len().saturating_sub(1);
         for (at, hop) in path.hops.iter().enumerate() {
             let saw = match at {
-                0 => "your address, and cells of one size; not what for, nor with whom beyond the next hop".to_owned(),
-                at if at == last => format!("{learned}; not you"),
+                0 => "your address, how many circuits and cells, and so the kind of request and a file's size; not what for".to_owned(),
+                at if at == last => format!("{learned}, and the hop before it; not you"),
                 1 => "its two neighbours; neither you nor what for".to_owned(),
                 _ => "its two neighbours".to_owned(),
             };
@@ -101,7 +98,7 @@ fn lines(Trace { circuits, joined, by_node }: &Trace) -> Vec<String> {
             lines.push(format!("    {role:<6} {:<34} saw {saw}", node(hop)));
         }
     }
-    lines.push("  storers near a location saw its exit, and sealed values; neither you nor what is in them".to_owned());
+    lines.push("  storers near a location saw its exit, and sealed values; not you, nor (unless they have the link, or guess the name) what is in them".to_owned());
     for (at, (rule, _)) in circuits.first().map(rules).into_iter().flatten().enumerate() {
         let held = circuits.iter().all(|path| rules(path).get(at).is_some_and(|(_, held)| *held));
         lines.push(format!("  {}  {rule}, in all {} circuits", if held { "held  " } else { "BROKEN" }, circuits.len()));
@@ -109,7 +106,7 @@ fn lines(Trace { circuits, joined, by_node }: &Trace) -> Vec<String> {
     lines
 }
 
-fn object(Trace { circuits, joined, by_node }: &Trace) -> Value {
+fn object(Trace { circuits, bootstraps_asked, by_node }: &Trace) -> Value {
     let circuit = |path: &BuiltPath| {
         let (what, _) = carried(path.carries);
         let hops: Vec<Value> = path
@@ -121,5 +118,5 @@ fn object(Trace { circuits, joined, by_node }: &Trace) -> Value {
         json!({ "carries": what, "hops": hops, "rules": rules })
     };
     let circuits: Vec<Value> = circuits.iter().map(circuit).collect();
-    json!({ "by_node": by_node, "bootstraps_asked": joined.as_ref().map_or(0, |joined| joined.asked), "circuits": circuits })
+    json!({ "by_node": by_node, "bootstraps_asked": bootstraps_asked, "circuits": circuits })
 }

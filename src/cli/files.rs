@@ -26,6 +26,11 @@ pub(super) enum FileError {
     /// The name cannot be published.
     #[error("{0}: {1}")]
     Name(String, NameRefused),
+    /// The published name would become a hidden file, or look like an option.
+    #[error(
+        "it was published as {0}: a name that hides a file or looks like an option; say where it goes with -o FILE"
+    )]
+    Hidden(String),
     /// It is there already.
     #[error("{0}: is there already; --force replaces it, -o names another")]
     Exists(String),
@@ -115,12 +120,16 @@ impl Place {
         }
     }
 
-    /// The path under which content of this name goes; `None` for standard output.
-    pub(super) fn path(&self, name: &FileName) -> Option<PathBuf> {
+    /// The path under which content of this name goes; `None` for standard output. Whoever published it chose the name, so it
+    /// must not become a file that programs read by themselves.
+    pub(super) fn path(&self, name: &FileName) -> Result<Option<PathBuf>, FileError> {
         match self {
-            Self::Stdout => None,
-            Self::File(path) => Some(path.clone()),
-            Self::Folder(folder) => Some(folder.join(name.as_str())),
+            Self::Stdout => Ok(None),
+            Self::File(path) => Ok(Some(path.clone())),
+            Self::Folder(_) if name.as_str().starts_with(['.', '-']) => {
+                Err(FileError::Hidden(name.as_str().to_owned()))
+            }
+            Self::Folder(folder) => Ok(Some(folder.join(name.as_str()))),
         }
     }
 }
@@ -153,8 +162,12 @@ pub(super) fn write_secret(path: &Path, content: &[u8]) -> Result<(), FileError>
     let shown = path.display().to_string();
     let mut open = std::fs::OpenOptions::new();
     let file = open.write(true).create_new(true).mode(0o600).open(path);
-    let written = file.and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()));
-    written.map_err(|why| FileError::Write(shown, why))
+    let mut file = file.map_err(|why| FileError::Write(shown.clone(), why))?;
+    file.write_all(content).and_then(|()| file.sync_all()).map_err(|why| {
+        // A part of a secret is of no use to its owner.
+        let _ = std::fs::remove_file(path);
+        FileError::Write(shown, why)
+    })
 }
 
 #[cfg(test)]
@@ -172,6 +185,17 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert!(matches!(write(&folder.path().join("none/a"), b"", false), Err(FileError::Write(..))));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_publisher_chooses_no_hidden_file() {
+        let folder = Place::Folder(PathBuf::new());
+        for name in [".bashrc", "-rf", "..."] {
+            assert!(matches!(folder.path(&FileName::new(name).unwrap()), Err(FileError::Hidden(_))), "{name}");
+        }
+        assert_eq!(folder.path(&FileName::new("a.txt").unwrap()).unwrap(), Some(PathBuf::from("a.txt")));
+        let named = Place::File(PathBuf::from(".here"));
+        assert!(named.path(&FileName::new(".bashrc").unwrap()).unwrap().is_some_and(|path| path.ends_with(".here")));
     }
 
     #[test]

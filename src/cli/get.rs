@@ -1,19 +1,24 @@
 //! `bauta get`: what a link or a name leads to, into a file, a folder or standard output.
 
+use std::io::{BufRead, Read};
 use std::path::PathBuf;
 
 use super::files::{self, Place};
-use super::output::{print_bytes, progress, say, show};
-use super::way::Way;
-use super::{Said, Told, Usage, counts_json, explain};
+use super::output::{print_bytes, progress, say, show, warn};
+use super::way::{Way, folder};
+use super::{Said, Told, Usage, counts_json, explain, published};
 use crate::client::{Content, GetOptions};
 use crate::content::{ContentLink, Target};
+use crate::disk::StateDir;
 use crate::wire::network::Network;
+
+/// Bytes of a line with a link or a name; links have 225 at most.
+const TARGET_LINE_LEN_MAX: usize = 1_024;
 
 /// What `get` takes.
 #[derive(clap::Args)]
 pub(super) struct GetArguments {
-    /// A link (bauta1…), or a name of at most 64 bytes.
+    /// A link (bauta1…), or a name of at most 64 bytes; `-` reads it from standard input, unseen by others on this machine.
     #[arg(value_name = "LINK|NAME")]
     target: String,
     /// Where it goes: a file, a folder, or `-` for standard output. The published name in the present folder without it.
@@ -33,7 +38,7 @@ pub(super) async fn get(told: &Told, arguments: GetArguments) -> anyhow::Result<
     if told.json && matches!(place, Place::Stdout) {
         return Err(Usage("--json and -o - both want standard output: choose a file for the content".into()).into());
     }
-    let target = Target::parse(&arguments.target)?;
+    let target = target_of(&arguments.target)?;
     let mut settings = told.settings.clone();
     if let Some(how) = &arguments.consistency {
         settings.set_flag("consistency", how)?;
@@ -42,21 +47,22 @@ pub(super) async fn get(told: &Told, arguments: GetArguments) -> anyhow::Result<
     let link = link_of(&network, &target)?;
     place.check(arguments.force)?;
     let told = Told { settings, ..*told };
+    let seq_min = own_seq(&told, &network, &link)?;
     let way = Way::open(&told).await?;
     let (consistency, timeout) = (told.settings.consistency, Some(told.settings.timeout));
     let bar = progress("getting");
-    let options = GetOptions { consistency, seq_min: 0, timeout };
+    let options = GetOptions { consistency, seq_min, timeout };
     let outcome = way.get(&link, options, |step| show(&bar, step)).await;
     bar.finish_and_clear();
     let explained = explain::story(&told, &way);
+    way.close().await;
     if outcome.is_err() {
         explain::tell(&told, &explained);
     }
     let content = outcome?;
-    way.close().await;
     let path = deliver(&place, &content, arguments.force)?;
     if !content.attested {
-        say("freshness is not attested: too few of the nodes that would know signed that nothing newer is there");
+        warn("freshness is not attested: too few of the nodes that would know signed that nothing newer is there");
     }
     let shown = path.as_ref().map(|path| path.display().to_string());
     if let Some(path) = &shown {
@@ -71,6 +77,17 @@ pub(super) async fn get(told: &Told, arguments: GetArguments) -> anyhow::Result<
         .with("attested", content.attested)
         .with("path", shown)
         .with("counts", counts_json(&content.counts)))
+}
+
+/// Reads the target; `-` takes it from the first line of standard input, where other users of the machine do not see it.
+pub(super) fn target_of(argument: &str) -> anyhow::Result<Target> {
+    if argument != "-" {
+        return Ok(Target::parse(argument)?);
+    }
+    let mut line = String::new();
+    let cap = u64::try_from(TARGET_LINE_LEN_MAX).unwrap_or(u64::MAX);
+    std::io::stdin().lock().take(cap).read_line(&mut line).map_err(|why| Usage(format!("standard input: {why}")))?;
+    Ok(Target::parse(line.trim_end_matches(['\r', '\n']))?)
 }
 
 /// The link that a target stands for.
@@ -89,9 +106,15 @@ pub(super) fn link_of(network: &Network, target: &Target) -> anyhow::Result<Cont
     }
 }
 
+/// The number that this user last published there, 0 for none: nothing older is taken.
+pub(super) fn own_seq(told: &Told, network: &Network, link: &ContentLink) -> anyhow::Result<u64> {
+    let state = StateDir::open(folder(&told.settings, network)?)?;
+    Ok(published::known(&state, link.locator(network)?)?.stored)
+}
+
 /// Writes the content; the path, if it went to a file.
 pub(super) fn deliver(place: &Place, content: &Content, force: bool) -> anyhow::Result<Option<PathBuf>> {
-    match place.path(&content.name) {
+    match place.path(&content.name)? {
         None => {
             print_bytes(&content.bytes);
             Ok(None)

@@ -122,15 +122,24 @@ async fn carry(told: &Told, work: Work) -> anyhow::Result<(Said, Published)> {
         Some(author) => Some(Locator::of_author(author, &work.label)?),
         None => None,
     };
+    let mut is_update = false;
     if let Some(locator) = &locator {
         // An own number that is newer than what the network shows: somebody serves an old value.
-        let last = published::last(&state, locator)?;
-        let get = GetOptions { consistency: Consistency::Quorum, seq_min: last, timeout: Some(told.settings.timeout) };
+        let known = published::known(&state, locator)?;
+        let (consistency, timeout) = (Consistency::Quorum, Some(told.settings.timeout));
+        let get = GetOptions { consistency, seq_min: known.stored, timeout };
         let link = ContentLink::new(&network, locator.clone());
-        options.previous = way.current_seq(&network, &link, get).await?;
-        options.above = last;
+        let current = way.current_seq(&network, &link, get).await;
+        if current.is_err() {
+            explain::tell(told, &explain::story(told, &way));
+        }
+        let current = current?;
+        is_update = current.is_some();
+        // Not found at two locations, it may still be at the third: the own number may be replaced there.
+        options.previous = current.or((known.stored > 0).then_some(known.stored));
+        options.above = known.sent;
+        published::about_to_send(&state, locator, options.previous)?;
     }
-    let is_update = options.previous.is_some();
     (options.author, options.label) = (work.author, work.label);
     let len = work.content.len();
     let bar = progress("publishing");
@@ -143,7 +152,8 @@ async fn carry(told: &Told, work: Work) -> anyhow::Result<(Said, Published)> {
     }
     let published = outcome?;
     if let Some(locator) = &locator {
-        published::remember(&state, locator, published.seq)?;
+        let numbers = published::Numbers { stored: published.seq, sent: published.seq };
+        published::remember(&state, locator, numbers)?;
     }
     way.close().await;
     let roots: Vec<String> = published.root_copies.iter().map(usize::to_string).collect();

@@ -6,22 +6,23 @@ use rand::rngs::ChaCha20Rng;
 use serde_json::json;
 
 use super::files::Place;
-use super::get::{deliver, link_of};
+use super::get::{deliver, link_of, own_seq, target_of};
 use super::output::{print, say, warn};
 use super::settings::show_duration;
 use super::way::Way;
 use super::{Said, Told, Usage, counts_json, explain};
-use crate::client::GetOptions;
-use crate::content::Target;
+use crate::client::{Content, GetOptions};
+use crate::content::ContentLink;
 use crate::crypto::random_bytes;
 use crate::limits::{WATCH_EVERY_MAX, WATCH_EVERY_MIN, WATCH_PAUSE_MEANS_MAX};
 use crate::net::Entropy;
 use crate::time::Duration;
+use crate::wire::network::Network;
 
 /// What `watch` takes.
 #[derive(clap::Args)]
 pub(super) struct WatchArguments {
-    /// A link (bauta1…), or a name of at most 64 bytes.
+    /// A link (bauta1…), or a name of at most 64 bytes; `-` reads it from standard input.
     #[arg(value_name = "LINK|NAME")]
     target: String,
     /// Mean time between two questions; each pause is drawn anew.
@@ -39,35 +40,41 @@ pub(super) struct WatchArguments {
 pub(super) async fn watch(told: &Told, arguments: WatchArguments) -> anyhow::Result<Said> {
     let every = super::settings::duration(&arguments.every, WATCH_EVERY_MIN, WATCH_EVERY_MAX)
         .map_err(|bad| Usage(format!("--every {}: {bad}", arguments.every)))?;
-    if arguments.output.as_deref().is_some_and(|path| path.as_os_str() == "-") {
+    // Of a folder the publisher would choose the file, and each version replaces one.
+    let place = arguments.output.as_deref().map(|path| Place::of(Some(path)));
+    if matches!(place, Some(Place::Stdout | Place::Folder(_))) {
         return Err(Usage("watch prints a line for each version; -o names a file for the content".into()).into());
     }
     let network = told.settings.network()?;
-    let link = link_of(&network, &Target::parse(&arguments.target)?)?;
+    let link = link_of(&network, &target_of(&arguments.target)?)?;
     let mut rng = Entropy::from_system()?.generator();
+    let own = own_seq(told, &network, &link)?;
     let way = Way::open(told).await?;
     say(&format!("watching, about every {}; Ctrl-C ends", show_duration(every)));
-    let (mut seq_min, mut versions) = (0, 0);
+    let (mut newest, mut versions, mut failed) = (None, 0, None);
     loop {
-        let options =
-            GetOptions { consistency: told.settings.consistency, seq_min, timeout: Some(told.settings.timeout) };
+        let (consistency, timeout) = (told.settings.consistency, Some(told.settings.timeout));
+        let options = GetOptions { consistency, seq_min: newest.unwrap_or(own), timeout };
         let asked = tokio::select! {
-            asked = way.get(&link, options, |_| ()) => asked,
+            asked = newer(&way, (&network, &link), newest, options) => asked,
             _ = tokio::signal::ctrl_c() => break,
         };
         match asked {
-            Ok(content) if content.seq > seq_min => {
-                (seq_min, versions) = (content.seq, versions + 1);
-                let path = match &arguments.output {
-                    Some(path) => deliver(&Place::of(Some(path)), &content, true)?,
+            Ok(Some(content)) => {
+                (newest, versions) = (Some(content.seq), versions + 1);
+                let path = match &place {
+                    Some(place) => deliver(place, &content, true)?,
                     None => None,
                 };
                 tell(told, versions, &content, path.as_deref());
                 explain::tell(told, &explain::story(told, &way));
             }
-            Ok(_) => (),
+            Ok(None) => (),
             // It goes on: the next answer may be another.
-            Err(error) => warn(&format!("bauta: {error:#}")),
+            Err(error) => {
+                warn(&format!("bauta: {error:#}"));
+                failed = Some(error);
+            }
         }
         if arguments.count.is_some_and(|count| versions >= count) {
             break;
@@ -77,11 +84,31 @@ pub(super) async fn watch(told: &Told, arguments: WatchArguments) -> anyhow::Res
         }
     }
     way.close().await;
-    Ok(Said::default())
+    match failed {
+        // Not one question was answered: that is no good end.
+        Some(error) if versions == 0 => Err(error),
+        _ => Ok(Said::default()),
+    }
+}
+
+/// The content, if it is another than before. The root is asked for first: chunks are moved only when there is a new version,
+/// or the guard would see the same burst at each turn.
+async fn newer(
+    way: &Way,
+    (network, link): (&Network, &ContentLink),
+    newest: Option<u64>,
+    options: GetOptions,
+) -> anyhow::Result<Option<Content>> {
+    way.forget_trace();
+    let is_newer = |seq: u64| newest.is_none_or(|newest| seq > newest);
+    if newest.is_some() && !way.current_seq(network, link, options).await?.is_some_and(is_newer) {
+        return Ok(None);
+    }
+    Ok(Some(way.get(link, options, |_| ()).await?).filter(|content| is_newer(content.seq)))
 }
 
 /// One line for each version; with `--json` one object on each.
-fn tell(told: &Told, version: u64, content: &crate::client::Content, path: Option<&std::path::Path>) {
+fn tell(told: &Told, version: u64, content: &Content, path: Option<&std::path::Path>) {
     let path = path.map(|path| path.display().to_string());
     if told.json {
         let object = json!({
@@ -92,7 +119,8 @@ fn tell(told: &Told, version: u64, content: &crate::client::Content, path: Optio
     }
     let name = content.name.as_str();
     let at = path.map_or_else(String::new, |path| format!("  {path}"));
-    print(&format!("version {version}  {} bytes  {name}{at}", content.bytes.len()));
+    let fresh = if content.attested { "" } else { "  (freshness not attested)" };
+    print(&format!("version {version}  {} bytes  {name}{at}{fresh}", content.bytes.len()));
 }
 
 /// Exponentially distributed: the times of the questions are a Poisson process.

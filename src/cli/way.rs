@@ -9,18 +9,20 @@ use super::relay::Identity;
 use super::settings::Settings;
 use crate::client::{Client, ClientError, ClientOptions, Content, GetOptions, Progress, PublishOptions, Published};
 use crate::content::{ContentLink, FileName};
+use crate::crypto::hash::blake3;
 use crate::crypto::keys::NodeKey;
 use crate::disk::StateDir;
 use crate::gateway::{Answer, CallError, Caller, Demands, How, Request, SOCKET, Status};
 use crate::limits::HOPS_CLIENT_MIN;
 use crate::membership::prefix_rule::PrefixRule;
 use crate::net::Runtime;
-use crate::node::{BuiltPath, Joined};
+use crate::node::BuiltPath;
 use crate::wire::hex;
 use crate::wire::network::Network;
 
-/// Bytes of the network id that name its folder.
-const FOLDER_LEN: usize = 8;
+/// Bytes of a hash of the network id that name its folder. Of the id itself somebody could choose one that begins alike, and
+/// have its guards mixed up with ours.
+const FOLDER_LEN: usize = 16;
 
 /// A way into the network.
 pub(super) enum Way {
@@ -33,7 +35,7 @@ pub(super) enum Way {
 /// What there is to explain.
 pub(super) struct Trace {
     pub(super) circuits: Vec<BuiltPath>,
-    pub(super) joined: Option<Joined>,
+    pub(super) bootstraps_asked: usize,
     pub(super) by_node: bool,
 }
 
@@ -119,13 +121,22 @@ impl Way {
         }
     }
 
+    /// What was built before is not explained any more.
+    pub(super) fn forget_trace(&self) {
+        if let Self::Node(_, paths) = self {
+            paths.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+    }
+
     /// Circuits that were built so far, and how the membership came.
     pub(super) fn trace(&self) -> Trace {
         match self {
-            Self::Own(client) => Trace { circuits: client.circuits(), joined: client.joined(), by_node: false },
+            Self::Own(client) => {
+                Trace { circuits: client.circuits(), bootstraps_asked: client.bootstraps_asked(), by_node: false }
+            }
             Self::Node(_, paths) => {
                 let circuits = paths.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                Trace { circuits, joined: None, by_node: true }
+                Trace { circuits, bootstraps_asked: 0, by_node: true }
             }
         }
     }
@@ -171,8 +182,9 @@ pub(super) async fn running_node(settings: &Settings) -> anyhow::Result<Option<C
         hops_min: if is_asked("hops") { settings.hops } else { HOPS_CLIENT_MIN },
         stagger_min_us: if is_asked("stagger") { micros(settings) } else { 0 },
         distinct: settings.rule == PrefixRule::Distinct,
+        bind: settings.bind,
     };
-    Ok(Caller::find(&path, demands).await)
+    Ok(Caller::find(&path, demands).await?)
 }
 
 /// How the running node is, if there is one.
@@ -187,7 +199,7 @@ pub(super) async fn node_status(settings: &Settings) -> anyhow::Result<Option<St
 /// What a client of these settings does for every path.
 pub(super) fn does(settings: &Settings) -> Demands {
     let distinct = settings.rule == PrefixRule::Distinct;
-    Demands { hops_min: settings.hops, stagger_min_us: micros(settings), distinct }
+    Demands { hops_min: settings.hops, stagger_min_us: micros(settings), distinct, bind: settings.bind }
 }
 
 fn micros(settings: &Settings) -> u64 {
@@ -205,9 +217,14 @@ pub(super) fn options(settings: &Settings) -> anyhow::Result<ClientOptions> {
     Ok(options)
 }
 
+/// Its name (spec/state.md §5).
+pub(super) fn folder_name(network: &Network) -> String {
+    let hash = blake3(&[b"bauta/1 folder", &network.id]);
+    hash.first_chunk::<FOLDER_LEN>().map(|hash| hex::encode(hash)).unwrap_or_default()
+}
+
 /// The folder of one network in the state directory; both are this user's alone.
 pub(super) fn folder(settings: &Settings, network: &Network) -> Result<PathBuf, ClientError> {
     StateDir::open(&settings.state)?;
-    let id = network.id.first_chunk::<FOLDER_LEN>().map(|id| hex::encode(id)).unwrap_or_default();
-    Ok(settings.state.join(id))
+    Ok(settings.state.join(folder_name(network)))
 }

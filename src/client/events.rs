@@ -12,6 +12,7 @@ use crate::disk::{StateDir, StateError};
 use crate::limits::PATHS_REMEMBERED_MAX;
 use crate::net::{NodeHandle, Runtime};
 use crate::node::{ClientCommand, ClientEvent, ClientNode, Kept};
+use crate::wire::network::Network;
 
 /// Runs until the client is dropped or stopped, then ends the node.
 pub(super) async fn serve(
@@ -20,7 +21,7 @@ pub(super) async fn serve(
     state: StateDir,
     mut known: Option<Kept>,
     mut stopped: oneshot::Receiver<()>,
-    runtime: Arc<Runtime>,
+    (network, runtime): (Network, Arc<Runtime>),
 ) {
     let state = Arc::new(state);
     let mut writing = JoinSet::new();
@@ -38,7 +39,7 @@ pub(super) async fn serve(
             Some(ClientEvent::Path(path)) => remember(&mut lock(&shared.paths), path),
             Some(ClientEvent::Asking { bootstraps }) => *lock(&shared.bootstraps_asked) += bootstraps,
             Some(ClientEvent::Joined(joined)) => {
-                if let Some(members) = StoredMembers::new(&joined.members, &runtime) {
+                if let Some(members) = StoredMembers::new(&joined.members, &network, &runtime) {
                     let state = Arc::clone(&state);
                     writing.spawn_blocking(move || stored::write(&state, &members));
                 }

@@ -25,7 +25,8 @@ use crate::crypto::keys::{IdentitySecret, NodeKey};
 use crate::disk::{StateDir, StateError};
 use crate::keyspace::Location;
 use crate::limits::{
-    EXPIRY_STEP_S, HOPS_CLIENT_MIN, HOPS_MAX, OPERATION_GRACE, OPERATION_TIMEOUT, SEEN_SEQS_MAX, STAGGER_MAX,
+    EXPIRY_STEP_S, HOPS_CLIENT_MIN, HOPS_MAX, OPERATION_GRACE, OPERATION_TIMEOUT, SEEN_SEQS_MAX, SEQ_FIRST_MAX,
+    SEQ_STEP_MAX, STAGGER_MAX,
 };
 use crate::membership::prefix_rule::PrefixRule;
 use crate::net::{Counts as LinkEnds, DownKind, LinkIdentity, NodeHandle, Runtime, ShellConfig, Tap, spawn_node};
@@ -287,7 +288,7 @@ impl Client {
         });
         let (commands, link_ends) = (handle.commands.clone(), handle.control.shared_counts());
         let (stop, stopped) = oneshot::channel();
-        runtime.spawn(events::serve(handle, Arc::clone(&shared), state, kept, stopped, Arc::clone(runtime)));
+        runtime.spawn(events::serve(handle, Arc::clone(&shared), state, kept, stopped, (network, Arc::clone(runtime))));
         let rng = Mutex::new(runtime.entropy().generator());
         let inner = Inner {
             network,
@@ -439,8 +440,9 @@ impl Client {
         let (seq, records) = {
             let mut rng = lock(&self.inner.rng);
             let step = u64::from(u16::from_be_bytes(crate::crypto::random_bytes(&mut *rng))) + 1;
+            debug_assert!(step <= SEQ_STEP_MAX);
             // A first number is random, so that none says how often its value has changed.
-            let first = u64::from(u32::from_be_bytes(crate::crypto::random_bytes(&mut *rng)));
+            let first = u64::from(u32::from_be_bytes(crate::crypto::random_bytes(&mut *rng))).min(SEQ_FIRST_MAX);
             let seq = options.previous.unwrap_or(first).max(options.above).saturating_add(step);
             let network = self.inner.network;
             let mut seal = |index| locator.seal(&network, author, index, (seq, expiry), payload, &mut *rng);

@@ -22,18 +22,20 @@ pub(super) struct StoredMembers {
     written: u64,
     /// Drawn when it was written: no fixed age at which a client shows itself to bootstraps.
     serves_until: u64,
+    /// Of the puzzles that were checked; with another one they would have to be again.
+    difficulty: u8,
     descriptors: Vec<Vec<u8>>,
 }
 
 impl StoredMembers {
     /// Of a membership that bootstraps agreed on and that was checked; `None` for an empty one.
-    pub(super) fn new(members: &[SignedDescriptor], runtime: &Runtime) -> Option<Self> {
+    pub(super) fn new(members: &[SignedDescriptor], network: &Network, runtime: &Runtime) -> Option<Self> {
         let written = runtime.clock().now().unix.0;
         let drawn = u64::from(u32::from_be_bytes(random_bytes(&mut runtime.entropy().generator())));
         let span = STORED_MEMBERS_LIFE_MAX_S - STORED_MEMBERS_LIFE_MIN_S;
         let serves_until = written.saturating_add(STORED_MEMBERS_LIFE_MIN_S + drawn % span);
         let descriptors = members.iter().map(|one| one.as_bytes().to_vec()).collect();
-        (!members.is_empty()).then_some(Self { written, serves_until, descriptors })
+        (!members.is_empty()).then_some(Self { written, serves_until, difficulty: network.difficulty, descriptors })
     }
 }
 
@@ -63,7 +65,7 @@ pub(super) fn read(state: &StateDir, network: &Network, now: UnixTime) -> Vec<Ve
         }
     };
     // A clock that was set back would let it serve for ever.
-    if now.0 < stored.written || now.0 >= stored.serves_until {
+    if now.0 < stored.written || now.0 >= stored.serves_until || stored.difficulty != network.difficulty {
         return Vec::new();
     }
     let verify = |bytes: &Vec<u8>| {
@@ -82,7 +84,8 @@ mod tests {
 
     fn stored(written: u64, serves_until: u64) -> StoredMembers {
         let bytes = |number| relay(number).as_bytes().to_vec();
-        StoredMembers { written, serves_until, descriptors: (0..5).map(bytes).collect() }
+        let difficulty = network().difficulty;
+        StoredMembers { written, serves_until, difficulty, descriptors: (0..5).map(bytes).collect() }
     }
 
     #[test]
@@ -103,6 +106,8 @@ mod tests {
         forged.descriptors[1].push(0);
         write(&state, &forged);
         assert_eq!(count(), 3);
+        let other = Network { difficulty: 9, ..network() };
+        assert_eq!(read(&state, &other, now).len(), 0, "puzzles were checked for another difficulty");
         std::fs::write(state.path().join(FILE), b"rubbish").unwrap();
         assert_eq!(count(), 0);
     }
@@ -112,10 +117,10 @@ mod tests {
         let runtime = Runtime::with_links_max(4).unwrap();
         let signed: Vec<_> = (0..3).map(|number| relay(number).to_signed()).collect();
         for _ in 0..50 {
-            let one = StoredMembers::new(&signed, &runtime).unwrap();
+            let one = StoredMembers::new(&signed, &network(), &runtime).unwrap();
             let life = one.serves_until - one.written;
             assert!((STORED_MEMBERS_LIFE_MIN_S..STORED_MEMBERS_LIFE_MAX_S).contains(&life));
         }
-        assert!(StoredMembers::new(&[], &runtime).is_none());
+        assert!(StoredMembers::new(&[], &network(), &runtime).is_none());
     }
 }

@@ -22,7 +22,7 @@ pub enum StoreOp {
     Put {
         /// The value.
         value: VerifiedValue,
-        /// Compare-and-swap: the sequence number that must be held, 0 for nothing held.
+        /// Compare-and-swap: the sequence number of the value that may be replaced, 0 for none.
         expected: Option<u64>,
     },
     /// To free what is over.
@@ -110,15 +110,16 @@ impl MemoryStore {
 
     fn put(&mut self, value: VerifiedValue, expected: Option<u64>) -> StoreResult {
         let held = self.values.get(&place(&value));
-        let held_seq = held.map_or(0, VerifiedValue::seq);
-        let conflict = StoreResult::Conflict { seq: held_seq, digest: held.map_or([0; 32], VerifiedValue::digest) };
+        let conflict = |held: &VerifiedValue| StoreResult::Conflict { seq: held.seq(), digest: held.digest() };
         match held {
             Some(held) if is_same(held, &value) => {
                 // A chunk's expiry is not under its hash: the later one holds.
                 if value.expiry() > held.expiry() { self.keep(value) } else { StoreResult::Kept }
             }
-            _ if expected.is_some_and(|expected| expected != held_seq) => conflict,
-            Some(held) if !value.replaces(held) => conflict,
+            Some(held) if expected.is_some_and(|expected| held.seq() > expected) => conflict(held),
+            Some(held) if !value.replaces(held) => conflict(held),
+            // Whoever holds nothing or what is older, after a restart, as a new neighbour, or because the last update was stored in
+            // part, has nothing newer to lose.
             Some(_) | None => self.keep(value),
         }
     }
@@ -240,15 +241,25 @@ mod tests {
     #[test]
     fn a_swap_needs_the_expected_seq_but_a_repeat_of_the_held_value_does_not() {
         let (old, new) = (record(1, 5, 0, 4), record(1, 6, 0, 4));
-        let nothing = StoreResult::Conflict { seq: 0, digest: [0; 32] };
         let mut store = MemoryStore::new(9, 99_999);
-        assert_eq!(put(&mut store, &old, Some(4)), nothing);
         assert_eq!(put(&mut store, &old, Some(0)), StoreResult::Kept);
         assert_eq!(put(&mut store, &old, Some(0)), StoreResult::Kept);
         assert_eq!(put(&mut store, &new, Some(0)), conflict(&old));
-        assert_eq!(put(&mut store, &new, Some(6)), conflict(&old));
+        assert_eq!(put(&mut store, &new, Some(4)), conflict(&old));
         assert_eq!(put(&mut store, &new, Some(5)), StoreResult::Kept);
         assert_eq!(put(&mut store, &old, Some(6)), conflict(&new));
+    }
+
+    #[test]
+    fn a_holder_that_lost_the_value_or_missed_an_update_takes_the_next_one() {
+        let (old, new) = (record(1, 3, 0, 4), record(1, 6, 0, 4));
+        let mut behind = MemoryStore::new(9, 99_999);
+        assert_eq!(put(&mut behind, &old, Some(0)), StoreResult::Kept);
+        assert_eq!(put(&mut behind, &new, Some(5)), StoreResult::Kept);
+        for expected in [None, Some(0), Some(5)] {
+            let mut store = MemoryStore::new(9, 99_999);
+            assert_eq!(put(&mut store, &new, expected), StoreResult::Kept, "{expected:?}");
+        }
     }
 
     #[test]

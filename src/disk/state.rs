@@ -33,6 +33,9 @@ pub enum StateError {
     /// Another process held the lock for longer than [`STATE_LOCK_TIMEOUT`].
     #[error("{path}: another process holds the lock; is one stuck?", path = .0.display())]
     Locked(PathBuf),
+    /// Another process has the role that was asked for.
+    #[error("{path}: another process runs as this already; end it first, or give this one a state of its own", path = .0.display())]
+    Held(PathBuf),
     /// Its bytes are not what was written. Never replaced by itself.
     #[error("{path}: damaged; restore it from a copy, or move it away to start anew", path = .0.display())]
     Damaged(PathBuf),
@@ -168,6 +171,21 @@ impl StateDir {
         }
     }
 
+    /// Holds a role in this directory for as long as the file lives: of two processes that want it one is refused at once.
+    ///
+    /// # Errors
+    /// [`StateError::Held`], and others.
+    pub fn hold(&self, role: &str) -> Result<File, StateError> {
+        let path = self.file(&format!("{role}.held"))?;
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = file.map_err(failed(&path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(StateError::Held(path)),
+            Err(TryLockError::Error(error)) => Err(failed(&path)(error)),
+        }
+    }
+
     fn file(&self, name: &str) -> Result<PathBuf, StateError> {
         let path = self.path.join(name);
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -296,6 +314,17 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_role_is_held_by_one_at_a_time() {
+        let home = tempfile::tempdir().unwrap();
+        let state = StateDir::open(home.path().join("state")).unwrap();
+        let held = state.hold("relay").unwrap();
+        assert!(matches!(state.hold("relay"), Err(StateError::Held(_))));
+        state.hold("other").unwrap();
+        drop(held);
+        state.hold("relay").unwrap();
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub enum CallError {
         counts: Option<Counts>,
     },
     /// The connection broke.
-    #[error("the running node went away: {0}")]
+    #[error("the running node cannot be asked, or went away: {0}")]
     Gone(io::Error),
 }
 
@@ -36,11 +36,18 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Whether a node of this user answers at this socket. What another user has put there is not asked.
-    pub async fn find(path: &Path, demands: Demands) -> Option<Self> {
-        let stream = UnixStream::connect(path).await.ok()?;
-        let ours = stream.peer_cred().is_ok_and(|peer| peer.uid() == rustix::process::geteuid().as_raw());
-        ours.then(|| Self { path: path.to_owned(), demands })
+    /// The node of this user that answers at this socket; `None` when nobody is there.
+    ///
+    /// # Errors
+    /// When somebody may be there and cannot be asked, or is another user: then nothing may go around it unasked.
+    pub async fn find(path: &Path, demands: Demands) -> Result<Option<Self>, CallError> {
+        match connect(path).await {
+            Ok(_) => Ok(Some(Self { path: path.to_owned(), demands })),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+                Ok(None)
+            }
+            Err(error) => Err(CallError::Gone(error)),
+        }
     }
 
     /// Asks one thing, and waits for what comes of it.
@@ -67,7 +74,7 @@ impl Caller {
         request: Request,
         progress: impl Fn(Progress) + Send,
     ) -> io::Result<(Result<Answer, wire::Failure>, Vec<BuiltPath>)> {
-        let mut stream = UnixStream::connect(&self.path).await?;
+        let mut stream = connect(&self.path).await?;
         wire::send(&mut stream, &Opening { version: VERSION, demands: self.demands, request }).await?;
         loop {
             match wire::receive::<Reply>(&mut stream).await? {
@@ -78,6 +85,13 @@ impl Caller {
             }
         }
     }
+}
+
+/// What another user has put there is told nothing.
+async fn connect(path: &Path) -> io::Result<UnixStream> {
+    let stream = UnixStream::connect(path).await?;
+    let ours = stream.peer_cred()?.uid() == rustix::process::geteuid().as_raw();
+    if ours { Ok(stream) } else { Err(io::Error::other("the socket belongs to another user")) }
 }
 
 impl From<GetOptions> for How {

@@ -32,15 +32,17 @@ pub struct Facts {
 /// # Errors
 /// When the socket cannot be made, or another node of this user serves there.
 pub async fn serve(path: &Path, facts: Facts) -> io::Result<()> {
-    if UnixStream::connect(path).await.is_ok() {
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another node of this user runs with this state"));
-    }
-    if let Err(error) = std::fs::remove_file(path)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(error);
+    match UnixStream::connect(path).await {
+        Ok(_) => {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another node of this user runs with this state"));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (),
+        // Left behind by a process that is gone. Any other error says nothing of the kind.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
+        Err(error) => return Err(error),
     }
     let listener = UnixListener::bind(path)?;
+    let _unlink = Unlink(path);
     let (facts, places) = (Arc::new(facts), Arc::new(Semaphore::new(GATEWAY_CONNECTIONS_MAX)));
     let mut tasks = JoinSet::new();
     loop {
@@ -62,6 +64,16 @@ pub async fn serve(path: &Path, facts: Facts) -> io::Result<()> {
                 let _ = timeout(GATEWAY_ACCEPT_BACKOFF, never).await;
             }
         }
+    }
+}
+
+/// Removes the socket that this process has bound.
+struct Unlink<'a>(&'a Path);
+
+impl Drop for Unlink<'_> {
+    fn drop(&mut self) {
+        // Left behind, it would only be replaced.
+        let _ = std::fs::remove_file(self.0);
     }
 }
 
@@ -146,7 +158,7 @@ async fn act(
             }
         }
         Request::Get { link, how } => match read_link(&link) {
-            Ok(link) => client.get(&link, options(how), progress).await.map(|content| Answer::Content {
+            Ok(link) => client.get(&link, options(how)?, progress).await.map(|content| Answer::Content {
                 name: content.name.as_str().to_owned(),
                 bytes: content.bytes,
                 seq: content.seq,
@@ -159,7 +171,7 @@ async fn act(
             Ok(link) => {
                 let locator = link.locator(client.network()).map_err(ClientError::from);
                 match locator {
-                    Ok(locator) => client.current_seq(locator, options(how)).await.map(Answer::Seq),
+                    Ok(locator) => client.current_seq(locator, options(how)?).await.map(Answer::Seq),
                     Err(error) => Err(error),
                 }
             }
@@ -173,12 +185,10 @@ fn read_link(text: &str) -> Result<ContentLink, ClientError> {
     Ok(text.parse::<ContentLink>()?)
 }
 
-fn options(how: How) -> GetOptions {
-    GetOptions {
-        consistency: how.consistency().unwrap_or_default(),
-        seq_min: how.seq_min,
-        timeout: how.timeout_us.map(Duration::from_micros),
-    }
+fn options(how: How) -> Result<GetOptions, Failure> {
+    let unknown = || Failure { ending: Ending::Usage, message: "no such consistency".to_owned(), counts: None };
+    let consistency = how.consistency().ok_or_else(unknown)?;
+    Ok(GetOptions { consistency, seq_min: how.seq_min, timeout: how.timeout_us.map(Duration::from_micros) })
 }
 
 fn failure(error: ClientError) -> Failure {
@@ -195,6 +205,8 @@ fn refuse_less(does: &Demands, asked: &Demands) -> Result<(), Failure> {
         format!("its paths have {} hops, {} were asked for", does.hops_min, asked.hops_min)
     } else if does.stagger_min_us < asked.stagger_min_us {
         "it staggers circuits less than asked for".to_owned()
+    } else if asked.bind.is_some() && asked.bind != does.bind {
+        "it dials from another address than `bind` says".to_owned()
     } else if asked.distinct && !does.distinct {
         "it relaxes the rule that keeps hops apart".to_owned()
     } else {

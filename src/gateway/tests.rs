@@ -16,7 +16,7 @@ use crate::net::Runtime;
 use crate::record::Locator;
 use crate::wire::network::Network;
 
-const NOTHING: Demands = Demands { hops_min: 3, stagger_min_us: 0, distinct: false };
+const NOTHING: Demands = Demands { hops_min: 3, stagger_min_us: 0, distinct: false, bind: None };
 
 struct Node {
     _home: tempfile::TempDir,
@@ -35,12 +35,12 @@ async fn node() -> Node {
     let options = ClientOptions::new(Network::named("test", 0), Vec::new(), home.path().join("state"));
     let client = Client::start(&runtime, options).unwrap();
     let path = home.path().join(SOCKET);
-    let does = Demands { hops_min: 3, stagger_min_us: 10, distinct: true };
+    let does = Demands { hops_min: 3, stagger_min_us: 10, distinct: true, bind: None };
     let facts = Facts { client: client.clone(), does, status: Box::new(status) };
     let at = path.clone();
     runtime.spawn(async move { drop(serve(&at, facts).await) });
     let node = Node { _home: home, path, client };
-    while Caller::find(&node.path, NOTHING).await.is_none() {
+    while Caller::find(&node.path, NOTHING).await.unwrap().is_none() {
         tokio::task::yield_now().await;
     }
     node
@@ -62,7 +62,7 @@ async fn ending(caller: &Caller, request: Request) -> Ending {
 #[tokio::test]
 async fn a_command_is_answered_and_told_how_its_request_ended() {
     let node = node().await;
-    let caller = Caller::find(&node.path, NOTHING).await.unwrap();
+    let caller = Caller::find(&node.path, NOTHING).await.unwrap().unwrap();
     assert_eq!(caller.ask(Request::Status, |_| ()).await.0.unwrap(), Answer::Status(status()));
     assert_eq!(ending(&caller, get()).await, Ending::Unreachable);
     let bad = Request::Get { link: "bauta1x".into(), how: How::from(GetOptions::default()) };
@@ -73,12 +73,15 @@ async fn a_command_is_answered_and_told_how_its_request_ended() {
 #[tokio::test]
 async fn a_node_that_does_less_for_privacy_than_was_asked_refuses() {
     let node = node().await;
-    for demands in [Demands { hops_min: 4, ..NOTHING }, Demands { stagger_min_us: 11, ..NOTHING }] {
-        let caller = Caller::find(&node.path, demands).await.unwrap();
+    let bind = Some("192.0.2.1".parse().unwrap());
+    for demands in
+        [Demands { hops_min: 4, ..NOTHING }, Demands { stagger_min_us: 11, ..NOTHING }, Demands { bind, ..NOTHING }]
+    {
+        let caller = Caller::find(&node.path, demands).await.unwrap().unwrap();
         assert_eq!(ending(&caller, get()).await, Ending::PrivacyFloor);
     }
-    let most = Demands { hops_min: 3, stagger_min_us: 10, distinct: true };
-    let caller = Caller::find(&node.path, most).await.unwrap();
+    let most = Demands { hops_min: 3, stagger_min_us: 10, distinct: true, bind: None };
+    let caller = Caller::find(&node.path, most).await.unwrap().unwrap();
     assert_eq!(ending(&caller, get()).await, Ending::Unreachable);
 }
 
@@ -108,7 +111,7 @@ async fn commands_over_the_cap_wait_until_another_has_ended() {
     for _ in 0..GATEWAY_CONNECTIONS_MAX {
         idle.push(UnixStream::connect(&node.path).await.unwrap());
     }
-    let caller = Caller::find(&node.path, NOTHING).await.unwrap();
+    let caller = Caller::find(&node.path, NOTHING).await.unwrap().unwrap();
     let asking = Arc::new(caller);
     let asked = Arc::clone(&asking);
     let mut waiting = Box::pin(async move { asked.ask(Request::Status, |_| ()).await.0 });
@@ -133,12 +136,12 @@ async fn a_second_node_with_one_state_is_refused_and_a_socket_left_behind_is_rep
     assert_eq!(refused.kind(), std::io::ErrorKind::AddrInUse);
     let left = node.path.with_file_name("left.sock");
     drop(std::os::unix::net::UnixListener::bind(&left).unwrap());
-    assert!(Caller::find(&left, NOTHING).await.is_none());
+    assert!(Caller::find(&left, NOTHING).await.unwrap().is_none());
     let mut serving = Box::pin(serve(&left, facts(&node.client)));
     loop {
         tokio::select! {
             ended = &mut serving => unreachable!("{ended:?}"),
-            found = Caller::find(&left, NOTHING) => if found.is_some() { break },
+            found = Caller::find(&left, NOTHING) => if found.unwrap().is_some() { break },
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Requests and replies between a command and a running node, and how they are framed. Source: spec/gateway.md §2.
 
 use std::io;
+use std::net::IpAddr;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,8 @@ pub struct Demands {
     pub stagger_min_us: u64,
     /// Whether addresses must keep hops apart.
     pub distinct: bool,
+    /// The address from which links must be dialled, if it matters.
+    pub bind: Option<IpAddr>,
 }
 
 /// What a command asks of a node.

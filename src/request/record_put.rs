@@ -28,7 +28,7 @@ pub struct RecordPut {
 }
 
 impl RecordPut {
-    /// Starts at once: each record with its place. `expected` is the author's sequence number that must be held now, 0 for none.
+    /// Starts at once: each record with its place. `expected` is the author's sequence number of what may be replaced, 0 for none.
     pub fn new(
         records: Vec<(Place, RecordBytes)>,
         expected: Option<u64>,

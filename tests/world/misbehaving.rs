@@ -37,6 +37,8 @@ pub(crate) enum Behaviour {
     StaleStorer,
     /// As an exit it passes on no value but the oldest that it was shown, whatever the storers say.
     WithholdingExit,
+    /// As an exit it hears every record with a bit flipped, and none of its own store: as if all storers forged.
+    MishearingExit,
     /// As an exit it takes requests and says nothing more.
     MuteExit,
 }
@@ -159,7 +161,10 @@ impl Misbehaving {
         self.taken.remove(&(link, circuit));
         let message = match Answer::decode(&message) {
             Ok(Answer::Found { statement, contacts, value: Some(Value::Signed(record)) }) => {
-                let value = self.behaviours.first_like(&record).map(Value::Signed);
+                let value = match self.behaviours.of(self.index) {
+                    Behaviour::MishearingExit => Some(flipped(Value::Signed(record))),
+                    _ => self.behaviours.first_like(&record).map(Value::Signed),
+                };
                 Answer::Found { statement, contacts, value }.encode()
             }
             _ => message,
@@ -200,18 +205,25 @@ impl Machine for Misbehaving {
     type StoreResult = StoreResult;
 
     fn handle(&mut self, now: Now, input: MachineInput<Self>) {
-        let withholds = self.behaviours.of(self.index) == Behaviour::WithholdingExit;
+        let behaviour = self.behaviours.of(self.index);
+        let withholds = behaviour == Behaviour::WithholdingExit;
+        let forges = behaviour == Behaviour::MishearingExit;
         self.is_asked =
             matches!(&input, MachineInput::Node(Input::Cell { cell, .. }) if cell.command() == Command::Ask);
         let input = match input {
-            MachineInput::Node(Input::Cell { link, cell }) if cell.command() == Command::Answer && withholds => {
+            MachineInput::Node(Input::Cell { link, cell })
+                if cell.command() == Command::Answer && (withholds || forges) =>
+            {
                 return self.take(now, link, &cell);
             }
             MachineInput::Stored { id, result: StoreResult::Value(Some(held)) }
-                if self.own_gets.remove(&id) && withholds =>
+                if withholds && self.own_gets.remove(&id) =>
             {
                 let first = self.behaviours.first.lock().unwrap().get(&held.location().0).cloned();
                 MachineInput::Stored { id, result: StoreResult::Value(first) }
+            }
+            MachineInput::Stored { id, result: StoreResult::Value(_) } if forges && self.own_gets.remove(&id) => {
+                MachineInput::Stored { id, result: StoreResult::Value(None) }
             }
             MachineInput::Node(input) => MachineInput::Node(input),
             MachineInput::Stored { id, result } => MachineInput::Stored { id, result },

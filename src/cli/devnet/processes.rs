@@ -1,12 +1,12 @@
 //! A devnet of one process for each relay: identities made here, relays run by `bauta relay run`, started again when they end.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::Context as _;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -14,7 +14,9 @@ use tokio::task::JoinSet;
 use super::{DevnetArguments, Written, announce};
 use crate::cli::output::say;
 use crate::cli::relay::Identity;
+use crate::cli::way::folder_name;
 use crate::cli::{Said, Told, files};
+use crate::crypto::{CryptoRng, random_bytes};
 use crate::disk::StateDir;
 use crate::limits::{DEVNET_READY_TIMEOUT, DEVNET_RESTARTS_MAX, RELAY_STOP_TIMEOUT};
 use crate::membership::prefix_rule::PrefixRule;
@@ -27,6 +29,11 @@ use crate::wire::network::Network;
 const BOOTSTRAPS: usize = 3;
 /// Second byte of the clients' loopback address.
 const CLIENT_NET: u8 = 221;
+/// Where relays listen: below what systems hand out by themselves (Linux from 32,768), so that while a relay is started again
+/// no connection that somebody opens meanwhile takes its port.
+const PORT_FIRST: u16 = 12_000;
+const PORTS: u16 = 16_000;
+const PORTS_TRIED_MAX: usize = 64;
 /// Lines of relays that wait to be read.
 const LINES_MAX: usize = 1_024;
 
@@ -52,7 +59,7 @@ pub(super) async fn run(
     network: Network,
     stopped: impl Future<Output = ()>,
 ) -> anyhow::Result<Said> {
-    let plans = plan(arguments, &network).await?;
+    let plans = plan(arguments, &network)?;
     let contacts: Vec<Contact> = plans.iter().map(|plan| plan.contact).collect();
     let bootstraps: Vec<Contact> = contacts.iter().take(BOOTSTRAPS).copied().collect();
     for plan in &plans {
@@ -89,22 +96,39 @@ pub(super) async fn run(
     Ok(Said::default())
 }
 
-/// Binds nothing for long: the port is free on the first address, and nobody else uses the others.
-async fn plan(arguments: &DevnetArguments, network: &Network) -> anyhow::Result<Vec<Plan>> {
-    let first = Ipv4Addr::new(127, 1, 0, 1);
-    let probe = TcpListener::bind((first, 0))
-        .await
-        .context("127.1.0.1 cannot be used: --processes needs all of 127.0.0.0/8 (Linux)")?;
-    let port = probe.local_addr()?.port();
-    drop(probe);
+/// A port that is free on the addresses of so many relays. Binds nothing for long.
+fn free_port(relays: usize, rng: &mut dyn CryptoRng) -> anyhow::Result<u16> {
+    for _ in 0..PORTS_TRIED_MAX {
+        let drawn = u16::from_be_bytes(random_bytes(rng));
+        let port = PORT_FIRST + drawn % PORTS;
+        let listeners: std::io::Result<Vec<TcpListener>> =
+            (1..=relays).map(|number| TcpListener::bind((ip(number), port))).collect();
+        match listeners {
+            Ok(_) => return Ok(port),
+            Err(error) if error.kind() == ErrorKind::AddrInUse => (),
+            Err(error) => {
+                let why = "127.1.0.1 and its like cannot be used: --processes needs all of 127.0.0.0/8 (Linux)";
+                return Err(error).context(why);
+            }
+        }
+    }
+    anyhow::bail!("no port is free on all addresses, of {PORTS_TRIED_MAX} that were tried")
+}
+
+/// Each relay has a loopback /16 of its own.
+fn ip(number: usize) -> Ipv4Addr {
+    Ipv4Addr::new(127, u8::try_from(number).unwrap_or(u8::MAX), 0, 1)
+}
+
+fn plan(arguments: &DevnetArguments, network: &Network) -> anyhow::Result<Vec<Plan>> {
     let mut rng = Entropy::from_system()?.generator();
+    let port = free_port(arguments.nodes, &mut rng)?;
     let mut plans = Vec::new();
     for number in 1..=arguments.nodes {
-        let net = u8::try_from(number).unwrap_or(u8::MAX);
-        let address = SocketAddr::from((Ipv4Addr::new(127, net, 0, 1), port));
+        let address = SocketAddr::from((ip(number), port));
         let folder = arguments.dir.join(format!("relay-{number}"));
-        let id = network.id.first_chunk::<8>().map(|id| hex::encode(id)).unwrap_or_default();
-        let identity = Identity::open(&StateDir::open(folder.join("state").join(id))?, network, &mut rng)?;
+        let identity =
+            Identity::open(&StateDir::open(folder.join("state").join(folder_name(network)))?, network, &mut rng)?;
         let contact = Contact { id: identity.id(), link_key: identity.link_key(), address: Address(address) };
         plans.push(Plan { number, contact, config: folder.join("relay.toml") });
     }

@@ -1,6 +1,5 @@
 //! A relay's own client, a separate identity, and the socket at which commands of the same user reach it.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,7 +19,6 @@ use crate::wire::contact::Contact;
 /// What of a relay's process answers commands; nothing, where it shall not or cannot.
 pub(super) struct Commands {
     running: Option<(Client, JoinSet<std::io::Result<()>>)>,
-    path: PathBuf,
     relays: Arc<AtomicUsize>,
 }
 
@@ -32,13 +30,13 @@ impl Commands {
         state: &StateDir,
         (contact, store): (Contact, &Arc<Mutex<MemoryStore>>),
     ) -> anyhow::Result<Self> {
-        let (relays, path) = (Arc::new(AtomicUsize::new(0)), state.path().join(SOCKET));
+        let relays = Arc::new(AtomicUsize::new(0));
         if !settings.answer_commands {
-            return Ok(Self { running: None, path, relays });
+            return Ok(Self { running: None, relays });
         }
         if settings.bootstraps.len() < BOOTSTRAPS_AGREE_MIN {
             say("fewer than two nodes to start from: this relay runs no client, so commands do not use it");
-            return Ok(Self { running: None, path, relays });
+            return Ok(Self { running: None, relays });
         }
         let client = Client::start(runtime, options(settings)?)?;
         let (clock, known, store) = (runtime.clock(), Arc::clone(&relays), Arc::clone(store));
@@ -52,10 +50,10 @@ impl Commands {
             values: store.lock().unwrap_or_else(PoisonError::into_inner).len(),
         };
         let facts = Facts { client: client.clone(), does: does(settings), status: Box::new(status) };
-        let at = path.clone();
+        let at = state.path().join(SOCKET);
         let mut task = JoinSet::new();
         task.spawn(async move { serve(&at, facts).await });
-        Ok(Self { running: Some((client, task)), path, relays })
+        Ok(Self { running: Some((client, task)), relays })
     }
 
     /// So many relays are known now.
@@ -76,8 +74,6 @@ impl Commands {
     pub(super) async fn end(self) {
         if let Some((client, mut task)) = self.running {
             task.shutdown().await;
-            // Left behind, it would only be replaced.
-            let _ = std::fs::remove_file(&self.path);
             client.close().await;
         }
     }

@@ -10,6 +10,8 @@ use crate::crypto::keys::{DhSecret, IdentitySecret, NodeKey};
 use crate::crypto::puzzle::{Solution, solve};
 use crate::disk::{StateDir, StateError};
 use crate::keyspace::Id;
+use crate::limits::CLOCK_SKEW_S;
+use crate::time::UnixTime;
 use crate::wire::network::Network;
 
 const FILE: &str = "relay";
@@ -67,6 +69,19 @@ impl Identity {
         self.link.public()
     }
 
+    /// A clock that was once far ahead has left a number that nobody would take now.
+    pub(super) fn check_clock(&self, now: UnixTime) -> anyhow::Result<()> {
+        let issued = u64::from(self.issued);
+        if issued > now.0.saturating_add(CLOCK_SKEW_S) {
+            anyhow::bail!(
+                "the last descriptor of this relay is {} s ahead of this clock: set the clock; if it is right, it was wrong \
+                 before, and this identity can be used again only then (a new state directory makes a new one)",
+                issued - now.0
+            );
+        }
+        Ok(())
+    }
+
     /// Keeps the number of a descriptor that was signed.
     pub(super) fn remember_issued(state: &StateDir, issued: u32) -> Result<(), StateError> {
         let Some(mut kept) = state.read::<Kept>(FILE)? else { return Ok(()) };
@@ -104,6 +119,12 @@ mod tests {
             let again = Identity::open(&state, &network, &mut rng).unwrap();
             assert_eq!((again.id(), again.link_key(), again.issued), (first.id(), first.link_key(), newest));
         }
+        let kept = Identity::open(&state, &network, &mut rng).unwrap();
+        assert!(kept.check_clock(UnixTime(9)).is_ok());
+        Identity::remember_issued(&state, 10_000).unwrap();
+        let ahead = Identity::open(&state, &network, &mut rng).unwrap();
+        assert!(ahead.check_clock(UnixTime(10_000 - CLOCK_SKEW_S)).is_ok());
+        assert!(ahead.check_clock(UnixTime(9_999 - CLOCK_SKEW_S)).is_err());
         assert!(first.solution.verify(&network.id, &first.secret.public(), 1));
     }
 }

@@ -11,6 +11,7 @@ use clap::Subcommand;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 pub(super) use self::identity::Identity;
 use super::output::{print, say, warn};
@@ -68,7 +69,8 @@ pub(super) fn init(settings: &Settings, file: Option<PathBuf>) -> anyhow::Result
             let items: Vec<String> = settings.bootstraps.iter().map(|one| format!("\n    \"{one}\",")).collect();
             if items.is_empty() { "[]".to_owned() } else { format!("[{}\n]", items.concat()) }
         } else {
-            format!("\"{}\"", value.escape_default())
+            // A text of JSON is one of TOML.
+            serde_json::to_string(&value)?
         };
         text.push_str(&format!("\n# {}\n{mark}{name} = {value}\n", key.what));
     }
@@ -91,8 +93,11 @@ pub(super) async fn run(told: &Told, until_stdin_closes: bool) -> anyhow::Result
     let network = settings.network()?;
     let state = StateDir::open(folder(settings, &network)?)?;
     let listen = settings.listen()?;
+    // Two processes of one identity would prove it bad.
+    let _held = state.hold("relay")?;
     let runtime = Runtime::start()?;
     let identity = Identity::open(&state, &network, &mut runtime.entropy().generator())?;
+    identity.check_clock(runtime.clock().now().unix)?;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("listen = {listen}: cannot be used"))?;
     let bound = listener.local_addr()?;
     let address = Address(settings.advertise.unwrap_or(bound));
@@ -194,9 +199,14 @@ async fn stdin_closed(is_wanted: bool) {
     if !is_wanted {
         return std::future::pending().await;
     }
-    let mut rest = tokio::io::sink();
-    // An error is an end as well.
-    let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut rest).await;
+    let (tell, told) = oneshot::channel::<()>();
+    // A thread of its own: at its end tokio's runtime waits for reads, and this one ends only with whoever waits for us.
+    std::thread::spawn(move || {
+        // An error is an end as well.
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        drop(tell);
+    });
+    let _ = told.await;
 }
 
 /// New circuits are refused; those that are open may end, for as long as a stop may take.

@@ -216,6 +216,22 @@ impl Settings {
         {
             return conflict("advertise", "listen", "one is IPv4, the other IPv6");
         }
+        let away = |ip: IpAddr| !ip.is_loopback();
+        let is_away = self.bootstraps.iter().any(|one| away(one.address.0.ip()))
+            || self.listen.is_some_and(|listen| away(listen.ip()))
+            || self.advertise.is_some_and(|advertise| away(advertise.ip()));
+        if self.rule == PrefixRule::RelaxedForOneHost && is_away {
+            return conflict(
+                "prefix_rule",
+                "bootstraps",
+                "one-host is for tests on loopback; nearest prefix_rule: distinct",
+            );
+        }
+        if is_away && self.network.is_some() && !self.origins.contains_key("difficulty") {
+            let hint =
+                "say what the network asks for (0 for none): with a lower one, cheap identities would be believed";
+            return Err(SettingsError::Missing { key: "difficulty", hint });
+        }
         let mut known: Vec<_> = self.bootstraps.iter().map(|one| one.id).collect();
         known.sort_unstable();
         if known.windows(2).any(|pair| matches!(pair, [one, other] if one == other)) {

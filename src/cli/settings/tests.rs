@@ -60,7 +60,7 @@ fn the_nearer_source_wins_and_each_value_knows_where_it_comes_from() {
 #[test]
 fn every_value_that_is_shown_can_be_set_again() {
     let file = format!(
-        "network = \"{ID}\"\ndifficulty = 3\nfamily = \"0011223344556677\"\nlisten = \"[::]:1\"\nadvertise = \"[::1]:2\"\nbind = \
+        "network = \"{ID}\"\ndifficulty = 3\nfamily = \"0011223344556677\"\nlisten = \"[::1]:1\"\nadvertise = \"[::1]:2\"\nbind = \
          \"::1\"\nuse_node = false\nanswer_commands = false\nconsistency = \"all\"\nstagger = \"0ms\"\nprefix_rule = \"one-host\"\nstore_bytes = \"64MiB\"\n"
     );
     let settings = Sources::new().file(&file).gather().unwrap();
@@ -127,6 +127,17 @@ fn settings_that_do_not_go_together_are_refused() {
     let node = format!("127.0.0.1:1/{}/{}", "07".repeat(20), "09".repeat(32));
     let said = Sources::new().file(&format!("bootstraps = [\"{node}\", \"{node}\"]")).refused();
     assert!(said.contains("stands there twice"), "{said}");
+}
+
+#[test]
+fn what_is_for_one_machine_alone_is_refused_for_a_network() {
+    let node = |ip: &str| format!("bootstraps = [\"{ip}:1/{}/{}\"]", "07".repeat(20), "09".repeat(32));
+    let said = Sources::new().file(&format!("{}\nprefix_rule = \"one-host\"", node("192.0.2.1"))).refused();
+    assert!(said.contains("prefix_rule does not go with bootstraps: one-host is for tests on loopback"), "{said}");
+    assert!(Sources::new().file(&format!("{}\nprefix_rule = \"one-host\"", node("127.0.0.1"))).gather().is_ok());
+    let away = format!("{}\nnetwork = \"{ID}\"", node("192.0.2.1"));
+    assert!(Sources::new().file(&away).refused().starts_with("difficulty is not set"));
+    assert!(Sources::new().file(&format!("{away}\ndifficulty = 8")).gather().is_ok());
 }
 
 #[test]
