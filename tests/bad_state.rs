@@ -14,7 +14,7 @@ use binary::{Devnet, User, content, run};
 
 const NETWORK: &str = "000102030405060708090a0b0c0d0e0f000102030405060708090a0b0c0d0e0f";
 /// Its folder in the state directory.
-const FOLDER: &str = "0001020304050607";
+const FOLDER: &str = "b496dc59fcc138452da888f6de19041d";
 
 /// Somebody who has been in a network: its folder is there, its nodes are not.
 fn user() -> User {

@@ -102,18 +102,18 @@ impl Exit {
 #[error("{message}")]
 pub(super) struct Told {
     exit: Exit,
-    message: &'static str,
+    message: String,
     /// What else stands in the object of `--json`.
     pub(super) object: Map<String, Value>,
 }
 
 impl Told {
-    pub(super) fn new(exit: Exit, message: &'static str) -> Self {
+    pub(super) fn new(exit: Exit, message: &str) -> Self {
         Self::with(exit, message, Map::new())
     }
 
-    pub(super) const fn with(exit: Exit, message: &'static str, object: Map<String, Value>) -> Self {
-        Self { exit, message, object }
+    pub(super) fn with(exit: Exit, message: &str, object: Map<String, Value>) -> Self {
+        Self { exit, message: message.to_owned(), object }
     }
 }
 

@@ -3,9 +3,10 @@
 
 use serde_json::{Value, json};
 
+use super::exit::{Exit, Told as Judged, counts_of};
 use super::output::warn;
 use super::way::{Trace, Way};
-use super::{Said, Told};
+use super::{Said, Told, counts_json};
 use crate::node::{BuiltPath, Carries};
 use crate::wire::contact::Contact;
 use crate::wire::hex;
@@ -33,6 +34,15 @@ pub(super) fn tell(told: &Told, story: &Option<Story>) {
     if let (Some(story), false) = (story, told.json) {
         story.lines.iter().for_each(|line| warn(line));
     }
+}
+
+/// The same for an operation that failed: the error to go on with.
+pub(super) fn tell_failure(told: &Told, error: anyhow::Error, story: Option<Story>) -> anyhow::Error {
+    tell(told, &story);
+    let Some(story) = story.filter(|_| told.json) else { return error };
+    let counts = counts_of(&error).as_ref().map(counts_json);
+    let object = Said::default().with("explain", story.object).with("counts", counts).object;
+    Judged::with(Exit::of(&error), &format!("{error:#}"), object).into()
 }
 
 /// For programs.

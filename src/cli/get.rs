@@ -56,10 +56,10 @@ pub(super) async fn get(told: &Told, arguments: GetArguments) -> anyhow::Result<
     bar.finish_and_clear();
     let explained = explain::story(&told, &way);
     way.close().await;
-    if outcome.is_err() {
-        explain::tell(&told, &explained);
-    }
-    let content = outcome?;
+    let content = match outcome {
+        Ok(content) => content,
+        Err(error) => return Err(explain::tell_failure(&told, error, explained)),
+    };
     let path = deliver(&place, &content, arguments.force)?;
     if !content.attested {
         warn("freshness is not attested: too few of the nodes that would know signed that nothing newer is there");

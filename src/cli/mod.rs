@@ -232,7 +232,7 @@ fn print_error(error: &anyhow::Error, json: bool) -> Exit {
         object.insert("outcome".into(), exit.name().into());
         object.insert("exit_code".into(), exit.code().into());
         object.insert("error".into(), shown.into());
-        object.insert("counts".into(), counts.into());
+        object.entry("counts").or_insert_with(|| counts.into());
         output::print(&Value::Object(object).to_string());
     }
     exit

@@ -130,10 +130,10 @@ async fn carry(told: &Told, work: Work) -> anyhow::Result<(Said, Published)> {
         let get = GetOptions { consistency, seq_min: known.stored, timeout };
         let link = ContentLink::new(&network, locator.clone());
         let current = way.current_seq(&network, &link, get).await;
-        if current.is_err() {
-            explain::tell(told, &explain::story(told, &way));
-        }
-        let current = current?;
+        let current = match current {
+            Ok(current) => current,
+            Err(error) => return Err(explain::tell_failure(told, error, explain::story(told, &way))),
+        };
         is_update = current.is_some();
         // Not found at two locations, it may still be at the third: the own number may be replaced there.
         options.previous = current.or((known.stored > 0).then_some(known.stored));
@@ -147,10 +147,10 @@ async fn carry(told: &Told, work: Work) -> anyhow::Result<(Said, Published)> {
     let outcome = way.publish(&work.name, work.content, options, |step| show(&bar, step)).await;
     bar.finish_and_clear();
     let explained = explain::story(told, &way);
-    if outcome.is_err() {
-        explain::tell(told, &explained);
-    }
-    let published = outcome?;
+    let published = match outcome {
+        Ok(published) => published,
+        Err(error) => return Err(explain::tell_failure(told, error, explained)),
+    };
     if let Some(locator) = &locator {
         let numbers = published::Numbers { stored: published.seq, sent: published.seq };
         published::remember(&state, locator, numbers)?;

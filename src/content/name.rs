@@ -32,6 +32,9 @@ pub enum TargetRefused {
     /// It can only be a link, and is none.
     #[error(transparent)]
     Link(#[from] LinkRefused),
+    /// It is too long for a name, and does not begin as links do.
+    #[error("neither a link (those begin with bauta1) nor a name (at most {NAME_LEN_MAX} bytes)")]
+    Neither,
     /// It is empty.
     #[error("a name has at least one character")]
     Empty,
@@ -93,8 +96,11 @@ impl Target {
     /// # Errors
     /// [`TargetRefused`].
     pub fn parse(text: &str) -> Result<Self, TargetRefused> {
-        if text.trim().len() > NAME_LEN_MAX || looks_like_link(text.trim()) {
+        if looks_like_link(text.trim()) {
             return Ok(Self::Link(Box::new(text.parse()?)));
+        }
+        if text.trim().len() > NAME_LEN_MAX {
+            return Err(TargetRefused::Neither);
         }
         Name::new(text).map(Self::Name)
     }
@@ -121,7 +127,7 @@ mod tests {
             assert!(matches!(Target::parse(text), Ok(Target::Name(_))), "{text}");
         }
         let is = |text: &str, why| assert_eq!(Target::parse(text).map(|_| ()), Err(why), "{text}");
-        is(&"n".repeat(NAME_LEN_MAX + 1), TargetRefused::Link(LinkRefused::Text));
+        is(&"n".repeat(NAME_LEN_MAX + 1), TargetRefused::Neither);
         is("bauta1qqqq", TargetRefused::Link(LinkRefused::Text));
         is("BAUTA1", TargetRefused::Link(LinkRefused::Text));
         is(" bauta1qqqq", TargetRefused::Link(LinkRefused::Text));
