@@ -104,8 +104,8 @@ fn wrong_usage_is_told_and_exits_with_2() {
     let folder = tempfile::tempdir().unwrap();
     let inside = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     is_refused(&["demo", "/dev/zero"], "is no regular file");
-    is_refused(&["demo", &inside("missing")], "missing: not a file that can be read");
-    is_refused(&["demo", folder.path().to_str().unwrap()], "is a directory");
+    is_refused(&["demo", &inside("missing")], "missing: cannot be read");
+    is_refused(&["demo", folder.path().to_str().unwrap()], "is a folder");
     File::create(inside("sparse")).unwrap().set_len((64 << 20) + 1).unwrap();
     is_refused(&["demo", &inside("sparse")], "files have at most 67108864 bytes");
     for nodes in ["3", "0", "11", "161"] {

@@ -35,9 +35,11 @@ fn a_relay_ends_in_order_and_is_the_same_after_a_restart() {
     let (mut again, same, _) = relay(&user, &["--set", NETWORK, "--set", &listen]);
     assert_eq!(same, contact);
     again.line_with("{\"ready\":true");
-    // Two of one identity would look bad to everybody; the address is taken for the second.
-    let second = user.run(&["relay", "run", "--set", NETWORK, "--set", &listen, "--json"]);
-    assert!(second.object(1, "failed")["error"].as_str().unwrap().contains("cannot be used"));
+    // Two of one identity would look bad to everybody, wherever the second listens.
+    let second = user.run(&["relay", "run", "--set", NETWORK, "--set", "listen=127.241.0.1:0", "--json"]);
+    assert!(second.object(1, "failed")["error"].as_str().unwrap().contains("another process runs as this already"));
+    let taken = user.run(&["relay", "run", "--set", NETWORK, "--set", &listen, "--state", "third", "--json"]);
+    assert!(taken.object(1, "failed")["error"].as_str().unwrap().contains("cannot be used"));
     again.terminate();
     assert_eq!(again.ended_within(RELAY_STOP_TIMEOUT).code(), Some(0));
 
@@ -74,7 +76,11 @@ fn a_relay_without_what_it_needs_does_not_start() {
     for (arguments, part) in [
         (&["relay", "run"][..], "network is not set"),
         (&["relay", "run", "--set", NETWORK], "listen is not set"),
-        (&["relay", "run", "--set", NETWORK, "--set", "listen=0.0.0.0:4433"], "advertise is not set"),
+        (&["relay", "run", "--set", NETWORK, "--set", "listen=0.0.0.0:4433"], "difficulty is not set"),
+        (
+            &["relay", "run", "--set", NETWORK, "--set", "difficulty=0", "--set", "listen=0.0.0.0:4433"],
+            "advertise is not set",
+        ),
     ] {
         let refused = user.run(&[arguments, &["--json"]].concat()).object(2, "usage");
         assert!(refused["error"].as_str().unwrap().contains(part), "{refused}");
