@@ -8,6 +8,7 @@ mod exit;
 mod explain;
 mod files;
 mod get;
+mod identity;
 mod keys;
 pub mod local;
 mod manual;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use super::Told;
-use super::relay::Identity;
+use super::identity::Identity;
 use super::settings::Settings;
 use crate::client::{Client, ClientError, ClientOptions, Content, GetOptions, Progress, PublishOptions, Published};
 use crate::content::{ContentLink, FileName};

@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::{DevnetArguments, Written, announce};
+use crate::cli::identity::Identity;
 use crate::cli::output::say;
-use crate::cli::relay::Identity;
 use crate::cli::way::folder_name;
 use crate::cli::{Said, Told, files};
 use crate::crypto::{CryptoRng, random_bytes};

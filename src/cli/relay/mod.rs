@@ -1,7 +1,6 @@
 //! `bauta relay`: one relay with a listener, an identity that survives restarts, and an end that waits for its circuits.
 
 mod commands;
-mod identity;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-pub(super) use self::identity::Identity;
+use super::identity::Identity;
 use super::output::{print, say, warn};
 use super::settings::{KEYS, Settings};
 use super::way::folder;

@@ -28,7 +28,7 @@ struct Kept {
 }
 
 /// Who a relay is.
-pub(in crate::cli) struct Identity {
+pub(super) struct Identity {
     pub(super) secret: Arc<IdentitySecret>,
     pub(super) link: DhSecret,
     pub(super) solution: Solution,
@@ -38,7 +38,7 @@ pub(in crate::cli) struct Identity {
 
 impl Identity {
     /// The identity that is kept, or a new one, which then is.
-    pub(in crate::cli) fn open(state: &StateDir, network: &Network, rng: &mut dyn CryptoRng) -> anyhow::Result<Self> {
+    pub(super) fn open(state: &StateDir, network: &Network, rng: &mut dyn CryptoRng) -> anyhow::Result<Self> {
         if let Some(kept) = state.read::<Kept>(FILE)? {
             return Ok(kept.into());
         }
@@ -55,17 +55,17 @@ impl Identity {
     }
 
     /// The key of the relay that is kept here, if there is one: no path of its owner goes through it.
-    pub(in crate::cli) fn key_in(state: &StateDir) -> Result<Option<NodeKey>, StateError> {
+    pub(super) fn key_in(state: &StateDir) -> Result<Option<NodeKey>, StateError> {
         Ok(state.read::<Kept>(FILE)?.map(|kept| Self::from(kept).secret.public()))
     }
 
     /// Its id in the keyspace.
-    pub(in crate::cli) fn id(&self) -> Id {
+    pub(super) fn id(&self) -> Id {
         self.solution.id(&self.secret.public())
     }
 
     /// The key that links to it prove.
-    pub(in crate::cli) fn link_key(&self) -> crate::crypto::keys::DhKey {
+    pub(super) fn link_key(&self) -> crate::crypto::keys::DhKey {
         self.link.public()
     }
 
