@@ -57,6 +57,8 @@ struct Stored {
     failures: usize,
     /// It is not used any more, and bootstraps are about to be asked.
     is_doubted: bool,
+    /// Bootstraps told nothing: it is all there is, and used as it is.
+    is_all_there_is: bool,
 }
 
 /// What one bootstrap told.
@@ -104,7 +106,7 @@ impl ClientNode {
 
     /// Another circuit failed. A membership from disk may be of yesterday.
     pub(super) fn note_failure(&mut self, now: Now) {
-        let Some(stored) = &mut self.entry.stored else { return };
+        let Some(stored) = self.entry.stored.as_mut().filter(|stored| !stored.is_all_there_is) else { return };
         stored.failures += 1;
         if stored.failures >= STORED_MEMBERS_FAILURES_MAX {
             self.doubt_stored(now);
@@ -115,7 +117,7 @@ impl ClientNode {
     /// An exit could make a circuit fail; asked at once, it could tell by a bootstrap's help whose circuit that was. Whether this
     /// is so.
     fn doubt_stored(&mut self, now: Now) -> bool {
-        let Some(stored) = &mut self.entry.stored else { return false };
+        let Some(stored) = self.entry.stored.as_mut().filter(|stored| !stored.is_all_there_is) else { return false };
         if !stored.is_doubted {
             stored.is_doubted = true;
             let drawn = u32::from(u16::from_be_bytes(random_bytes(&mut self.rng)));
@@ -325,6 +327,9 @@ impl ClientNode {
     /// What is held already stays in use: a client that is in is not thrown out by bootstraps that fail.
     fn join_failed(&mut self) {
         self.entry.failed = true;
+        if let Some(stored) = &mut self.entry.stored {
+            (stored.is_doubted, stored.is_all_there_is) = (false, true);
+        }
         self.effects.event(ClientEvent::Joined(self.entry.joined.clone()));
     }
 

@@ -254,3 +254,17 @@ fn a_membership_on_disk_that_does_not_carry_is_left_and_renewed_once_after_a_ran
     go_to(&mut world, Duration::from_secs(20), Duration::from_secs(60));
     assert_eq!(world.asks, asked);
 }
+
+#[test]
+fn where_bootstraps_tell_nothing_a_membership_on_disk_is_used_as_it_is() {
+    let mut world = World::returning(|_| all_relays());
+    (world.destroys, world.bootstraps_answer) = (true, false);
+    world.start(1);
+    world.until(Instant::ZERO + STORED_MEMBERS_DOUBT_MIN);
+    let builds = world.builds;
+    world.destroys = false;
+    for second in 3..27 {
+        world.until(Instant::ZERO + Duration::from_secs(second));
+    }
+    assert!(world.builds > builds, "the operation goes on");
+}
