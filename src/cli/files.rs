@@ -134,16 +134,25 @@ impl Place {
     }
 }
 
+/// Such as /dev/null or a pipe: written to, never replaced.
+fn is_device(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
+}
+
 fn check_free(path: &Path, force: bool) -> Result<(), FileError> {
-    let is_there = path.symlink_metadata().is_ok();
+    let is_there = path.symlink_metadata().is_ok() && !is_device(path);
     if is_there && !force { Err(FileError::Exists(path.display().to_string())) } else { Ok(()) }
 }
 
 /// Writes beside the place, then moves: there is the whole file or none. An existing one is replaced only by force.
 pub(super) fn write(path: &Path, content: &[u8], force: bool) -> Result<(), FileError> {
-    check_free(path, force)?;
     let shown = path.display().to_string();
     let failed = |why| FileError::Write(shown.clone(), why);
+    if is_device(path) {
+        let opened = std::fs::OpenOptions::new().write(true).open(path);
+        return opened.and_then(|mut device| device.write_all(content)).map_err(failed);
+    }
+    check_free(path, force)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut beside = tempfile::Builder::new();
     beside.prefix(".bauta-").permissions(Permissions::from_mode(0o666));
@@ -184,6 +193,7 @@ mod tests {
         write(&path, b"two", true).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert!(matches!(write(&folder.path().join("none/a"), b"", false), Err(FileError::Write(..))));
+        write(Path::new("/dev/null"), b"x", false).unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
     }
 

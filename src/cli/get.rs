@@ -3,6 +3,7 @@
 use std::io::{BufRead, Read};
 use std::path::PathBuf;
 
+use super::exit::Exit;
 use super::files::{self, Place};
 use super::output::{print_bytes, progress, say, show, warn};
 use super::way::{Way, folder};
@@ -58,7 +59,12 @@ pub(super) async fn get(told: &Told, arguments: GetArguments) -> anyhow::Result<
     way.close().await;
     let content = match outcome {
         Ok(content) => content,
-        Err(error) => return Err(explain::tell_failure(&told, error, explained)),
+        Err(error) => {
+            if matches!(target, Target::Name(_)) && Exit::of(&error) == Exit::NotFound {
+                say("this was taken as a name (links begin with bauta1)");
+            }
+            return Err(explain::tell_failure(&told, error, explained));
+        }
     };
     let path = deliver(&place, &content, arguments.force)?;
     if !content.attested {

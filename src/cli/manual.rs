@@ -18,7 +18,7 @@ pub(super) struct CompletionsArguments {
 /// What `man` takes.
 #[derive(clap::Args)]
 pub(super) struct ManArguments {
-    /// The folder, which must be there; pages of the same names in it are replaced.
+    /// The folder, made if it is not there; pages of the same names in it are replaced.
     folder: PathBuf,
 }
 
@@ -32,6 +32,8 @@ pub(super) fn completions(arguments: &CompletionsArguments) -> anyhow::Result<Sa
 
 /// Writes a page for each command.
 pub(super) fn pages(arguments: &ManArguments) -> anyhow::Result<Said> {
+    std::fs::create_dir_all(&arguments.folder)
+        .map_err(|why| files::FileError::Write(arguments.folder.display().to_string(), why))?;
     let mut command = Arguments::command();
     // Each command's own name is then `bauta-get`, as its page is called.
     command.build();

@@ -46,7 +46,7 @@ pub(super) struct PutArguments {
 
 #[derive(clap::Args)]
 struct Lifetime {
-    /// How long it is kept, such as 12h or 7d: at most 30d, rounded up to 6h; a day without it. It is not renewed by itself.
+    /// How long it is kept, such as 12h or 7d: at most 29d, to the next step of 6h; a day without it. It is not renewed by itself.
     #[arg(long, value_name = "TIME")]
     ttl: Option<String>,
 }
@@ -100,6 +100,9 @@ pub(super) async fn put(told: &Told, arguments: PutArguments) -> anyhow::Result<
     let published_as = if usual { name.as_str() } else { "content" };
     let path = arguments.file.unwrap_or_else(|| PathBuf::from("-"));
     let (file_name, content) = files::read(&path, Some(published_as))?;
+    if path.as_os_str() == "-" && content.is_empty() {
+        return Err(Usage("nothing came on standard input; name a file (an empty one is fine)".into()).into());
+    }
     warn(&format!(
         "warning: whoever can guess the name \"{}\" can read this, replace it, and tell at a storer that somebody asks for it",
         name.as_str()
@@ -159,9 +162,9 @@ async fn carry(told: &Told, work: Work) -> anyhow::Result<(Said, Published)> {
     let roots: Vec<String> = published.root_copies.iter().map(usize::to_string).collect();
     let what = if is_update { "updated" } else { "published" };
     say(&format!(
-        "{what} {} ({len} bytes): {} chunks, the root at three locations with {} receipts; kept for {}",
+        "{what} {} ({len} bytes){}, the root at three locations with {} receipts; kept for {} at least",
         work.name.as_str(),
-        published.chunks,
+        if published.chunks == 0 { String::new() } else { format!(": chunks {}", published.chunks) },
         roots.join(" + "),
         super::settings::show_duration(told.settings.ttl),
     ));

@@ -29,7 +29,7 @@ pub(super) struct WatchArguments {
     #[arg(long, value_name = "TIME", default_value = "1m")]
     every: String,
     /// End after so many versions.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// Write each version into this file, over the one before.
     #[arg(short, long, value_name = "FILE")]

@@ -43,6 +43,7 @@ pub(super) async fn run(told: &Told, arguments: DevnetArguments) -> anyhow::Resu
     }
     let dir = &arguments.dir;
     std::fs::create_dir_all(dir).with_context(|| format!("{}: cannot be made", dir.display()))?;
+    let _held = hold(dir)?;
     let number = Entropy::from_system()?.generator().next_u64();
     let network = Network::named(&format!("bauta devnet {number}"), 0);
     let mut terminate = signal(SignalKind::terminate())?;
@@ -56,6 +57,22 @@ pub(super) async fn run(told: &Told, arguments: DevnetArguments) -> anyhow::Resu
         processes::run(told, &arguments, network, stopped).await
     } else {
         in_one(told, &arguments, (network, number), stopped).await
+    }
+}
+
+/// The folder, until the file is dropped: a second network in it would take the first one's place.
+fn hold(dir: &Path) -> anyhow::Result<std::fs::File> {
+    let path = dir.join("devnet.held");
+    let open = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+    let file = open.with_context(|| format!("{}: cannot be used", dir.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let why =
+                format!("{}: a devnet runs here already; end it first, or give --dir another folder", dir.display());
+            Err(Usage(why).into())
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(|| path.display().to_string()),
     }
 }
 
@@ -93,7 +110,7 @@ fn announce(told: &Told, dir: &Path, settings: &Written) -> anyhow::Result<()> {
     let path = dir.join("client.toml");
     let nodes: Vec<String> = settings.bootstraps.iter().map(|one| format!("    \"{one}\",\n")).collect();
     let mut text = format!(
-        "# Written by `bauta devnet`: a network on this machine, until that command ends.\nnetwork = \"{}\"\nbootstraps = [\n{}]\n\
+        "# Written by `bauta devnet`: a network on this machine, until that command ends.\nnetwork = \"{}\"\ndifficulty = 0\nbootstraps = [\n{}]\n\
          # Guards and keys of clients of this network.\nstate = \"client\"\n",
         hex::encode(&settings.network.id),
         nodes.concat(),

@@ -16,7 +16,7 @@ use super::identity::Identity;
 use super::output::{print, say, warn};
 use super::settings::{KEYS, Settings};
 use super::way::folder;
-use super::{Said, Told, files};
+use super::{Said, Told, Usage, files};
 use crate::dht::store::MemoryStore;
 use crate::disk::StateDir;
 use crate::limits::{RELAY_DRAIN_TIMEOUT, STORE_VALUES_MAX};
@@ -76,11 +76,15 @@ pub(super) fn init(settings: &Settings, file: Option<PathBuf>) -> anyhow::Result
     match file {
         None => Ok(Said::default().line(text.trim_end())),
         Some(path) => {
+            if path.symlink_metadata().is_ok() {
+                return Err(Usage(format!("{}: is there already; remove it, or name another", path.display())).into());
+            }
             files::write(&path, text.as_bytes(), false)?;
-            say(&format!(
-                "{}: set network, bootstraps and listen, then `bauta relay run --config {0}`",
-                path.display()
-            ));
+            let wanted = ["network", "difficulty", "bootstraps", "listen"];
+            let missing: Vec<&str> = wanted.into_iter().filter(|key| !settings.origins.contains_key(key)).collect();
+            let first =
+                if missing.is_empty() { String::new() } else { format!("set {} in it, then ", missing.join(", ")) };
+            say(&format!("{}: {first}`bauta relay run --config {0}`", path.display()));
             Ok(Said::default().with("path", path.display().to_string()))
         }
     }

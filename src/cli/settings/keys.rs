@@ -108,7 +108,7 @@ pub(in crate::cli) const KEYS: [Key; 17] = [
     },
     Key {
         name: "timeout",
-        what: "a lookup or put of a record ends within this time",
+        what: "a lookup or put of a record ends within this time; a batch of a file's chunks has 60s of its own",
         set: |to, text, _| {
             units::duration(text, Duration::from_millis(100), OPERATION_TIMEOUT_MAX).map(|found| to.timeout = found)
         },
@@ -117,9 +117,9 @@ pub(in crate::cli) const KEYS: [Key; 17] = [
     },
     Key {
         name: "ttl",
-        what: "how long what you publish is kept, in steps of 6h",
+        what: "how long what you publish is kept, 29d at most; it ends on a step of 6h",
         set: |to, text, _| {
-            let (min, max) = (Duration::from_secs(1), Duration::from_secs(EXPIRY_MAX_S - EXPIRY_STEP_S));
+            let (min, max) = (Duration::from_secs(1), Duration::from_secs(EXPIRY_MAX_S - 4 * EXPIRY_STEP_S));
             units::duration(text, min, max).map(|found| to.ttl = found)
         },
         show: |of| units::show_duration(of.ttl),

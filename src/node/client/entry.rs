@@ -113,6 +113,16 @@ impl ClientNode {
         }
     }
 
+    /// No guard of the sample answers. No exit can bring that about, so there is nothing to wait for.
+    fn doubt_stored_at_once(&mut self, now: Now) -> bool {
+        let is_doubted = self.doubt_stored(now);
+        if is_doubted && !self.is_joining() {
+            self.schedule_refresh(now);
+            self.join(now);
+        }
+        is_doubted
+    }
+
     /// The membership from disk does not carry: it is not used any more, and bootstraps are asked, once, after a random time.
     /// An exit could make a circuit fail; asked at once, it could tell by a bootstrap's help whose circuit that was. Whether this
     /// is so.
@@ -415,7 +425,7 @@ impl ClientNode {
                 GuardOutcome::InUse(guard) => self.use_guard(guard),
                 GuardOutcome::Waiting => self.entry.in_use = None,
                 GuardOutcome::Unreachable if self.is_joining() => self.entry.in_use = None,
-                GuardOutcome::Unreachable | GuardOutcome::PrivacyFloor if self.doubt_stored(now) => {
+                GuardOutcome::Unreachable | GuardOutcome::PrivacyFloor if self.doubt_stored_at_once(now) => {
                     self.entry.in_use = None
                 }
                 GuardOutcome::Unreachable => self.no_way_in(now, Failure::Unreachable),
