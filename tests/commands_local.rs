@@ -180,7 +180,9 @@ fn every_command_has_a_man_page() {
         let page = String::from_utf8(user.content(&format!("man/{name}"))).unwrap();
         assert!(page.contains(".TH") && page.contains(".SH NAME"), "{name}");
     }
-    let refused = user.run(&["man", "missing"]).with(1);
+    // A folder is made; a file in its place is left.
+    user.file("taken", b"x");
+    let refused = user.run(&["man", "taken"]).with(1);
     assert!(refused.err.contains("cannot be written"), "{refused:?}");
 }
 

@@ -226,10 +226,8 @@ fn print_error(error: &anyhow::Error, json: bool) -> Exit {
     let exit = Exit::of(error);
     // What a file or a peer has put into a name must not drive the terminal.
     let shown: String = format!("{error:#}").chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    output::warn(&format!("bauta: {shown}"));
-    if exit == Exit::Unreachable {
-        output::say("       `bauta doctor` tries one thing after the other and says what to do");
-    }
+    let hint = if exit == Exit::Unreachable { "; `bauta doctor` says more" } else { "" };
+    output::warn(&format!("bauta: {shown}{hint}"));
     if json && !error.is::<demo::DidNotHold>() {
         let counts = counts_of(error).as_ref().map(counts_json);
         let mut object = error.downcast_ref::<exit::Told>().map(|told| told.object.clone()).unwrap_or_default();
