@@ -348,6 +348,10 @@ pub const GATEWAY_FRAME_LEN_MAX: usize = (64 << 20) + (64 << 10);
 pub const GATEWAY_CONNECTIONS_MAX: usize = 64;
 /// A command that has not said what it wants by then is not heard.
 pub const GATEWAY_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// A node at work says that it is, this often.
+pub const GATEWAY_ALIVE_EVERY: Duration = Duration::from_secs(5);
+/// A node that has said nothing, or taken nothing, for this long is given up.
+pub const GATEWAY_SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Steps of progress that wait to be told.
 pub const GATEWAY_PROGRESS_MAX: usize = 64;
 /// A node that could not accept a command tries again after this time.
@@ -402,4 +406,5 @@ const _: () = assert!(ANSWER_DESCRIPTORS_MAX * 100 < SIGNERS * SIGNERS_PERCENT_M
 const _: () = assert!(RECEIPT_NEWCOMERS_MAX < HOLDERS && RECEIPT_SIGNERS_REACH <= NEIGHBOURS_KNOWN);
 const _: () = assert!(STORED_MEMBERS_DOUBT_MAX.as_secs() + JOIN_TIMEOUT.as_secs() < OPERATION_TIMEOUT.as_secs());
 const _: () = assert!(STORED_MEMBERS_LIFE_MAX_S + DESCRIPTOR_RENEW_S < DESCRIPTOR_LIFE_S);
+const _: () = assert!(2 * GATEWAY_ALIVE_EVERY.as_secs() < GATEWAY_SILENCE_MAX.as_secs());
 const _: () = assert!(SIGNERS < LOOKUP_ASKS_MAX && LOOKUP_ASKS_MAX < LOOKUP_CONTACTS_MAX);

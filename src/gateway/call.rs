@@ -2,11 +2,14 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::net::UnixStream;
+use tokio::time::timeout;
 
 use super::wire::{self, Answer, Demands, How, Opening, Reply, Request, VERSION};
 use crate::client::{Ending, GetOptions, Progress};
+use crate::limits::GATEWAY_SILENCE_MAX;
 use crate::node::BuiltPath;
 use crate::request::Counts;
 
@@ -33,6 +36,8 @@ pub enum CallError {
 pub struct Caller {
     path: PathBuf,
     demands: Demands,
+    /// [`GATEWAY_SILENCE_MAX`], but for tests.
+    pub(super) silence_max: Duration,
 }
 
 impl Caller {
@@ -42,7 +47,7 @@ impl Caller {
     /// When somebody may be there and cannot be asked, or is another user: then nothing may go around it unasked.
     pub async fn find(path: &Path, demands: Demands) -> Result<Option<Self>, CallError> {
         match connect(path).await {
-            Ok(_) => Ok(Some(Self { path: path.to_owned(), demands })),
+            Ok(_) => Ok(Some(Self { path: path.to_owned(), demands, silence_max: GATEWAY_SILENCE_MAX })),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
                 Ok(None)
             }
@@ -75,9 +80,11 @@ impl Caller {
         progress: impl Fn(Progress) + Send,
     ) -> io::Result<(Result<Answer, wire::Failure>, Vec<BuiltPath>)> {
         let mut stream = connect(&self.path).await?;
-        wire::send(&mut stream, &Opening { version: VERSION, demands: self.demands, request }).await?;
+        let opening = Opening { version: VERSION, demands: self.demands, request };
+        timeout(self.silence_max, wire::send(&mut stream, &opening)).await??;
         loop {
-            match wire::receive::<Reply>(&mut stream).await? {
+            match timeout(self.silence_max, wire::receive::<Reply>(&mut stream)).await?? {
+                Reply::Alive => (),
                 Reply::Progress(done, total) => progress(Progress { done, total }),
                 Reply::Done(result, paths) => {
                     return Ok((*result, paths.iter().filter_map(wire::WirePath::read).collect()));

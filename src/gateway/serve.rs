@@ -9,13 +9,15 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 
 use super::wire::{self, Answer, Demands, Failure, How, Opening, Reply, Request, Status, VERSION, WirePath};
 use crate::client::{Client, ClientError, Ending, GetOptions, Progress, PublishOptions};
 use crate::content::{ContentLink, FileName};
 use crate::crypto::keys::IdentitySecret;
-use crate::limits::{GATEWAY_ACCEPT_BACKOFF, GATEWAY_CONNECTIONS_MAX, GATEWAY_PROGRESS_MAX, GATEWAY_REQUEST_TIMEOUT};
+use crate::limits::{
+    GATEWAY_ACCEPT_BACKOFF, GATEWAY_ALIVE_EVERY, GATEWAY_CONNECTIONS_MAX, GATEWAY_PROGRESS_MAX, GATEWAY_REQUEST_TIMEOUT,
+};
 
 /// What a node knows of itself.
 pub struct Facts {
@@ -94,7 +96,9 @@ async fn answer(stream: UnixStream, facts: &Facts) {
         Reply::Done(Box::new(result), paths)
     };
     tokio::pin!(work);
-    let mut gone = [0];
+    let (mut gone, mut alive) = ([0], interval(GATEWAY_ALIVE_EVERY));
+    // The first tick is now.
+    alive.tick().await;
     loop {
         tokio::select! {
             done = &mut work => {
@@ -104,6 +108,11 @@ async fn answer(stream: UnixStream, facts: &Facts) {
             }
             Some(step) = steps.recv() => {
                 if wire::send(&mut to, &Reply::from(step)).await.is_err() {
+                    return;
+                }
+            }
+            _ = alive.tick() => {
+                if wire::send(&mut to, &Reply::Alive).await.is_err() {
                     return;
                 }
             }

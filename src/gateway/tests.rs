@@ -93,7 +93,7 @@ async fn another_version_is_refused_and_what_is_no_request_is_not_heard() {
     wire::send(&mut stream, &opening).await.unwrap();
     match wire::receive::<Reply>(&mut stream).await.unwrap() {
         Reply::Done(result, _) => assert_eq!(result.unwrap_err().ending, Ending::Failed),
-        Reply::Progress(..) => unreachable!("no progress without work"),
+        Reply::Alive | Reply::Progress(..) => unreachable!("no progress without work"),
     }
     let too_long = u32::try_from(GATEWAY_FRAME_LEN_MAX + 1).unwrap();
     for first in [too_long.to_be_bytes(), 1_u32.to_be_bytes()] {
@@ -126,6 +126,29 @@ async fn commands_over_the_cap_wait_until_another_has_ended() {
     }
     idle.clear();
     assert_eq!(waiting.await.unwrap(), Answer::Status(status()));
+}
+
+#[tokio::test]
+async fn a_node_that_takes_a_request_and_says_nothing_is_given_up() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join(SOCKET);
+    // As a process that was stopped: the system takes the connection.
+    let _silent = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let mut caller = Caller::find(&path, NOTHING).await.unwrap().unwrap();
+    caller.silence_max = std::time::Duration::from_millis(20);
+    // More than a socket holds is not even taken; less is, and not answered.
+    let publish = Request::Publish {
+        name: "file".into(),
+        content: vec![0; 4 << 20],
+        author: None,
+        label: Vec::new(),
+        previous: None,
+        above: 0,
+        lifetime_s: 1,
+    };
+    for request in [Request::Status, publish] {
+        assert!(matches!(caller.ask(request, |_| ()).await.0, Err(CallError::Gone(_))));
+    }
 }
 
 #[tokio::test]

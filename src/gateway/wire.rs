@@ -91,6 +91,8 @@ pub(super) struct Opening {
 /// A frame of the node.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Reply {
+    /// It is at work, and has nothing new to say.
+    Alive,
     /// So many chunks of so many are done.
     Progress(usize, usize),
     /// The last frame: what came of it, and the circuits that were built for it.
