@@ -377,6 +377,12 @@ pub const RELAY_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 pub const DEVNET_READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// A devnet starts one relay again so often.
 pub const DEVNET_RESTARTS_MAX: usize = 1_000;
+/// Lines of a devnet's relays that wait to be read.
+pub const DEVNET_LINES_MAX: usize = 1_024;
+/// Bytes of a line with a link or a name on standard input.
+pub const TARGET_LINE_LEN_MAX: usize = 1_024;
+/// Bytes of an author's key as text, as it is read.
+pub const KEY_TEXT_LEN_MAX: usize = 4_096;
 /// Bytes of a file of settings.
 pub const CONFIG_LEN_MAX: usize = 1 << 20;
 /// Greatest first sequence number of a value, before its first step; drawn evenly from 0.

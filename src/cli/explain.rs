@@ -46,7 +46,7 @@ pub(super) fn tell_failure(told: &Told, error: anyhow::Error, story: Option<Stor
 }
 
 /// For programs.
-pub(super) fn attach(_told: &Told, said: Said, story: Option<Story>) -> Said {
+pub(super) fn attach(said: Said, story: Option<Story>) -> Said {
     match story {
         Some(story) => said.with("explain", story.object),
         None => said,

@@ -11,10 +11,8 @@ use super::{Said, Told, Usage, counts_json, explain, published};
 use crate::client::{Content, GetOptions};
 use crate::content::{ContentLink, Target};
 use crate::disk::StateDir;
+use crate::limits::TARGET_LINE_LEN_MAX;
 use crate::wire::network::Network;
-
-/// Bytes of a line with a link or a name; links have 225 at most.
-const TARGET_LINE_LEN_MAX: usize = 1_024;
 
 /// What `get` takes.
 #[derive(clap::Args)]
@@ -75,7 +73,7 @@ pub(super) async fn get(told: &Told, arguments: GetArguments) -> anyhow::Result<
         say(&format!("{path} ({} bytes)", content.bytes.len()));
     }
     explain::tell(&told, &explained);
-    let said = explain::attach(&told, Said::default(), explained);
+    let said = explain::attach(Said::default(), explained);
     Ok(said
         .with("file", content.name.as_str())
         .with("bytes", content.bytes.len())

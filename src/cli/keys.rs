@@ -12,11 +12,9 @@ use crate::content::AuthorKey;
 use crate::crypto::keys::IdentitySecret;
 use crate::crypto::sealed::SealedSecret;
 use crate::disk::Keyring;
+use crate::limits::KEY_TEXT_LEN_MAX;
 use crate::net::Entropy;
 use crate::wire::hex;
-
-/// Characters of a key's text that are read at most.
-const TEXT_LEN_MAX: u64 = 4_096;
 
 /// What `key` takes.
 #[derive(clap::Args)]
@@ -140,17 +138,19 @@ fn export(keyring: &Keyring, name: &str, output: Option<PathBuf>) -> anyhow::Res
 }
 
 fn import(keyring: &Keyring, name: &str, file: Option<PathBuf>) -> anyhow::Result<Said> {
-    let mut text = zeroize::Zeroizing::new(String::new());
+    let cap = u64::try_from(KEY_TEXT_LEN_MAX).unwrap_or(u64::MAX);
+    // Reserved at once, so that no grown and freed piece keeps a copy.
+    let mut text = zeroize::Zeroizing::new(String::with_capacity(KEY_TEXT_LEN_MAX));
     match file.filter(|path| path.as_os_str() != "-") {
         Some(path) => {
-            let read = std::fs::File::open(&path).and_then(|file| file.take(TEXT_LEN_MAX).read_to_string(&mut text));
+            let read = std::fs::File::open(&path).and_then(|file| file.take(cap).read_to_string(&mut text));
             read.map_err(|why| files::FileError::Read(path.display().to_string(), why))?;
         }
         None => {
             if std::io::stdin().is_terminal() {
                 say("paste the key (bautakey1…), then press Ctrl-D");
             }
-            let read = std::io::stdin().lock().take(TEXT_LEN_MAX).read_to_string(&mut text);
+            let read = std::io::stdin().lock().take(cap).read_to_string(&mut text);
             read.map_err(|why| Usage(format!("standard input: {why}")))?;
         }
     }

@@ -115,11 +115,24 @@ pub(super) async fn put(told: &Told, arguments: PutArguments) -> anyhow::Result<
     Ok(said.with("name", name.as_str()).with("link", published.link.to_string()))
 }
 
-/// Publishes, as an update of what is there.
+/// Publishes, as an update of what is there. However it ends, the network is left in order: what bootstraps told is kept.
 async fn carry(told: &Told, work: Work) -> anyhow::Result<(Said, Published)> {
+    let way = Way::open(told).await?;
+    let outcome = carry_over(told, &way, work).await;
+    let explained = explain::story(told, &way);
+    way.close().await;
+    match outcome {
+        Ok((said, published)) => {
+            explain::tell(told, &explained);
+            Ok((explain::attach(said, explained), published))
+        }
+        Err(error) => Err(explain::tell_failure(told, error, explained)),
+    }
+}
+
+async fn carry_over(told: &Told, way: &Way, work: Work) -> anyhow::Result<(Said, Published)> {
     let network = told.settings.network()?;
     let state = StateDir::open(folder(&told.settings, &network)?)?;
-    let way = Way::open(told).await?;
     let mut options = PublishOptions { lifetime: told.settings.ttl, ..PublishOptions::default() };
     let locator = match &work.author {
         Some(author) => Some(Locator::of_author(author, &work.label)?),
@@ -132,11 +145,7 @@ async fn carry(told: &Told, work: Work) -> anyhow::Result<(Said, Published)> {
         let (consistency, timeout) = (Consistency::Quorum, Some(told.settings.timeout));
         let get = GetOptions { consistency, seq_min: known.stored, timeout };
         let link = ContentLink::new(&network, locator.clone());
-        let current = way.current_seq(&network, &link, get).await;
-        let current = match current {
-            Ok(current) => current,
-            Err(error) => return Err(explain::tell_failure(told, error, explain::story(told, &way))),
-        };
+        let current = way.current_seq(&network, &link, get).await?;
         is_update = current.is_some();
         // Not found at two locations, it may still be at the third: the own number may be replaced there.
         options.previous = current.or((known.stored > 0).then_some(known.stored));
@@ -149,16 +158,11 @@ async fn carry(told: &Told, work: Work) -> anyhow::Result<(Said, Published)> {
     bar.set_length(u64::try_from(len.div_ceil(CHUNK_LEN)).unwrap_or(u64::MAX));
     let outcome = way.publish(&work.name, work.content, options, |step| show(&bar, step)).await;
     bar.finish_and_clear();
-    let explained = explain::story(told, &way);
-    let published = match outcome {
-        Ok(published) => published,
-        Err(error) => return Err(explain::tell_failure(told, error, explained)),
-    };
+    let published = outcome?;
     if let Some(locator) = &locator {
         let numbers = published::Numbers { stored: published.seq, sent: published.seq };
         published::remember(&state, locator, numbers)?;
     }
-    way.close().await;
     let roots: Vec<String> = published.root_copies.iter().map(usize::to_string).collect();
     let what = if is_update { "updated" } else { "published" };
     say(&format!(
@@ -168,8 +172,7 @@ async fn carry(told: &Told, work: Work) -> anyhow::Result<(Said, Published)> {
         roots.join(" + "),
         super::settings::show_duration(told.settings.ttl),
     ));
-    explain::tell(told, &explained);
-    let said = explain::attach(told, Said::default(), explained)
+    let said = Said::default()
         .with("file", work.name.as_str())
         .with("bytes", len)
         .with("updated", is_update)

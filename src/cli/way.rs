@@ -56,11 +56,9 @@ impl Way {
         options: PublishOptions,
         progress: impl Fn(Progress) + Send,
     ) -> anyhow::Result<Published> {
-        let Self::Node(node, paths) = self else {
-            return match self {
-                Self::Own(client) => Ok(client.publish(name, content, options, progress).await?),
-                Self::Node(..) => Err(unfit()),
-            };
+        let (node, paths) = match self {
+            Self::Own(client) => return Ok(client.publish(name, content, options, progress).await?),
+            Self::Node(node, paths) => (node, paths),
         };
         let request = Request::Publish {
             name: name.as_str().to_owned(),

@@ -29,7 +29,7 @@ pub(super) struct StoredMembers {
 
 impl StoredMembers {
     /// Of a membership that bootstraps agreed on and that was checked; `None` for an empty one.
-    pub(super) fn new(members: &[SignedDescriptor], network: &Network, runtime: &Runtime) -> Option<Self> {
+    pub(super) fn new(members: &[VerifiedDescriptor], network: &Network, runtime: &Runtime) -> Option<Self> {
         let written = runtime.clock().now().unix.0;
         let drawn = u64::from(u32::from_be_bytes(random_bytes(&mut runtime.entropy().generator())));
         let span = STORED_MEMBERS_LIFE_MAX_S - STORED_MEMBERS_LIFE_MIN_S;
@@ -46,35 +46,37 @@ pub(super) fn write(state: &StateDir, members: &StoredMembers) {
     }
 }
 
-/// How many relays are kept, and for how long they still serve; `None` when the next client asks bootstraps.
+/// How many relays are kept, and for how long they still serve; `None` when the next client asks bootstraps. Signatures are left
+/// to that client.
 #[must_use]
 pub fn stored_membership(state: &StateDir, network: &Network, now: UnixTime) -> Option<(usize, Duration)> {
-    let members = read(state, network, now).len();
-    let stored: StoredMembers = state.read(FILE).ok()??;
-    (members > 0).then(|| (members, Duration::from_secs(stored.serves_until.saturating_sub(now.0))))
+    let stored = read_serving(state, network, now)?;
+    Some((stored.descriptors.len(), Duration::from_secs(stored.serves_until.saturating_sub(now.0))))
 }
 
 /// What is kept and still serves; signatures and times are checked anew, puzzles were before it was written.
 pub(super) fn read(state: &StateDir, network: &Network, now: UnixTime) -> Vec<VerifiedDescriptor> {
-    let stored: StoredMembers = match state.read(FILE) {
-        Ok(Some(stored)) => stored,
-        Ok(None) => return Vec::new(),
-        Err(error) => {
-            tracing::warn!(%error, "the membership on disk is not used");
-            return Vec::new();
-        }
-    };
-    // A clock that was set back would let it serve for ever.
-    if now.0 < stored.written || now.0 >= stored.serves_until || stored.difficulty != network.difficulty {
-        return Vec::new();
-    }
+    let stored = read_serving(state, network, now);
     let verify = |bytes: &Vec<u8>| {
         let mut reader = Reader::new(bytes);
         let signed = SignedDescriptor::decode(&mut reader).ok()?;
         reader.finish().ok()?;
         signed.verify_with(network, now, |_, _, _, _| true).ok()
     };
-    stored.descriptors.iter().take(MEMBERS_MAX).filter_map(verify).collect()
+    stored.iter().flat_map(|stored| &stored.descriptors).take(MEMBERS_MAX).filter_map(verify).collect()
+}
+
+fn read_serving(state: &StateDir, network: &Network, now: UnixTime) -> Option<StoredMembers> {
+    let stored: StoredMembers = match state.read(FILE) {
+        Ok(stored) => stored?,
+        Err(error) => {
+            tracing::warn!(%error, "the membership on disk is not used");
+            return None;
+        }
+    };
+    // A clock that was set back would let it serve for ever.
+    let serves = stored.written <= now.0 && now.0 < stored.serves_until && stored.difficulty == network.difficulty;
+    serves.then_some(stored)
 }
 
 #[cfg(test)]
@@ -115,7 +117,7 @@ mod tests {
     #[tokio::test]
     async fn the_end_is_drawn_between_the_two_limits() {
         let runtime = Runtime::with_links_max(4).unwrap();
-        let signed: Vec<_> = (0..3).map(|number| relay(number).to_signed()).collect();
+        let signed: Vec<_> = (0..3).map(relay).collect();
         for _ in 0..50 {
             let one = StoredMembers::new(&signed, &network(), &runtime).unwrap();
             let life = one.serves_until - one.written;

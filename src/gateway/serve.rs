@@ -141,10 +141,9 @@ async fn act(
     let progress = move |step| {
         let _ = steps.try_send(step);
     };
-    let done = match request {
-        Request::Status => return Ok(Answer::Status((facts.status)())),
+    match request {
+        Request::Status => Ok(Answer::Status((facts.status)())),
         Request::Publish { name, content, author, label, previous, above, lifetime_s } => {
-            let name = FileName::new(&name).map_err(ClientError::from);
             let options = PublishOptions {
                 author: author.map(|seed| IdentitySecret::from_bytes(&seed)),
                 label,
@@ -152,46 +151,50 @@ async fn act(
                 above,
                 lifetime: Duration::from_secs(lifetime_s),
             };
-            match name {
-                Ok(name) => {
-                    client.publish(&name, content, options, progress).await.map(|published| Answer::Published {
-                        link: published.link.to_string(),
-                        seq: published.seq,
-                        chunks: published.chunks,
-                        chunk_copies_min: published.chunk_copies_min,
-                        root_copies: published.root_copies,
-                        counts: wire::counts_out(published.counts),
-                    })
-                }
-                Err(error) => Err(error),
-            }
+            publish(client, &name, content, options, progress).await.map_err(failure)
         }
-        Request::Get { link, how } => match read_link(&link) {
-            Ok(link) => client.get(&link, options(how)?, progress).await.map(|content| Answer::Content {
-                name: content.name.as_str().to_owned(),
-                bytes: content.bytes,
-                seq: content.seq,
-                attested: content.attested,
-                counts: wire::counts_out(content.counts),
-            }),
-            Err(error) => Err(error),
-        },
-        Request::CurrentSeq { link, how } => match read_link(&link) {
-            Ok(link) => {
-                let locator = link.locator(client.network()).map_err(ClientError::from);
-                match locator {
-                    Ok(locator) => client.current_seq(locator, options(how)?).await.map(Answer::Seq),
-                    Err(error) => Err(error),
-                }
-            }
-            Err(error) => Err(error),
-        },
-    };
-    done.map_err(failure)
+        Request::Get { link, how } => get(client, &link, options(how)?, progress).await.map_err(failure),
+        Request::CurrentSeq { link, how } => current_seq(client, &link, options(how)?).await.map_err(failure),
+    }
 }
 
-fn read_link(text: &str) -> Result<ContentLink, ClientError> {
-    Ok(text.parse::<ContentLink>()?)
+async fn publish(
+    client: &Client,
+    name: &str,
+    content: Vec<u8>,
+    options: PublishOptions,
+    progress: impl Fn(Progress) + Send,
+) -> Result<Answer, ClientError> {
+    let published = client.publish(&FileName::new(name)?, content, options, progress).await?;
+    Ok(Answer::Published {
+        link: published.link.to_string(),
+        seq: published.seq,
+        chunks: published.chunks,
+        chunk_copies_min: published.chunk_copies_min,
+        root_copies: published.root_copies,
+        counts: wire::counts_out(published.counts),
+    })
+}
+
+async fn get(
+    client: &Client,
+    link: &str,
+    options: GetOptions,
+    progress: impl Fn(Progress) + Send,
+) -> Result<Answer, ClientError> {
+    let content = client.get(&link.parse::<ContentLink>()?, options, progress).await?;
+    Ok(Answer::Content {
+        name: content.name.as_str().to_owned(),
+        bytes: content.bytes,
+        seq: content.seq,
+        attested: content.attested,
+        counts: wire::counts_out(content.counts),
+    })
+}
+
+async fn current_seq(client: &Client, link: &str, options: GetOptions) -> Result<Answer, ClientError> {
+    let link: ContentLink = link.parse()?;
+    Ok(Answer::Seq(client.current_seq(link.locator(client.network())?, options).await?))
 }
 
 fn options(how: How) -> Result<GetOptions, Failure> {

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::local::{LOCAL_RELAYS_MAX, LocalNetwork, LocalOptions};
 use super::output::{print, say};
 use super::{Said, Told, Usage, files};
+use crate::disk::StateDir;
 use crate::limits::DEVNET_READY_TIMEOUT;
 use crate::membership::prefix_rule::PrefixRule;
 use crate::net::{Entropy, Runtime};
@@ -42,8 +43,9 @@ pub(super) async fn run(told: &Told, arguments: DevnetArguments) -> anyhow::Resu
         return Err(Usage(format!("--nodes takes {RELAYS_MIN} to {LOCAL_RELAYS_MAX}")).into());
     }
     let dir = &arguments.dir;
-    std::fs::create_dir_all(dir).with_context(|| format!("{}: cannot be made", dir.display()))?;
-    let _held = hold(dir)?;
+    // What is in it is believed by the commands that take it: it is this user's alone. A second network would take the first
+    // one's place.
+    let _held = StateDir::open(dir)?.hold("devnet")?;
     let number = Entropy::from_system()?.generator().next_u64();
     let network = Network::named(&format!("bauta devnet {number}"), 0);
     let mut terminate = signal(SignalKind::terminate())?;
@@ -57,22 +59,6 @@ pub(super) async fn run(told: &Told, arguments: DevnetArguments) -> anyhow::Resu
         processes::run(told, &arguments, network, stopped).await
     } else {
         in_one(told, &arguments, (network, number), stopped).await
-    }
-}
-
-/// The folder, until the file is dropped: a second network in it would take the first one's place.
-fn hold(dir: &Path) -> anyhow::Result<std::fs::File> {
-    let path = dir.join("devnet.held");
-    let open = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-    let file = open.with_context(|| format!("{}: cannot be used", dir.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            let why =
-                format!("{}: a devnet runs here already; end it first, or give --dir another folder", dir.display());
-            Err(Usage(why).into())
-        }
-        Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(|| path.display().to_string()),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::cli::way::folder_name;
 use crate::cli::{Said, Told, files};
 use crate::crypto::{CryptoRng, random_bytes};
 use crate::disk::StateDir;
-use crate::limits::{DEVNET_READY_TIMEOUT, DEVNET_RESTARTS_MAX, RELAY_STOP_TIMEOUT};
+use crate::limits::{DEVNET_LINES_MAX, DEVNET_READY_TIMEOUT, DEVNET_RESTARTS_MAX, RELAY_STOP_TIMEOUT};
 use crate::membership::prefix_rule::PrefixRule;
 use crate::net::Entropy;
 use crate::wire::address::Address;
@@ -34,8 +34,6 @@ const CLIENT_NET: u8 = 221;
 const PORT_FIRST: u16 = 12_000;
 const PORTS: u16 = 16_000;
 const PORTS_TRIED_MAX: usize = 64;
-/// Lines of relays that wait to be read.
-const LINES_MAX: usize = 1_024;
 
 /// One relay, before it runs.
 #[derive(Clone)]
@@ -66,7 +64,7 @@ pub(super) async fn run(
         write_config(plan, &network, &bootstraps)?;
     }
     let program = std::env::current_exe().context("where this program is cannot be found out")?;
-    let (news_in, mut news) = mpsc::channel(LINES_MAX);
+    let (news_in, mut news) = mpsc::channel(DEVNET_LINES_MAX);
     let mut keepers = JoinSet::new();
     for plan in plans {
         keepers.spawn(keep(program.clone(), plan, news_in.clone()));

@@ -21,7 +21,7 @@ use crate::request::Failure;
 use crate::time::{Instant, Now, earlier};
 use crate::wire::cell::Cell;
 use crate::wire::contact::Contact;
-use crate::wire::descriptor::{DESCRIPTOR_LEN, SignedDescriptor, VerifiedDescriptor};
+use crate::wire::descriptor::{DESCRIPTOR_LEN, SignedDescriptor};
 use crate::wire::message::{Answer, Ask};
 
 /// How far the client has come.
@@ -328,7 +328,7 @@ impl ClientNode {
         self.entry.members_at = Some(now.instant);
         self.entry.stored = None;
         self.schedule_refresh(now);
-        let members = self.members.iter().map(VerifiedDescriptor::to_signed).collect();
+        let members = self.members.iter().cloned().collect();
         self.effects.event(ClientEvent::Joined(Joined { members, ..self.entry.joined.clone() }));
         self.sample(now);
         self.leave_bootstraps(now);

@@ -33,7 +33,7 @@ use crate::request::{
 use crate::time::{Duration, Instant, Now, earlier};
 use crate::wire::cell::{Cell, Command};
 use crate::wire::contact::Contact;
-use crate::wire::descriptor::{SignedDescriptor, VerifiedDescriptor};
+use crate::wire::descriptor::VerifiedDescriptor;
 use crate::wire::network::Network;
 use crate::wire::onion::ExitRequest;
 use crate::wire::record::{Expiry, RecordBytes};
@@ -173,7 +173,7 @@ pub struct Joined {
     /// Of them, those that enough bootstraps told alike.
     pub agreed: usize,
     /// Members held now; empty when too few bootstraps told anything.
-    pub members: Vec<SignedDescriptor>,
+    pub members: Vec<VerifiedDescriptor>,
 }
 
 /// A circuit that was built.
