@@ -29,7 +29,7 @@ pub enum Merge {
 }
 
 /// The relays known, by key, and the keys proven bad.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Members {
     cap: usize,
     rule: PrefixRule,

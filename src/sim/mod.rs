@@ -1,0 +1,4 @@
+//! The simulated world.
+pub mod internet;
+pub mod records;
+pub mod world;

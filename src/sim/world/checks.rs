@@ -1,0 +1,254 @@
+//! The checks that are always on: what no run of the protocol may ever show, whatever goes wrong. They look at cells, sights,
+//! operations and tables from outside, and change nothing. Source: spec/simulation.md §4.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::NodeNo;
+use super::pipe::{PipeNo, Pipes, Side};
+use crate::crypto::keys::DhKey;
+use crate::keyspace::Location;
+use crate::limits::{CREDIT_START, ID_LEN};
+use crate::node::Sight;
+use crate::time::Instant;
+use crate::wire::cell::{Cell, Command};
+use crate::wire::message::{Ask, Assembler};
+
+/// Breaches whose words are kept; more are counted.
+const BREACHES_MAX: usize = 50;
+
+/// Something that must never be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Breach {
+    /// Which check.
+    pub check: &'static str,
+    /// What was seen.
+    pub what: String,
+}
+
+/// How full a table is, and how full it may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sizes {
+    /// Of what.
+    pub table: &'static str,
+    /// Entries.
+    pub len: usize,
+    /// Cap.
+    pub max: usize,
+}
+
+/// One circuit on one connection.
+#[derive(Clone, Copy, Default)]
+struct Flow {
+    /// Cells sent, and granted by the other side, for each sending side.
+    sent: [u32; 2],
+    granted: [u32; 2],
+    /// On a client's link: replies that came.
+    replies: u32,
+    forwards: u32,
+}
+
+/// The checks.
+#[derive(Default)]
+pub struct Checks {
+    breaches: Vec<Breach>,
+    more: u64,
+    relay_keys: BTreeSet<DhKey>,
+    /// Places that clients look up: their bytes are on no client's link.
+    places: BTreeSet<Location>,
+    /// Their first two bytes, a bit each.
+    heads: Vec<u64>,
+    flows: BTreeMap<(PipeNo, u32), Flow>,
+    operations: BTreeMap<(NodeNo, u64), Instant>,
+    /// Whether clients move chunks too, whose circuits have more cells.
+    pub moves_chunks: bool,
+    looked_at: u64,
+}
+
+impl Checks {
+    /// What was found.
+    #[must_use]
+    pub fn breaches(&self) -> &[Breach] {
+        &self.breaches
+    }
+
+    /// How much was looked at: cells, sights, operations and tables.
+    #[must_use]
+    pub fn looked_at(&self) -> u64 {
+        self.looked_at
+    }
+
+    /// Notes something that must never be.
+    pub fn breach(&mut self, check: &'static str, what: impl FnOnce() -> String) {
+        if self.breaches.len() < BREACHES_MAX {
+            self.breaches.push(Breach { check, what: what() });
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// A relay's link key: whoever has another one is a client.
+    pub(super) fn relay_key(&mut self, key: DhKey) {
+        self.relay_keys.insert(key);
+    }
+
+    /// A place that clients ask for.
+    pub fn secret_place(&mut self, place: Location) {
+        self.heads.resize(1_024, 0);
+        let head = place.0.first_chunk::<2>().map_or(0, |head| u16::from_be_bytes(*head));
+        if let Some(bits) = self.heads.get_mut(usize::from(head >> 6)) {
+            *bits |= 1 << (head & 63);
+        }
+        self.places.insert(place);
+    }
+
+    /// An operation has begun and ends by then.
+    pub fn begun(&mut self, client: NodeNo, id: u64, deadline: Instant) {
+        self.operations.insert((client, id), deadline);
+    }
+
+    /// An operation has ended.
+    pub fn ended(&mut self, client: NodeNo, id: u64, now: Instant) {
+        self.looked_at += 1;
+        match self.operations.remove(&(client, id)) {
+            Some(deadline) if now > deadline => {
+                let late = deadline.until(now);
+                self.breach("operations end in time", || format!("operation {id} of {client:?} ended {late:?} late"));
+            }
+            Some(_) => (),
+            None => self.breach("operations end once", || format!("operation {id} of {client:?} ended twice")),
+        }
+    }
+
+    /// A client is gone, and its operations with it.
+    pub fn gone(&mut self, client: NodeNo) {
+        self.operations.retain(|(node, _), _| *node != client);
+    }
+
+    /// Operations that should have ended.
+    pub fn overdue(&mut self, now: Instant) {
+        let late: Vec<_> = self.operations.iter().filter(|(_, deadline)| **deadline < now).map(|(of, _)| *of).collect();
+        for of in late {
+            self.operations.remove(&of);
+            self.breach("operations end in time", || format!("operation {} of {:?} never ended", of.1, of.0));
+        }
+    }
+
+    /// Tables and their caps.
+    pub fn sizes(&mut self, of: NodeNo, sizes: &[Sizes]) {
+        for size in sizes {
+            self.looked_at += 1;
+            if size.len > size.max {
+                self.breach("tables stay under their caps", || {
+                    format!("{} of {of:?}: {} of at most {}", size.table, size.len, size.max)
+                });
+            }
+        }
+    }
+
+    /// What a node saw.
+    pub(super) fn sight(&mut self, node: NodeNo, sight: &Sight) {
+        self.looked_at += 1;
+        let asker = match sight {
+            Sight::Exited { from, .. } => Some(*from),
+            Sight::Asked { from, relay: None, .. } => {
+                let from = *from;
+                return self
+                    .breach("nobody sees asker and question", || format!("{node:?} was asked by a client, {from:?}"));
+            }
+            Sight::Asked { from, .. } => Some(*from),
+            Sight::Link { .. } | Sight::Passed { .. } => None,
+        };
+        if asker.is_some_and(|asker| !self.relay_keys.contains(&asker)) {
+            self.breach("nobody sees asker and question", || format!("{node:?} has a question straight from a client"));
+        }
+    }
+
+    /// A cell that a node puts on a link.
+    pub(super) fn cell(&mut self, pipes: &Pipes, no: PipeNo, from: Side, cell: &Cell) {
+        self.looked_at += 1;
+        let Some(pipe) = pipes.get(no) else { return };
+        if pipe.dialler_shows.is_none() {
+            self.client_cell(no, from, cell);
+        }
+        let key = (no, cell.circuit().0);
+        let (ours, theirs) = if from == Side::Dialler { (0, 1) } else { (1, 0) };
+        match cell.command() {
+            Command::Destroy => {
+                self.flows.remove(&key);
+            }
+            Command::Forward | Command::Backward | Command::Reply0 => {
+                let flow = self.flows.entry(key).or_default();
+                let (sent, granted) = (flow.sent.get_mut(ours), flow.granted.get(ours));
+                let over = sent.zip(granted).is_some_and(|(sent, granted)| {
+                    *sent += 1;
+                    *sent > CREDIT_START + *granted
+                });
+                if over {
+                    self.breach("cells stay under their credits", || format!("circuit {} of {no:?}", key.1));
+                }
+            }
+            Command::Credit => {
+                let count = cell.credit_count().unwrap_or(0);
+                if let Some(granted) = self.flows.entry(key).or_default().granted.get_mut(theirs) {
+                    *granted += count;
+                }
+            }
+            Command::Build | Command::Hello | Command::Padding | Command::Ask | Command::Answer => (),
+        }
+    }
+
+    /// Cells between a client and its guard or a bootstrap.
+    fn client_cell(&mut self, no: PipeNo, from: Side, cell: &Cell) {
+        let is_from_client = from == Side::Dialler;
+        let key = (no, cell.circuit().0);
+        match cell.command() {
+            Command::Ask if is_from_client => {
+                let asked = Assembler::default().push(cell.body()).ok().flatten().map(|message| Ask::decode(&message));
+                if !matches!(asked, Some(Ok(Ask::Members { .. }))) {
+                    self.breach("clients ask relays nothing openly", || "a client asked something else".into());
+                }
+            }
+            Command::Reply0 | Command::Backward if !is_from_client => {
+                let flow = self.flows.entry(key).or_default();
+                flow.replies += 1;
+                if flow.replies > 2 && !self.moves_chunks {
+                    self.breach("answers have two cells", || format!("circuit {} of {no:?} has more", key.1));
+                }
+            }
+            Command::Forward if is_from_client => {
+                self.flows.entry(key).or_default().forwards += 1;
+                if !self.moves_chunks {
+                    self.breach("a question has one cell", || format!("circuit {} of {no:?} has more", key.1));
+                }
+            }
+            Command::Build | Command::Answer | Command::Destroy | Command::Credit => (),
+            other => self.breach("clients ask relays nothing openly", || format!("{other:?} on a client's link")),
+        }
+        if self.shows_place(cell.body()) {
+            self.breach("no place on a client's link", || {
+                format!("{:?} shows what a client looks for", cell.command())
+            });
+        }
+    }
+
+    fn shows_place(&self, body: &[u8]) -> bool {
+        if self.places.is_empty() {
+            return false;
+        }
+        body.windows(ID_LEN).any(|window| {
+            let head = window.first_chunk::<2>().map_or(0, |head| u16::from_be_bytes(*head));
+            let may = self.heads.get(usize::from(head >> 6)).is_some_and(|bits| bits >> (head & 63) & 1 == 1);
+            may && window
+                .first_chunk::<ID_LEN>()
+                .is_some_and(|place| self.places.contains(&crate::keyspace::Id(*place)))
+        })
+    }
+
+    /// A connection is no more.
+    pub(super) fn pipe_gone(&mut self, no: PipeNo) {
+        let gone: Vec<_> = self.flows.range((no, 0)..=(no, u32::MAX)).map(|(key, _)| *key).collect();
+        gone.iter().for_each(|key| {
+            self.flows.remove(key);
+        });
+    }
+}

@@ -1,0 +1,74 @@
+//! Tests of the world itself.
+
+use super::*;
+use crate::request::{Consistency, Success};
+use crate::sim::records::Record;
+
+fn options(seed: u64) -> Options {
+    Options { witness: true, ..Options::new(seed, Internet::fixed(Duration::from_millis(20))) }
+}
+
+fn ran(options: Options, relays: usize) -> World {
+    let mut world = World::new(options);
+    for _ in 0..relays {
+        let no = world.add_relay();
+        world.start_relay(no, Members::new(MEMBERS_MAX));
+    }
+    world.pass(Duration::from_secs(60));
+    world
+}
+
+/// Starts an operation and waits for its end.
+fn done(world: &mut World, client: NodeNo, id: u64, operation: crate::node::Operation) -> crate::request::Outcome {
+    let timeout = Duration::from_secs(30);
+    let deadline = world.now() + timeout;
+    world.checks.begun(client, id, deadline);
+    world.command(client, ClientCommand::Start { id, operation, timeout });
+    while let Some(heard) = world.run(deadline + Duration::from_secs(1)) {
+        if let Said::Client(ClientEvent::Done { id: of, outcome }) = heard.said
+            && (heard.node, of) == (client, id)
+        {
+            world.checks.ended(client, id, heard.at);
+            return outcome;
+        }
+    }
+    panic!("operation {id} never ended");
+}
+
+fn put_and_get(options: Options) -> World {
+    let mut world = ran(options, 30);
+    let client = world.add_client();
+    world.start_client(client, None);
+    let mut rng = ChaCha20Rng::seed_from_u64(9);
+    let mut record = Record::new(&mut rng).unwrap();
+    let put = record.put(&world.network(), world.unix(), 86_400, &mut rng);
+    let stored = done(&mut world, client, 1, put);
+    assert!(matches!(stored.result, Ok(Success::RecordStored { .. })), "{stored:?}");
+    let got = done(&mut world, client, 2, record.get(Consistency::Quorum, 0));
+    assert!(matches!(got.result, Ok(Success::Record { seq: 1, .. })), "{got:?}");
+    assert_eq!(world.checks.breaches(), []);
+    world
+}
+
+#[test]
+fn a_cold_network_finds_itself_and_keeps_a_record() {
+    put_and_get(options(1));
+}
+
+#[test]
+fn equal_seeds_have_equal_logs_and_others_do_not() {
+    let digests: Vec<u64> = [1, 1, 2].into_iter().map(|seed| put_and_get(options(seed)).digest()).collect();
+    assert_eq!(digests[0], digests[1]);
+    assert_ne!(digests[0], digests[2]);
+}
+
+#[test]
+fn tokens_decide_what_ciphers_decide() {
+    let with = |ciphers| {
+        let never = Duration::from_secs(1_000_000);
+        let timing = Timing { padding_after: never, silence_max: never, ..Timing::default() };
+        let world = put_and_get(Options { ciphers, timing, ..options(3) });
+        (world.digest(), world.counts().frames)
+    };
+    assert_eq!(with(Ciphers::Real), with(Ciphers::Tokens));
+}
