@@ -12,6 +12,7 @@ use crate::crypto::keys::{DhSecret, IdentitySecret, NodeKey};
 use crate::crypto::puzzle::{Solution, solve};
 use crate::dht::store::MemoryStore;
 use crate::limits::{STORE_BYTES_MAX, STORE_VALUES_MAX};
+use crate::membership::members::Members;
 use crate::membership::prefix_rule::PrefixRule;
 use crate::net::{LinkIdentity, NodeControl, NodeHandle, Runtime, ShellConfig, ShellLimits, Tap, spawn_node};
 use crate::node::machine::Machine;
@@ -171,6 +172,7 @@ impl LocalNetwork {
                 address: plan.contact.address,
                 family: [0; 8],
                 bootstraps: bootstraps.clone(),
+                stored: Members::default(),
                 rule,
                 witness: options.witness,
                 issued_before: 0,

@@ -28,6 +28,7 @@ use crate::limits::{
     EXPIRY_STEP_S, HOPS_CLIENT_MIN, HOPS_MAX, OPERATION_GRACE, OPERATION_TIMEOUT, SEEN_SEQS_MAX, SEQ_FIRST_MAX,
     SEQ_STEP_MAX, STAGGER_MAX,
 };
+use crate::membership::members::Members;
 use crate::membership::prefix_rule::PrefixRule;
 use crate::net::{Counts as LinkEnds, DownKind, LinkIdentity, NodeHandle, Runtime, ShellConfig, Tap, spawn_node};
 use crate::node::{BuiltPath, ClientCommand, ClientConfig, ClientNode, Joined, Kept, Operation, Sight};
@@ -247,7 +248,7 @@ impl Client {
         let state = StateDir::open(&options.state)?;
         let kept: Option<Kept> = state.read(KEPT_FILE)?;
         let now = runtime.clock().now();
-        let stored = if options.afresh { Vec::new() } else { stored::read(&state, &options.network, now.unix) };
+        let stored = if options.afresh { Members::default() } else { stored::read(&state, &options.network, now.unix) };
         let config = ClientConfig {
             network: options.network,
             bootstraps: options.bootstraps,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::crypto::random_bytes;
 use crate::disk::StateDir;
 use crate::limits::{MEMBERS_MAX, STORED_MEMBERS_LIFE_MAX_S, STORED_MEMBERS_LIFE_MIN_S};
+use crate::membership::members::Members;
 use crate::net::Runtime;
 use crate::time::{Duration, UnixTime};
 use crate::wire::codec::Reader;
@@ -55,7 +56,7 @@ pub fn stored_membership(state: &StateDir, network: &Network, now: UnixTime) -> 
 }
 
 /// What is kept and still serves; signatures and times are checked anew, puzzles were before it was written.
-pub(super) fn read(state: &StateDir, network: &Network, now: UnixTime) -> Vec<VerifiedDescriptor> {
+pub(super) fn read(state: &StateDir, network: &Network, now: UnixTime) -> Members {
     let stored = read_serving(state, network, now);
     let verify = |bytes: &Vec<u8>| {
         let mut reader = Reader::new(bytes);
@@ -63,7 +64,9 @@ pub(super) fn read(state: &StateDir, network: &Network, now: UnixTime) -> Vec<Ve
         reader.finish().ok()?;
         signed.verify_with(network, now, |_, _, _, _| true).ok()
     };
-    stored.iter().flat_map(|stored| &stored.descriptors).take(MEMBERS_MAX).filter_map(verify).collect()
+    let mut members = Members::default();
+    members.merge_all(stored.iter().flat_map(|stored| &stored.descriptors).take(MEMBERS_MAX).filter_map(verify), now);
+    members
 }
 
 fn read_serving(state: &StateDir, network: &Network, now: UnixTime) -> Option<StoredMembers> {

@@ -1,15 +1,19 @@
 //! Every relay known, verified. Knows no peer: what comes in was checked before, and where it came from does not matter.
 
-use core::ops::Bound;
+use core::ops::RangeInclusive;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::nearest::Nearest;
 use super::prefix_rule::PrefixRule;
 use crate::crypto::keys::NodeKey;
 use crate::keyspace::{Id, Location};
-use crate::limits::{BANNED_MAX, CLOSER_MEMBERS_MAX, DESCRIPTOR_LIFE_S};
+use crate::limits::{BANNED_MAX, CLOSER_MEMBERS_MAX, DESCRIPTOR_LIFE_S, MEMBERS_MAX};
 use crate::time::UnixTime;
 use crate::wire::descriptor::{SignedDescriptor, VerifiedDescriptor};
+
+/// A list that is full grows by one part in so many.
+const GROWTH: usize = 16;
 
 /// What became of an offered descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,22 +32,31 @@ pub enum Merge {
     Full,
 }
 
-/// The relays known, by key, and the keys proven bad.
+/// The relays known, by key and by id, and the keys proven bad. Clones share everything until one of them changes; then it has
+/// 16 bytes of its own for each relay, while the descriptors stay shared.
 #[derive(Clone, Debug)]
 pub struct Members {
     cap: usize,
     rule: PrefixRule,
-    by_key: BTreeMap<NodeKey, VerifiedDescriptor>,
-    by_id: BTreeMap<Id, NodeKey>,
-    banned: BTreeSet<NodeKey>,
+    by_key: Arc<Vec<VerifiedDescriptor>>,
+    by_id: Arc<Vec<VerifiedDescriptor>>,
+    banned: Arc<BTreeSet<NodeKey>>,
+    /// No descriptor held was issued before it, so that nobody looks for expired ones in vain.
+    oldest: u32,
+}
+
+impl Default for Members {
+    fn default() -> Self {
+        Self::new(MEMBERS_MAX)
+    }
 }
 
 impl Members {
     /// No relays yet, never more than `cap`.
     #[must_use]
     pub fn new(cap: usize) -> Self {
-        let rule = PrefixRule::Distinct;
-        Self { cap, rule, by_key: BTreeMap::new(), by_id: BTreeMap::new(), banned: BTreeSet::new() }
+        let (by_key, by_id) = (Arc::default(), Arc::default());
+        Self { cap, rule: PrefixRule::Distinct, by_key, by_id, banned: Arc::default(), oldest: u32::MAX }
     }
 
     /// The same under another rule for prefixes in closest sets.
@@ -67,25 +80,76 @@ impl Members {
         if is_over(&offered, now) {
             return Merge::Older;
         }
-        let held = self.by_key.get(&offered.key).map(|held| (held.issued, held.as_bytes() == offered.as_bytes()));
+        let held = self.get(&offered.key).map(|held| (held.issued, held.as_bytes() == offered.as_bytes()));
         match held {
             Some((_, true)) => Merge::Known,
             Some((issued, false)) if issued == offered.issued => self.ban(&offered.key),
             Some((issued, false)) if issued > offered.issued => Merge::Older,
             Some(_) => self.keep(offered, Merge::Newer),
-            None if self.by_key.len() >= self.cap => Merge::Full,
+            None if self.len() >= self.cap => Merge::Full,
             None => self.keep(offered, Merge::New),
+        }
+    }
+
+    /// Takes many in, in this order, with the outcomes that [`Self::merge`] would have one by one. Relays that were not known are
+    /// put in together: one pass, however many they are.
+    pub fn merge_all(&mut self, offered: impl IntoIterator<Item = VerifiedDescriptor>, now: UnixTime) -> Vec<Merge> {
+        let mut new = Newcomers::default();
+        let mut outcomes = Vec::new();
+        for one in offered {
+            let (key, id) = (one.key, one.id());
+            let is_apart = !new.by_key.contains_key(&key) && !new.by_id.contains_key(&id);
+            let has_room = self.len() + new.by_key.len() < self.cap;
+            if !is_apart || !has_room {
+                self.take(core::mem::take(&mut new));
+            }
+            let is_stranger = self.get(&key).is_none() && self.by_id(&id).is_none();
+            if is_apart && has_room && is_stranger && !self.banned.contains(&key) && !is_over(&one, now) {
+                new.by_id.insert(id, one.clone());
+                new.by_key.insert(key, one);
+                outcomes.push(Merge::New);
+            } else {
+                outcomes.push(self.merge(one, now));
+            }
+        }
+        self.take(new);
+        outcomes
+    }
+
+    fn take(&mut self, new: Newcomers) {
+        if let Some(oldest) = new.by_key.values().map(|one| one.issued).min() {
+            self.oldest = self.oldest.min(oldest);
+            // Two ascending runs: the sort finds them, and merges them in one pass.
+            let by_key = Arc::make_mut(&mut self.by_key);
+            by_key.reserve_exact(new.by_key.len());
+            by_key.extend(new.by_key.into_values());
+            by_key.sort_by_key(|one| one.key);
+            let by_id = Arc::make_mut(&mut self.by_id);
+            by_id.reserve_exact(new.by_id.len());
+            by_id.extend(new.by_id.into_values());
+            by_id.sort_by_key(VerifiedDescriptor::id);
         }
     }
 
     fn keep(&mut self, descriptor: VerifiedDescriptor, outcome: Merge) -> Merge {
         let (id, key) = (descriptor.id(), descriptor.key);
-        if self.by_id.get(&id).is_some_and(|other| *other != key) {
+        if self.by_id(&id).is_some_and(|other| other.key != key) {
             return Merge::Full;
         }
-        self.remove(&key);
-        self.by_id.insert(id, key);
-        self.by_key.insert(key, descriptor);
+        self.oldest = self.oldest.min(descriptor.issued);
+        match (self.place_of_key(&key), self.place_of_id(&id)) {
+            (Ok(by_key), Ok(by_id)) => {
+                put(&mut self.by_key, by_key, descriptor.clone());
+                put(&mut self.by_id, by_id, descriptor);
+            }
+            _ => {
+                self.remove(&key);
+                let (Err(by_key) | Ok(by_key), Err(by_id) | Ok(by_id)) =
+                    (self.place_of_key(&key), self.place_of_id(&id));
+                insert(&mut self.by_key, by_key, descriptor.clone());
+                insert(&mut self.by_id, by_id, descriptor);
+            }
+        }
         outcome
     }
 
@@ -93,25 +157,35 @@ impl Members {
     fn ban(&mut self, key: &NodeKey) -> Merge {
         self.remove(key);
         if self.banned.len() < BANNED_MAX.min(self.cap) {
-            self.banned.insert(*key);
+            Arc::make_mut(&mut self.banned).insert(*key);
         }
         Merge::Conflict
     }
 
     fn remove(&mut self, key: &NodeKey) {
-        if let Some(held) = self.by_key.remove(key) {
-            self.by_id.remove(&held.id());
+        let Ok(place) = self.place_of_key(key) else { return };
+        let held = Arc::make_mut(&mut self.by_key).remove(place);
+        if let Ok(place) = self.place_of_id(&held.id()) {
+            Arc::make_mut(&mut self.by_id).remove(place);
         }
+    }
+
+    fn place_of_key(&self, key: &NodeKey) -> Result<usize, usize> {
+        self.by_key.binary_search_by(|member| member.key.cmp(key))
+    }
+
+    fn place_of_id(&self, id: &Id) -> Result<usize, usize> {
+        self.by_id.binary_search_by(|member| member.id().cmp(id))
     }
 
     /// Whether an unchecked descriptor is worth checking. One that bears a known number with other bytes is.
     #[must_use]
     pub fn wants(&self, offered: &SignedDescriptor) -> bool {
         let (key, issued) = offered.claim();
-        match self.by_key.get(&key) {
+        match self.get(&key) {
             _ if self.banned.contains(&key) => false,
             Some(held) => issued >= held.issued && held.as_bytes() != offered.as_bytes(),
-            None => self.by_key.len() < self.cap,
+            None => self.len() < self.cap,
         }
     }
 
@@ -124,18 +198,18 @@ impl Members {
     /// The relay of this key.
     #[must_use]
     pub fn get(&self, key: &NodeKey) -> Option<&VerifiedDescriptor> {
-        self.by_key.get(key)
+        self.place_of_key(key).ok().and_then(|place| self.by_key.get(place))
     }
 
     /// The relay of this id.
     #[must_use]
     pub fn by_id(&self, id: &Id) -> Option<&VerifiedDescriptor> {
-        self.by_id.get(id).and_then(|key| self.by_key.get(key))
+        self.place_of_id(id).ok().and_then(|place| self.by_id.get(place))
     }
 
     /// All relays in the order of keys.
     pub fn iter(&self) -> impl Iterator<Item = &VerifiedDescriptor> {
-        self.by_key.values()
+        self.by_key.iter()
     }
 
     /// How many relays are known.
@@ -158,18 +232,25 @@ impl Members {
         max: usize,
         is_told: impl Fn(&VerifiedDescriptor) -> bool,
     ) -> (Vec<&VerifiedDescriptor>, bool) {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut rest =
-            self.by_key.range((from, Bound::Unbounded)).map(|(_, member)| member).filter(|member| is_told(member));
+        let from = after.map_or(0, |after| self.by_key.partition_point(|member| member.key <= after));
+        let mut rest = self.by_key.iter().skip(from).filter(|member| is_told(member));
         let page = rest.by_ref().take(max).collect();
         (page, rest.next().is_some())
     }
 
-    /// Drops the relays whose descriptors were not renewed in time.
-    pub fn expire(&mut self, now: UnixTime) {
-        self.by_key.retain(|_, member| !is_over(member, now));
-        let by_key = &self.by_key;
-        self.by_id.retain(|_, key| by_key.contains_key(key));
+    /// Drops the relays whose descriptors were not renewed in time. Looks at them only when there may be one; whether there was.
+    pub fn expire(&mut self, now: UnixTime) -> bool {
+        if !is_over_at(self.oldest, now) {
+            return false;
+        }
+        self.oldest =
+            self.by_key.iter().map(|one| one.issued).filter(|one| !is_over_at(*one, now)).min().unwrap_or(u32::MAX);
+        let any = self.by_key.iter().any(|one| is_over(one, now));
+        if any {
+            Arc::make_mut(&mut self.by_key).retain(|one| !is_over(one, now));
+            Arc::make_mut(&mut self.by_id).retain(|one| !is_over(one, now));
+        }
+        any
     }
 
     /// The closest relays to a location, nearest first, at most two of one narrow prefix, without those to skip.
@@ -185,12 +266,9 @@ impl Members {
         let mut shared = (self.len() / count.max(1) / 4).checked_ilog2().unwrap_or(0);
         loop {
             let mut nearest = Nearest::new(count, self.rule);
-            for (id, key) in self.by_id.range(location.neighbours(shared)) {
-                let distance = id.distance(location);
-                if !nearest.reaches(&distance) || skip(key) {
-                    continue;
-                }
-                if let Some(member) = self.by_key.get(key) {
+            for member in self.ids_in(&location.neighbours(shared)) {
+                let distance = member.id().distance(location);
+                if nearest.reaches(&distance) && !skip(&member.key) {
                     nearest.offer(distance, &member.address, member);
                 }
             }
@@ -199,6 +277,12 @@ impl Members {
             }
             shared -= 1;
         }
+    }
+
+    fn ids_in(&self, range: &RangeInclusive<Id>) -> &[VerifiedDescriptor] {
+        let from = self.by_id.partition_point(|member| member.id() < *range.start());
+        let to = self.by_id.partition_point(|member| member.id() <= *range.end());
+        self.by_id.get(from..to).unwrap_or_default()
     }
 
     /// How many relays are closer to a location than this id: counted to [`CLOSER_MEMBERS_MAX`], two of one narrow prefix,
@@ -211,8 +295,34 @@ impl Members {
     }
 }
 
+/// Relays that were not known, until they are put in.
+#[derive(Default)]
+struct Newcomers {
+    by_key: BTreeMap<NodeKey, VerifiedDescriptor>,
+    by_id: BTreeMap<Id, VerifiedDescriptor>,
+}
+
+fn put(list: &mut Arc<Vec<VerifiedDescriptor>>, place: usize, member: VerifiedDescriptor) {
+    if let Some(held) = Arc::make_mut(list).get_mut(place) {
+        *held = member;
+    }
+}
+
+fn insert(list: &mut Arc<Vec<VerifiedDescriptor>>, place: usize, member: VerifiedDescriptor) {
+    let list = Arc::make_mut(list);
+    if list.len() == list.capacity() {
+        // Doubling would leave every node with room for as many again.
+        list.reserve_exact(list.len() / GROWTH + 4);
+    }
+    list.insert(place, member);
+}
+
 fn is_over(descriptor: &VerifiedDescriptor, now: UnixTime) -> bool {
-    now.0 > u64::from(descriptor.issued).saturating_add(DESCRIPTOR_LIFE_S)
+    is_over_at(descriptor.issued, now)
+}
+
+fn is_over_at(issued: u32, now: UnixTime) -> bool {
+    now.0 > u64::from(issued).saturating_add(DESCRIPTOR_LIFE_S)
 }
 
 #[cfg(test)]
@@ -336,6 +446,108 @@ mod tests {
         assert_eq!(members.closer_count(&Id([0; 20]), &far), 7);
         let relaxed = members.with_rule(PrefixRule::RelaxedForOneHost);
         assert_eq!(relaxed.closest(&Id([0; 20]), 20, |_| false).len(), 20);
+    }
+
+    /// The rules of merging as they stand in the spec, over a plain map.
+    #[derive(Default)]
+    struct Model {
+        cap: usize,
+        held: BTreeMap<NodeKey, VerifiedDescriptor>,
+        banned: BTreeSet<NodeKey>,
+    }
+
+    impl Model {
+        fn merge(&mut self, offered: &VerifiedDescriptor, now: UnixTime) -> Merge {
+            let (key, is_full) = (offered.key, self.held.len() >= self.cap);
+            let holder = self.held.values().find(|one| one.id() == offered.id()).map(|one| one.key);
+            match self.held.get(&key) {
+                _ if self.banned.contains(&key) => Merge::Conflict,
+                _ if is_over(offered, now) => Merge::Older,
+                Some(held) if held.as_bytes() == offered.as_bytes() => Merge::Known,
+                Some(held) if held.issued == offered.issued => {
+                    self.held.remove(&key);
+                    if self.banned.len() < self.cap {
+                        self.banned.insert(key);
+                    }
+                    Merge::Conflict
+                }
+                Some(held) if held.issued > offered.issued => Merge::Older,
+                None if is_full => Merge::Full,
+                _ if holder.is_some_and(|holder| holder != key) => Merge::Full,
+                held => {
+                    let outcome = if held.is_some() { Merge::Newer } else { Merge::New };
+                    self.held.insert(key, offered.clone());
+                    outcome
+                }
+            }
+        }
+    }
+
+    /// One of few relays, with one of few numbers, efforts and ids: what is drawn meets and collides.
+    fn drawn((number, later_s, effort, place): (u32, u32, u8, u8)) -> VerifiedDescriptor {
+        let mut descriptor = described(number, [10, 1, 0, 1]);
+        descriptor.issued += later_s;
+        descriptor.effort = effort;
+        if place < 12 {
+            // Now and then it moves in the keyspace.
+            descriptor.solution.y = [place; 32];
+        }
+        signed(descriptor, number)
+    }
+
+    fn assert_same(members: &Members, model: &Model) {
+        assert!(members.iter().eq(model.held.values()));
+        let mut by_id: Vec<_> = model.held.values().collect();
+        by_id.sort_by_key(|one| one.id());
+        assert!(members.by_id.iter().eq(by_id.iter().copied()));
+        assert!(by_id.iter().all(|one| members.by_id(&one.id()) == Some(*one) && members.get(&one.key) == Some(*one)));
+        assert_eq!(*members.banned, model.banned);
+    }
+
+    #[test]
+    fn a_clone_shares_all_until_it_changes_and_the_other_stays_as_it_was() {
+        let members = of(0..50);
+        let mut other = members.clone();
+        assert_eq!(other.merge(relay(3), ISSUED), Merge::Known);
+        other.expire(ISSUED);
+        assert!(Arc::ptr_eq(&members.by_key, &other.by_key) && Arc::ptr_eq(&members.by_id, &other.by_id));
+        assert_eq!(other.merge(relay(99), ISSUED), Merge::New);
+        assert_eq!((members.len(), other.len()), (50, 51));
+        assert!(members.get(&key(99)).is_none() && members.by_id(&relay(99).id()).is_none());
+        assert!(other.by_key.capacity() <= 51 + 51 / GROWTH + 4, "16 bytes for each, and little more");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn merging_one_by_one_or_all_at_once_is_what_the_rules_over_a_plain_map_give(
+            cap in 1..10_usize,
+            offers in proptest::collection::vec((0..12_u32, 0..4_u32, 0..2_u8, any::<u8>()), 0..40),
+            first in 0..40_usize,
+            late in 0..3_u64,
+        ) {
+            let offers: Vec<_> = offers.into_iter().map(drawn).collect();
+            let (mut one_by_one, mut model) = (Members::new(cap), Model { cap, ..Model::default() });
+            let mut at_once = Members::new(cap);
+            let (start, rest) = offers.split_at(first.min(offers.len()));
+            let mut outcomes = Vec::new();
+            for (offers, now) in [(start, ISSUED), (rest, UnixTime(ISSUED.0 + DESCRIPTOR_LIFE_S + late))] {
+                for one in offers {
+                    outcomes.push(model.merge(one, now));
+                    prop_assert_eq!(one_by_one.merge(one.clone(), now), *outcomes.last().unwrap());
+                }
+                let all = at_once.merge_all(offers.iter().cloned(), now);
+                prop_assert_eq!(&all[..], &outcomes[outcomes.len() - offers.len()..]);
+                assert_same(&one_by_one, &model);
+                assert_same(&at_once, &model);
+                let before = model.held.len();
+                model.held.retain(|_, one| !is_over(one, now));
+                prop_assert_eq!(one_by_one.expire(now), model.held.len() < before);
+                at_once.expire(now);
+                assert_same(&one_by_one, &model);
+                assert_same(&at_once, &model);
+            }
+        }
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::deadlines::Deadlines;
 use super::io::LinkId;
 use crate::keyspace::Id;
 use crate::limits::{
@@ -23,7 +24,6 @@ struct Waiting {
 
 struct Outgoing {
     ask: AskId,
-    deadline: Instant,
     assembler: Assembler,
 }
 
@@ -42,7 +42,10 @@ pub(super) struct Asks {
     incoming: BTreeMap<(LinkId, CircuitId), Incoming>,
     incoming_cells: usize,
     incoming_by_link: BTreeMap<LinkId, usize>,
-    deadlines: BTreeMap<AskId, Instant>,
+    /// Invariant: every question in `outgoing` has one.
+    deadlines: Deadlines<AskId>,
+    /// Where a question is that is in `outgoing`.
+    started: BTreeMap<AskId, (LinkId, CircuitId)>,
 }
 
 /// What a cell of an answer came to.
@@ -61,7 +64,7 @@ impl Asks {
         let waiting = self.waiting.entry(link).or_default();
         let has_room = waiting.len() < ASKS_PER_LINK_MAX;
         if has_room {
-            self.deadlines.insert(ask, now + ASK_TIMEOUT);
+            self.deadlines.set(ask, Some(now + ASK_TIMEOUT));
             waiting.push(Waiting { ask, message: question.encode() });
         }
         has_room
@@ -72,7 +75,7 @@ impl Asks {
         let waited = self.waiting.remove(&link).unwrap_or_default();
         waited
             .into_iter()
-            .filter(|one| self.deadlines.contains_key(&one.ask))
+            .filter(|one| self.deadlines.at(&one.ask).is_some())
             .map(|one| (one.ask, one.message))
             .collect()
     }
@@ -91,8 +94,10 @@ impl Asks {
             return None;
         }
         let cells = cells_of(circuit, Command::Ask, message)?;
-        let deadline = *self.deadlines.entry(ask).or_insert(now + ASK_TIMEOUT);
-        self.outgoing.insert((link, circuit), Outgoing { ask, deadline, assembler: Assembler::default() });
+        let deadline = self.deadlines.at(&ask).unwrap_or(now + ASK_TIMEOUT);
+        self.deadlines.set(ask, Some(deadline));
+        self.outgoing.insert((link, circuit), Outgoing { ask, assembler: Assembler::default() });
+        self.started.insert(ask, (link, circuit));
         Some(cells)
     }
 
@@ -107,6 +112,7 @@ impl Asks {
             Err(_) => None,
         };
         self.outgoing.remove(&key);
+        self.started.remove(&ask);
         self.deadlines.remove(&ask);
         joined.map_or(Heard::Broken(ask), |answer| Heard::Answer(ask, Box::new(answer)))
     }
@@ -181,25 +187,30 @@ impl Asks {
         failed.extend(self.outgoing.extract_if(range.clone(), |_, _| true).map(|(_, one)| one.ask));
         let partial: Vec<_> = self.incoming.range(range).map(|(key, _)| *key).collect();
         partial.iter().for_each(|key| drop(self.take_incoming(key)));
-        failed.retain(|ask| self.deadlines.remove(ask).is_some());
+        failed.retain(|ask| {
+            self.started.remove(ask);
+            self.deadlines.remove(ask).is_some()
+        });
         failed
     }
 
     /// Questions past their deadline, with the circuit numbers they leave behind.
     pub(super) fn expire(&mut self, now: Instant) -> (Vec<AskId>, Vec<(LinkId, CircuitId)>) {
-        let due: Vec<AskId> = self.deadlines.iter().filter(|(_, at)| **at <= now).map(|(ask, _)| *ask).collect();
-        due.iter().for_each(|ask| {
+        let due = self.deadlines.due(now);
+        let mut late = Vec::new();
+        for ask in &due {
             self.deadlines.remove(ask);
-        });
-        let late: Vec<_> = self.outgoing.iter().filter(|(_, one)| one.deadline <= now).map(|(key, _)| *key).collect();
-        late.iter().for_each(|key| {
-            self.outgoing.remove(key);
-        });
+            if let Some(end) = self.started.remove(ask) {
+                self.outgoing.remove(&end);
+                late.push(end);
+            }
+        }
+        late.sort_unstable();
         (due, late)
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.values().min().copied()
+        self.deadlines.next()
     }
 }
 
@@ -323,5 +334,35 @@ mod tests {
         asks.start(Instant::ZERO, LinkId(4), CircuitId(1), AskId(3), &question().encode()).unwrap();
         assert_eq!(asks.on_down(LINK), vec![AskId(1), AskId(2)]);
         assert_eq!(asks.on_down(LINK), vec![]);
+        assert_eq!((asks.started.len(), asks.outgoing.len()), (1, 1));
+    }
+
+    #[test]
+    fn of_many_questions_those_and_only_those_that_are_late_fail_in_order_and_free_their_numbers() {
+        let (mut asks, second) = (Asks::default(), 1_000_000);
+        let at = |seconds: u64| Instant::from_micros(seconds * second);
+        for number in 0..30_u64 {
+            // Even ones wait for a link, for a second before they start; numbers do not follow time.
+            let (ask, link, circuit) =
+                (AskId(number * 7 % 30), LinkId(number % 4), CircuitId(u32::try_from(number).unwrap()));
+            if number.is_multiple_of(2) {
+                assert!(asks.wait(at(number), link, ask, &question()));
+            }
+            asks.start(at(number + 1), link, circuit, ask, &question().encode()).unwrap();
+        }
+        let mut failed = Vec::new();
+        for now in 0..40 {
+            let next = asks.poll_timeout();
+            let (due, ends) = asks.expire(at(now));
+            assert_eq!(due.is_empty(), next.is_none_or(|next| next > at(now)));
+            assert!(due.is_sorted() && ends.is_sorted() && due.len() == ends.len());
+            for ask in &due {
+                let number = (0..30_u64).find(|number| number * 7 % 30 == ask.0).unwrap();
+                let begun = number + number % 2;
+                assert_eq!(at(now), at(begun) + ASK_TIMEOUT, "each at its second");
+            }
+            failed.extend(due);
+        }
+        assert_eq!((failed.len(), asks.outgoing.len(), asks.started.len(), asks.poll_timeout()), (30, 0, 0, None));
     }
 }

@@ -1,7 +1,7 @@
 //! The circuits that pass through a relay: who is on either side, credits, queues. Keys are the onion's matter.
 //! Source: spec/link.md §6, spec/onion.md §5.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::io::LinkId;
 use crate::keyspace::Id;
@@ -68,6 +68,8 @@ pub(super) struct Circuit {
 pub(super) struct Circuits {
     all: BTreeMap<CircuitNo, Circuit>,
     by_end: BTreeMap<End, (CircuitNo, Side)>,
+    /// Circuits whose next hop is being dialled over a link.
+    waiting: BTreeSet<(LinkId, CircuitNo)>,
     next: u64,
     queued_cells: usize,
 }
@@ -114,6 +116,14 @@ impl Circuits {
         let circuit = self.all.get_mut(&no)?;
         circuit.used = now;
         Some((no, side, circuit))
+    }
+
+    /// Lets a circuit wait for the link to its next hop.
+    pub(super) fn wait(&mut self, no: CircuitNo, link: LinkId, next: Id, cell: Cell, hop: MiddleHop) {
+        if let Some(circuit) = self.all.get_mut(&no) {
+            circuit.stage = Stage::Dialling { link, next, cell, hop };
+            self.waiting.insert((link, no));
+        }
     }
 
     /// Joins the next hop's end.
@@ -177,21 +187,24 @@ impl Circuits {
         if let Some(outward) = circuit.outward {
             self.by_end.remove(&outward);
         }
+        if let Stage::Dialling { link, .. } = &circuit.stage {
+            self.waiting.remove(&(*link, no));
+        }
         Some(circuit)
     }
 
     /// Circuits that a dead link carries, or that wait for it.
-    pub(super) fn on_link(&self, link: LinkId) -> Vec<CircuitNo> {
+    pub(super) fn on_link(&mut self, link: LinkId) -> Vec<CircuitNo> {
         let range = (link, CircuitId(0))..=(link, CircuitId(u32::MAX));
         let mut found: Vec<CircuitNo> = self.by_end.range(range).map(|(_, (no, _))| *no).collect();
-        found.extend(self.waiting_for(link));
+        found.extend(self.take_waiting(link));
         found
     }
 
-    /// Circuits whose next hop is being dialled over this link.
-    pub(super) fn waiting_for(&self, link: LinkId) -> Vec<CircuitNo> {
-        let waits = |circuit: &Circuit| matches!(&circuit.stage, Stage::Dialling { link: at, .. } if *at == link);
-        self.all.iter().filter(|(_, circuit)| waits(circuit)).map(|(no, _)| *no).collect()
+    /// Circuits whose next hop is being dialled over this link; they wait no more, for it is up or down.
+    pub(super) fn take_waiting(&mut self, link: LinkId) -> Vec<CircuitNo> {
+        let range = (link, CircuitNo(0))..=(link, CircuitNo(u64::MAX));
+        self.waiting.extract_if(range, |_| true).map(|(_, no)| no).collect()
     }
 
     /// Circuits on which nothing happened for too long, or that are too old.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::deadlines::Deadlines;
 use super::io::{DownReason, LinkId, Output, Peer};
 use crate::crypto::CryptoRng;
 use crate::crypto::keys::{DhKey, NodeKey};
@@ -31,7 +32,6 @@ pub(super) enum Reach {
 struct Link {
     peer: Peer,
     born: Instant,
-    used: Instant,
     open: BTreeSet<CircuitId>,
     builds: Bucket,
     asks: Bucket,
@@ -64,7 +64,11 @@ impl Bucket {
 #[derive(Default)]
 pub(super) struct Links {
     up: BTreeMap<LinkId, Link>,
+    /// When a link is idle, should nothing be open on it by then.
+    idle_at: Deadlines<LinkId>,
     by_key: BTreeMap<DhKey, LinkId>,
+    /// All links of a key: the one in `by_key`, and those that it replaced or that are not used.
+    of_key: BTreeSet<(DhKey, LinkId)>,
     /// By key and address: a wrong address said of somebody must not keep us from the right one.
     dialling: BTreeMap<(DhKey, Address), LinkId>,
     dialled: BTreeMap<LinkId, (DhKey, Address)>,
@@ -120,7 +124,9 @@ impl Links {
         }
         let builds = Bucket::new(BUILDS_PER_LINK_BURST, now);
         let asks = Bucket::new(ASKS_PER_CLIENT_LINK_BURST, now);
-        self.up.insert(link, Link { peer, born: now, used: now, open: BTreeSet::new(), builds, asks });
+        self.of_key.insert((key, link));
+        self.idle_at.set(link, Some(now + LINK_IDLE_MAX));
+        self.up.insert(link, Link { peer, born: now, open: BTreeSet::new(), builds, asks });
     }
 
     /// Notes the end of a link or of an attempt; gives the peer if it was up.
@@ -133,11 +139,14 @@ impl Links {
             }
         }
         let gone = self.up.remove(&link)?;
+        self.of_key.remove(&(gone.peer.link_key, link));
+        self.idle_at.remove(&link);
         if self.by_key.get(&gone.peer.link_key) == Some(&link) {
             self.by_key.remove(&gone.peer.link_key);
-            let other = self.up.iter().find(|(_, up)| up.peer.link_key == gone.peer.link_key).map(|(link, _)| *link);
-            if let Some(other) = other {
-                self.by_key.insert(gone.peer.link_key, other);
+            let key = gone.peer.link_key;
+            let other = self.of_key.range((key, LinkId(0))..=(key, LinkId(u64::MAX))).next();
+            if let Some((_, other)) = other {
+                self.by_key.insert(key, *other);
             }
         }
         Some(gone.peer)
@@ -159,7 +168,7 @@ impl Links {
     /// A fresh circuit number of ours on a link.
     pub(super) fn open_circuit(&mut self, now: Instant, link: LinkId, rng: &mut dyn CryptoRng) -> Option<CircuitId> {
         let up = self.up.get_mut(&link)?;
-        up.used = now;
+        self.idle_at.set(link, Some(now + LINK_IDLE_MAX));
         for _ in 0..64 {
             let drawn = u32::from_be_bytes(crate::crypto::random_bytes(rng));
             let number = if up.peer.dialled { drawn | DIALLER_BIT } else { drawn & !DIALLER_BIT };
@@ -174,7 +183,7 @@ impl Links {
     /// Whether the peer may open this circuit number; notes it.
     pub(super) fn accept_circuit(&mut self, now: Instant, link: LinkId, circuit: CircuitId, max: usize) -> bool {
         let Some(up) = self.up.get_mut(&link) else { return false };
-        up.used = now;
+        self.idle_at.set(link, Some(now + LINK_IDLE_MAX));
         let by_dialler = circuit.0 & DIALLER_BIT != 0;
         by_dialler != up.peer.dialled && up.open.len() < max && up.open.insert(circuit)
     }
@@ -218,13 +227,14 @@ impl Links {
         self.pinned.remove(link_key);
     }
 
-    /// Links without work for too long; the least recently used leave first.
+    /// Links without work for too long.
     pub(super) fn idle(&self, now: Instant) -> Vec<LinkId> {
-        let is_idle = |up: &Link| up.open.is_empty() && up.used.until(now) >= LINK_IDLE_MAX;
         let is_spare = |link: &LinkId, up: &Link| {
             !self.pinned.contains(&up.peer.link_key) || self.by_key.get(&up.peer.link_key) != Some(link)
         };
-        self.up.iter().filter(|(link, up)| is_idle(up) && is_spare(link, up)).map(|(link, _)| *link).collect()
+        let mut idle = self.idle_at.due(now);
+        idle.retain(|link| self.up.get(link).is_some_and(|up| up.open.is_empty() && is_spare(link, up)));
+        idle
     }
 }
 

@@ -4,6 +4,7 @@
 mod asks;
 mod circuits;
 mod client;
+mod deadlines;
 mod drive;
 mod effects;
 pub mod io;

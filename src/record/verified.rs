@@ -1,5 +1,7 @@
 //! What a storer or a reader checks of a value before it believes a byte: key, signature or hash, size, expiry.
 
+use std::sync::Arc;
+
 use crate::crypto::hash::{blake3, signed_location};
 use crate::keyspace::Location;
 use crate::limits::{EXPIRY_MAX_S, RECORD_LEN, SEALED_CHUNK_LEN};
@@ -7,9 +9,12 @@ use crate::time::UnixTime;
 use crate::wire::network::Network;
 use crate::wire::record::{ChunkName, Expiry, RecordBytes, Value, ValueKind};
 
-/// A value that was checked. Stores take nothing else.
+/// A value that was checked. Stores take nothing else. A handle: clones share the bytes, which never change.
+#[derive(Clone, Debug)]
+pub struct VerifiedValue(Arc<Checked>);
+
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct VerifiedValue {
+struct Checked {
     value: Value,
     location: Location,
     seq: u64,
@@ -58,7 +63,8 @@ impl VerifiedValue {
                     return Err(RecordRefused::Forged);
                 }
                 let location = ChunkName { hash: chunk.hash, index: chunk.index }.location();
-                Ok(Self { location, seq: 0, digest: chunk.hash, expiry: chunk.expiry, value: Value::Hashed(chunk) })
+                let (digest, expiry) = (chunk.hash, chunk.expiry);
+                Ok(Self(Arc::new(Checked { location, seq: 0, digest, expiry, value: Value::Hashed(chunk) })))
             }
         }
     }
@@ -67,61 +73,61 @@ impl VerifiedValue {
         let fields = record.fields().map_err(|_| RecordRefused::Forged)?;
         check_expiry(fields.expiry, now)?;
         fields.key.verify(&record_message(network, &record), &fields.signature).map_err(|_| RecordRefused::Forged)?;
-        Ok(Self {
+        Ok(Self(Arc::new(Checked {
             location: signed_location(&fields.key),
             seq: fields.seq,
             digest: record.digest(),
             expiry: fields.expiry,
             value: Value::Signed(record),
-        })
+        })))
     }
 
     /// The value.
     #[must_use]
     pub fn value(&self) -> &Value {
-        &self.value
+        &self.0.value
     }
 
-    /// The value, taken out.
+    /// The value, taken out; copied only where somebody else holds it too.
     #[must_use]
     pub fn into_value(self) -> Value {
-        self.value
+        Arc::unwrap_or_clone(self.0).value
     }
 
     /// Signed or hashed.
     #[must_use]
     pub fn kind(&self) -> ValueKind {
-        self.value.kind()
+        self.0.value.kind()
     }
 
     /// Where it belongs.
     #[must_use]
     pub fn location(&self) -> Location {
-        self.location
+        self.0.location
     }
 
     /// Sequence number; 0 for hashed values.
     #[must_use]
     pub fn seq(&self) -> u64 {
-        self.seq
+        self.0.seq
     }
 
     /// BLAKE3 of the record's bytes, or the chunk's hash.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
-        self.digest
+        self.0.digest
     }
 
     /// When it ends.
     #[must_use]
     pub fn expiry(&self) -> Expiry {
-        self.expiry
+        self.0.expiry
     }
 
     /// Bytes that it takes.
     #[must_use]
     pub fn len_bytes(&self) -> usize {
-        match &self.value {
+        match &self.0.value {
             Value::Signed(_) => RECORD_LEN,
             Value::Hashed(chunk) => chunk.bytes.len(),
         }
@@ -131,9 +137,17 @@ impl VerifiedValue {
     /// settled by the greater digest, so that it resolves the same way everywhere.
     #[must_use]
     pub fn replaces(&self, other: &Self) -> bool {
-        (self.seq, self.digest) > (other.seq, other.digest)
+        (self.0.seq, self.0.digest) > (other.0.seq, other.0.digest)
     }
 }
+
+impl PartialEq for VerifiedValue {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl Eq for VerifiedValue {}
 
 fn check_expiry(expiry: Expiry, now: UnixTime) -> Result<(), RecordRefused> {
     let end = expiry.time().0;

@@ -1,5 +1,7 @@
 //! A relay's signed description of itself, 234 bytes. Source: spec/membership.md §1.
 
+use std::sync::Arc;
+
 use super::address::Address;
 use super::codec::{Malformed, Reader};
 use super::network::Network;
@@ -45,9 +47,12 @@ pub struct SignedDescriptor {
     bytes: [u8; DESCRIPTOR_LEN],
 }
 
-/// A descriptor whose signature, puzzle and times were checked.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct VerifiedDescriptor {
+/// A descriptor whose signature, puzzle and times were checked. A handle: clones share what was checked, which never changes.
+#[derive(Clone, Debug)]
+pub struct VerifiedDescriptor(Arc<Checked>);
+
+#[derive(PartialEq, Eq, Debug)]
+struct Checked {
     descriptor: Descriptor,
     id: Id,
     bytes: [u8; DESCRIPTOR_LEN],
@@ -98,7 +103,7 @@ impl Descriptor {
         let signature = secret.sign(&signed_message(network, &body));
         let mut bytes = [0; DESCRIPTOR_LEN];
         bytes.iter_mut().zip(body.iter().chain(&signature.0)).for_each(|(to, from)| *to = *from);
-        VerifiedDescriptor { id: self.solution.id(&self.key), descriptor: self, bytes }
+        VerifiedDescriptor::of(self, bytes)
     }
 
     /// The onion-key hint that stands in build packets for this relay.
@@ -185,35 +190,47 @@ impl SignedDescriptor {
         if !puzzle(&descriptor.solution, &network.id, &descriptor.key, network.difficulty) {
             return Err(DescriptorRefused::Puzzle);
         }
-        Ok(VerifiedDescriptor { id: descriptor.solution.id(&descriptor.key), descriptor, bytes: self.bytes })
+        Ok(VerifiedDescriptor::of(descriptor, self.bytes))
     }
 }
 
 impl VerifiedDescriptor {
+    fn of(descriptor: Descriptor, bytes: [u8; DESCRIPTOR_LEN]) -> Self {
+        Self(Arc::new(Checked { id: descriptor.solution.id(&descriptor.key), descriptor, bytes }))
+    }
+
     /// The node's id.
     #[must_use]
     pub fn id(&self) -> Id {
-        self.id
+        self.0.id
     }
 
     /// The signed bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; DESCRIPTOR_LEN] {
-        &self.bytes
+        &self.0.bytes
     }
 
     /// The same bytes as somebody else gets them: unchecked.
     #[must_use]
     pub fn to_signed(&self) -> SignedDescriptor {
-        SignedDescriptor { descriptor: self.descriptor, bytes: self.bytes }
+        SignedDescriptor { descriptor: self.0.descriptor, bytes: self.0.bytes }
     }
 }
+
+impl PartialEq for VerifiedDescriptor {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl Eq for VerifiedDescriptor {}
 
 impl core::ops::Deref for VerifiedDescriptor {
     type Target = Descriptor;
 
     fn deref(&self) -> &Descriptor {
-        &self.descriptor
+        &self.0.descriptor
     }
 }
 

@@ -20,6 +20,7 @@ use super::{Said, Told, Usage, files};
 use crate::dht::store::MemoryStore;
 use crate::disk::StateDir;
 use crate::limits::{RELAY_DRAIN_TIMEOUT, STORE_VALUES_MAX};
+use crate::membership::members::Members;
 use crate::net::{LinkIdentity, NodeHandle, Runtime, ShellConfig, spawn_node};
 use crate::node::{Relay, RelayCommand, RelayConfig, RelayEvent};
 use crate::wire::address::Address;
@@ -134,6 +135,7 @@ fn start(
         address,
         family: settings.family,
         bootstraps: settings.bootstraps.iter().filter(|one| one.id != identity.id()).copied().collect(),
+        stored: Members::default(),
         issued_before: identity.issued,
         rule: settings.rule,
         witness: false,

@@ -81,13 +81,13 @@ impl ClientNode {
     /// Enters with the membership on disk, if there is one and it has every guard and second hop that is pinned: bootstraps then
     /// do not learn that a client starts. Nothing is ever drawn from it. Otherwise joins.
     pub(super) fn start_entry(&mut self, now: Now) {
-        for descriptor in core::mem::take(&mut self.config.stored) {
-            self.members.merge(descriptor.clone(), now.unix);
-            self.judged.merge(descriptor, now.unix);
-        }
+        let mut stored = core::mem::take(&mut self.config.stored).with_rule(self.config.rule);
+        stored.expire(now.unix);
+        (self.members, self.judged) = (stored.clone(), stored.clone());
+        self.note_bootstraps(stored.iter());
         if self.members.is_empty() || self.sample_would_change(now) {
-            self.members = Members::new(MEMBERS_MAX).with_rule(self.config.rule);
-            self.judged = Members::new(MEMBERS_MAX).with_rule(self.config.rule);
+            self.members = Members::default().with_rule(self.config.rule);
+            self.judged = Members::default().with_rule(self.config.rule);
             return self.join(now);
         }
         self.entry.stored = Some(Stored::default());

@@ -6,21 +6,21 @@ mod runs;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::rngs::ChaCha20Rng;
 
 use self::entry::Entry;
-use self::runs::{Due, Run};
+use self::runs::{Due, Runs};
 use super::asks::{AskId, Asks};
-use super::circuits::End;
+use super::deadlines::Deadlines;
 use super::effects::{Effect, Effects};
 use super::io::{DownReason, Input, LinkId, Output, Peer};
 use super::links::Links;
 use super::sight::Sight;
 use super::work::{Done, Job};
 use crate::crypto::keys::NodeKey;
-use crate::limits::{LOCATIONS, MEMBERS_MAX, OPERATIONS_MAX};
+use crate::limits::{LOCATIONS, OPERATIONS_MAX};
 use crate::membership::guards::{GuardState, Guards};
 use crate::membership::members::Members;
 use crate::membership::prefix_rule::PrefixRule;
@@ -55,7 +55,7 @@ pub struct ClientConfig {
     /// Guards and second hops, as the state directory has them.
     pub kept: Kept,
     /// The membership of an earlier process of this user, checked when it was kept; empty for none.
-    pub stored: Vec<VerifiedDescriptor>,
+    pub stored: Members,
     /// Whether sights are told: tests, simulations and the demo alone.
     pub witness: bool,
 }
@@ -232,6 +232,8 @@ pub struct ClientNode {
     members: Members,
     /// Those, and signers that answers introduced: evidence is judged by them, and nothing is sent to them.
     judged: Members,
+    /// Keys under which bootstraps were, or are, members.
+    bootstrap_keys: BTreeSet<NodeKey>,
     guards: Guards,
     second_hops: SecondHops,
     entry: Entry,
@@ -239,8 +241,10 @@ pub struct ClientNode {
     asks: Asks,
     pulls: BTreeMap<AskId, (Contact, Option<NodeKey>)>,
     operations: BTreeMap<u64, Request>,
+    /// When operations want to hear of the time.
+    operation_times: Deadlines<u64>,
     due: Vec<Due>,
-    runs: BTreeMap<End, Run>,
+    runs: Runs,
     pending: BTreeMap<u64, Pending>,
     next_id: u64,
     effects: Effects<ClientEvent>,
@@ -253,8 +257,9 @@ impl ClientNode {
         let mut client = Self {
             effects: Effects::new(config.witness),
             rng,
-            members: Members::new(MEMBERS_MAX).with_rule(config.rule),
-            judged: Members::new(MEMBERS_MAX).with_rule(config.rule),
+            members: Members::default().with_rule(config.rule),
+            judged: Members::default().with_rule(config.rule),
+            bootstrap_keys: BTreeSet::new(),
             guards: Guards::new(config.kept.guards.clone()),
             second_hops: SecondHops::new(config.kept.second_hops.clone()),
             entry: Entry::default(),
@@ -262,8 +267,9 @@ impl ClientNode {
             asks: Asks::default(),
             pulls: BTreeMap::new(),
             operations: BTreeMap::new(),
+            operation_times: Deadlines::default(),
             due: Vec::new(),
-            runs: BTreeMap::new(),
+            runs: Runs::default(),
             pending: BTreeMap::new(),
             next_id: 0,
             config,
@@ -277,10 +283,7 @@ impl ClientNode {
     pub fn handle_command(&mut self, now: Now, command: ClientCommand) {
         match command {
             ClientCommand::Start { id, operation, timeout } => self.start(now, id, operation, timeout),
-            ClientCommand::Cancel { id } => {
-                self.operations.remove(&id);
-                self.drop_circuits_of(id);
-            }
+            ClientCommand::Cancel { id } => self.forget_operation(id),
             ClientCommand::Kept(kept) => self.on_kept(now, kept),
         }
         self.handle_time(now);
@@ -301,12 +304,11 @@ impl ClientNode {
     pub fn handle_worked(&mut self, now: Now, id: u64, done: Done) {
         let pending = self.pending.remove(&id);
         if let Done::Descriptors(descriptors) = done {
-            for descriptor in descriptors {
-                if matches!(pending, Some(Pending::Members)) {
-                    self.members.merge(descriptor.clone(), now.unix);
-                }
-                self.judged.merge(descriptor, now.unix);
+            if matches!(pending, Some(Pending::Members)) {
+                self.members.merge_all(descriptors.iter().cloned(), now.unix);
+                self.note_bootstraps(&descriptors);
             }
+            self.judged.merge_all(descriptors, now.unix);
         }
         match pending {
             Some(Pending::Members) => self.on_members_checked(now),
@@ -324,8 +326,7 @@ impl ClientNode {
     /// When [`Input::Timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let operations = self.operations.values().filter_map(Request::poll_timeout).min();
-        let runs = self.runs.values().map(|run| run.deadline).min();
+        let (operations, runs) = (self.operation_times.next(), self.runs.poll_timeout());
         let due = self.is_ready().then(|| self.due_timeout(|operation| self.is_at_work_fully(operation))).flatten();
         let entry = earlier(self.entry_timeout(), self.asks.poll_timeout());
         earlier(earlier(operations, runs), earlier(due, entry))
@@ -382,12 +383,18 @@ impl ClientNode {
             match output {
                 RequestOutput::Attempt(attempt) => self.due.push(Due { operation: id, attempt: *attempt }),
                 RequestOutput::Done(outcome) => {
-                    self.operations.remove(&id);
-                    self.drop_circuits_of(id);
+                    self.forget_operation(id);
                     self.effects.event(ClientEvent::Done { id, outcome });
                 }
             }
         }
+        self.operation_times.set(id, self.operations.get(&id).and_then(Request::poll_timeout));
+    }
+
+    fn forget_operation(&mut self, id: u64) {
+        self.operations.remove(&id);
+        self.operation_times.remove(&id);
+        self.drop_circuits_of(id);
     }
 
     fn on_link_up(&mut self, now: Now, link: LinkId, peer: Peer) {
@@ -412,7 +419,8 @@ impl ClientNode {
         let place = |relay: &VerifiedDescriptor| (relay.link_key, relay.address, relay.family);
         let is_same = self.members.get(&shown.key).is_some_and(|held| place(held) == place(&shown));
         if is_same && self.guards.ordered().contains(&shown.key) {
-            self.members.merge(shown, now.unix);
+            self.members.merge(shown.clone(), now.unix);
+            self.note_bootstraps([&shown]);
         }
     }
 
@@ -459,9 +467,10 @@ impl ClientNode {
         failed.into_iter().for_each(|ask| self.pull_failed(now, ask));
         self.enter(now);
         self.fail_late_runs(now);
-        let is_due = |request: &Request| request.poll_timeout().is_some_and(|at| at <= now.instant);
-        let due: Vec<u64> = self.operations.iter().filter(|(_, r)| is_due(r)).map(|(id, _)| *id).collect();
-        due.into_iter().for_each(|id| self.operation_handle(now, id, RequestInput::Timeout));
+        self.operation_times
+            .due(now.instant)
+            .into_iter()
+            .for_each(|id| self.operation_handle(now, id, RequestInput::Timeout));
         self.start_due(now);
         for link in self.links.idle(now.instant) {
             self.effects.io(Output::Close { link, reason: DownReason::Closed });

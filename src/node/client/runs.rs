@@ -1,11 +1,17 @@
 //! The circuits of a client, one run each: path, build packet, reply 0, cells, end. Source: spec/onion.md, spec/requests.md.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{BuiltPath, Carries, ClientEvent, ClientNode, Pending};
 use crate::crypto::keys::{DhKey, NodeKey};
 use crate::crypto::{Forged, forget_past};
-use crate::limits::{CIRCUIT_ANSWER_TIMEOUT, CIRCUIT_DATA_LEN_MAX, CIRCUITS_AT_ONCE_MAX, RETRY_DELAY_MAX};
+use crate::limits::{
+    BOOTSTRAPS_MAX, CIRCUIT_ANSWER_TIMEOUT, CIRCUIT_DATA_LEN_MAX, CIRCUITS_AT_ONCE_MAX, RETRY_DELAY_MAX,
+};
 use crate::link::flow::{Receiving, Sending};
 use crate::membership::path::{Path, PathRefused, PathTerms, choose};
+use crate::node::circuits::End;
+use crate::node::deadlines::Deadlines;
 use crate::node::io::LinkId;
 use crate::node::work::Job;
 use crate::onion::{Building, Circuit, build};
@@ -13,7 +19,7 @@ use crate::request::{Attempt, AttemptResult, Failure, Request, RequestInput};
 use crate::time::{Instant, Now};
 use crate::wire::cell::{Cell, CircuitId, Command};
 use crate::wire::contact::Contact;
-use crate::wire::descriptor::SignedDescriptor;
+use crate::wire::descriptor::{SignedDescriptor, VerifiedDescriptor};
 use crate::wire::onion::{ExitAnswer, ExitRequest};
 use crate::wire::record::ValueKind;
 
@@ -34,7 +40,49 @@ pub(super) struct Run {
     cells: usize,
     to_guard: Sending,
     from_guard: Receiving,
-    pub(super) deadline: Instant,
+}
+
+/// All of them: by where they are, by operation, by deadline.
+#[derive(Default)]
+pub(super) struct Runs {
+    all: BTreeMap<End, Run>,
+    of_operation: BTreeSet<(u64, End)>,
+    deadlines: Deadlines<End>,
+}
+
+impl Runs {
+    fn insert(&mut self, end: End, run: Run, deadline: Instant) {
+        self.of_operation.insert((run.operation, end));
+        self.deadlines.set(end, Some(deadline));
+        self.all.insert(end, run);
+    }
+
+    fn remove(&mut self, end: &End) -> Option<Run> {
+        let run = self.all.remove(end)?;
+        self.of_operation.remove(&(run.operation, *end));
+        self.deadlines.remove(end);
+        Some(run)
+    }
+
+    /// A circuit on which something came: it has time again.
+    fn heard(&mut self, end: End, now: Instant) -> Option<&mut Run> {
+        let run = self.all.get_mut(&end)?;
+        self.deadlines.set(end, Some(now + CIRCUIT_ANSWER_TIMEOUT));
+        Some(run)
+    }
+
+    fn of(&self, operation: u64) -> impl Iterator<Item = End> {
+        let (first, last) = ((LinkId(0), CircuitId(0)), (LinkId(u64::MAX), CircuitId(u32::MAX)));
+        self.of_operation.range((operation, first)..=(operation, last)).map(|(_, end)| *end)
+    }
+
+    fn on_link(&self, link: LinkId) -> Vec<End> {
+        self.all.range((link, CircuitId(0))..=(link, CircuitId(u32::MAX))).map(|(end, _)| *end).collect()
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
 }
 
 enum Stage {
@@ -47,8 +95,7 @@ impl ClientNode {
     pub(super) fn start_due(&mut self, now: Now) {
         let Some(guard) = self.guard_in_use() else { return };
         for due in core::mem::take(&mut self.due) {
-            let at_work = self.runs.values().filter(|run| run.operation == due.operation).count();
-            if due.attempt.at > now.instant || at_work >= CIRCUITS_AT_ONCE_MAX {
+            if due.attempt.at > now.instant || self.is_at_work_fully(due.operation) {
                 self.due.push(due);
             } else {
                 self.start_run(now, guard, due);
@@ -62,7 +109,7 @@ impl ClientNode {
     }
 
     pub(super) fn is_at_work_fully(&self, operation: u64) -> bool {
-        self.runs.values().filter(|run| run.operation == operation).count() >= CIRCUITS_AT_ONCE_MAX
+        self.runs.of(operation).count() >= CIRCUITS_AT_ONCE_MAX
     }
 
     /// No way in: whatever waits for a circuit learns why it gets none.
@@ -102,21 +149,21 @@ impl ClientNode {
         self.effects.event(ClientEvent::Path(BuiltPath { operation, hops, carries }));
         self.effects.send(link, Cell::build(number, built.suite, built.hint, built.body));
         self.operation_handle(now, operation, RequestInput::Building { id: attempt.id });
-        let run = Run::new(operation, attempt, &path, built.building, now.instant + CIRCUIT_ANSWER_TIMEOUT);
-        self.runs.insert((link, number), run);
+        let run = Run::new(operation, attempt, &path, built.building);
+        self.runs.insert((link, number), run, now.instant + CIRCUIT_ANSWER_TIMEOUT);
     }
 
     fn is_at_work(&self, operation: u64) -> bool {
-        self.runs.values().any(|run| run.operation == operation)
+        self.runs.of(operation).next().is_some()
     }
 
     /// No exit sees two locations of one operation: it could join them. And no bootstrap and no guard of the sample is an
     /// exit: they know this client's address, and when it came.
-    fn exits_to_avoid(&self, operation: u64) -> Vec<NodeKey> {
-        let at_work = self.runs.values().filter(|run| run.operation == operation).map(|run| run.exit);
+    pub(super) fn exits_to_avoid(&self, operation: u64) -> Vec<NodeKey> {
+        let at_work = self.runs.of(operation).filter_map(|end| self.runs.all.get(&end)).map(|run| run.exit);
         let used = self.operations.get(&operation).map(Request::used_exits).unwrap_or_default();
-        let is_bootstrap = |key: &DhKey| self.config.bootstraps.iter().any(|one| one.link_key == *key);
-        let bootstraps = self.members.iter().filter(|member| is_bootstrap(&member.link_key)).map(|member| member.key);
+        let is_one = |key: &&NodeKey| self.members.get(key).is_some_and(|member| self.is_bootstrap(&member.link_key));
+        let bootstraps = self.bootstrap_keys.iter().filter(is_one).copied();
         // An answer whose signers are being checked is not yet the operation's, but its exit has done its work.
         let checked = self.pending.values().filter_map(|pending| match pending {
             Pending::Signers { operation: of, result: AttemptResult::Answered { exit, .. }, .. }
@@ -129,6 +176,22 @@ impl ClientNode {
         used.iter().copied().chain(at_work).chain(checked).chain(bootstraps).chain(self.guards.ordered()).collect()
     }
 
+    fn is_bootstrap(&self, key: &DhKey) -> bool {
+        self.config.bootstraps.iter().any(|one| one.link_key == *key)
+    }
+
+    /// Remembers which of these, that have just entered, are bootstraps, so that nobody looks for them among all members for each circuit.
+    pub(super) fn note_bootstraps<'a>(&mut self, entered: impl IntoIterator<Item = &'a VerifiedDescriptor>) {
+        let found = entered.into_iter().filter(|one| self.is_bootstrap(&one.link_key)).map(|one| one.key);
+        let found: Vec<NodeKey> = found.collect();
+        self.bootstrap_keys.extend(found);
+        // Whoever names a bootstrap's key is not for ever remembered.
+        let members = &self.members;
+        if self.bootstrap_keys.len() > BOOTSTRAPS_MAX {
+            self.bootstrap_keys.retain(|key| members.get(key).is_some());
+        }
+    }
+
     /// The guard's link; one that is too old for new circuits serves until its successor is up.
     fn guard_link(&mut self, now: Now, guard: &NodeKey) -> Option<LinkId> {
         let (link_key, address) = self.members.get(guard).map(|guard| (guard.link_key, guard.address))?;
@@ -139,8 +202,7 @@ impl ClientNode {
 
     pub(super) fn on_backward(&mut self, now: Now, link: LinkId, cell: &Cell) {
         let end = (link, cell.circuit());
-        let Some(run) = self.runs.get_mut(&end) else { return };
-        run.deadline = now.instant + CIRCUIT_ANSWER_TIMEOUT;
+        let Some(run) = self.runs.heard(end, now.instant) else { return };
         let taken = run.take(cell, &mut self.rng);
         if let Some(count) = run.from_guard.pass() {
             self.effects.send(link, Cell::credit(end.1, count));
@@ -156,13 +218,12 @@ impl ClientNode {
 
     pub(super) fn on_credit(&mut self, now: Now, link: LinkId, cell: &Cell) {
         let end = (link, cell.circuit());
-        let Some(run) = self.runs.get_mut(&end) else { return };
-        run.deadline = now.instant + CIRCUIT_ANSWER_TIMEOUT;
+        let Some(run) = self.runs.heard(end, now.instant) else { return };
         let granted = cell.credit_count().ok().and_then(|count| run.to_guard.grant(count).ok());
         match granted {
             Some(()) => {
                 self.pump(end);
-                if self.runs.get(&end).is_some_and(Run::is_complete) {
+                if self.runs.all.get(&end).is_some_and(Run::is_complete) {
                     self.end_run(now, end, None);
                 }
             }
@@ -171,7 +232,7 @@ impl ClientNode {
     }
 
     fn pump(&mut self, end: (LinkId, CircuitId)) {
-        while let Some(cell) = self.runs.get_mut(&end).and_then(|run| run.to_guard.pop()) {
+        while let Some(cell) = self.runs.all.get_mut(&end).and_then(|run| run.to_guard.pop()) {
             self.effects.send(end.0, cell.on_circuit(end.1));
         }
     }
@@ -181,20 +242,20 @@ impl ClientNode {
     }
 
     pub(super) fn fail_late_runs(&mut self, now: Now) {
-        let late: Vec<_> =
-            self.runs.iter().filter(|(_, run)| run.deadline <= now.instant).map(|(end, _)| *end).collect();
-        late.into_iter().for_each(|end| self.end_run(now, end, Some(Failure::TimedOut)));
+        self.runs
+            .deadlines
+            .due(now.instant)
+            .into_iter()
+            .for_each(|end| self.end_run(now, end, Some(Failure::TimedOut)));
     }
 
     pub(super) fn fail_runs_on(&mut self, now: Now, link: LinkId) {
-        let lost: Vec<_> = self.runs.keys().filter(|end| end.0 == link).copied().collect();
-        lost.into_iter().for_each(|end| self.end_run(now, end, Some(Failure::Destroyed)));
+        self.runs.on_link(link).into_iter().for_each(|end| self.end_run(now, end, Some(Failure::Destroyed)));
     }
 
     pub(super) fn drop_circuits_of(&mut self, operation: u64) {
         self.due.retain(|due| due.operation != operation);
-        let ends: Vec<_> =
-            self.runs.iter().filter(|(_, run)| run.operation == operation).map(|(end, _)| *end).collect();
+        let ends: Vec<End> = self.runs.of(operation).collect();
         for end in ends {
             self.runs.remove(&end);
             self.close(end);
@@ -262,7 +323,7 @@ impl ClientNode {
 }
 
 impl Run {
-    fn new(operation: u64, attempt: Attempt, path: &Path, building: Building, deadline: Instant) -> Self {
+    fn new(operation: u64, attempt: Attempt, path: &Path, building: Building) -> Self {
         Self {
             operation,
             attempt,
@@ -273,7 +334,6 @@ impl Run {
             cells: 0,
             to_guard: Sending::default(),
             from_guard: Receiving::default(),
-            deadline,
         }
     }
 

@@ -61,6 +61,8 @@ impl World {
     }
 
     fn with_stored(stored: Vec<VerifiedDescriptor>, kept: Kept) -> Self {
+        let mut known = Members::default();
+        known.merge_all(stored, ISSUED);
         let config = ClientConfig {
             network: network(),
             bootstraps: (0..BOOTSTRAPS).map(|number| Contact::from(&relay(number))).collect(),
@@ -69,7 +71,7 @@ impl World {
             rule: PrefixRule::Distinct,
             ours: Vec::new(),
             kept: kept.clone(),
-            stored,
+            stored: known,
             witness: false,
         };
         let now = at(Instant::ZERO);
@@ -190,7 +192,7 @@ fn a_client_that_never_came_in_tries_again_with_its_next_operation() {
             rule: PrefixRule::Distinct,
             ours: Vec::new(),
             kept: Kept::default(),
-            stored: Vec::new(),
+            stored: Members::default(),
             witness: false,
         },
         ChaCha20Rng::seed_from_u64(5),
@@ -203,6 +205,23 @@ fn a_client_that_never_came_in_tries_again_with_its_next_operation() {
 
 fn all_relays() -> Vec<VerifiedDescriptor> {
     (0..RELAYS).map(relay).collect()
+}
+
+#[test]
+fn bootstraps_are_no_exits_however_they_became_members_and_only_while_they_are() {
+    let check = |client: &ClientNode| {
+        let members = client.members.iter().filter(|one| is_bootstrap(&one.link_key)).map(|one| one.key);
+        let (avoided, expected) =
+            (client.exits_to_avoid(0), members.chain(client.guards.ordered()).collect::<Vec<_>>());
+        assert_eq!(avoided, expected);
+    };
+    let (told, returned) = (World::new(), World::returning(|_| all_relays()));
+    for mut world in [told, returned] {
+        assert!(world.client.bootstrap_keys.len() == usize::try_from(BOOTSTRAPS).unwrap());
+        check(&world.client);
+        world.client.members.expire(crate::time::UnixTime(u64::MAX));
+        check(&world.client);
+    }
 }
 
 #[test]

@@ -61,8 +61,12 @@ pub(super) enum ErrandOwner {
 }
 
 impl ErrandOwner {
-    pub(super) fn is_of(self, circuit: CircuitNo) -> bool {
-        matches!(self, Self::Slot(no, _) if no == circuit)
+    /// The circuit that waits, if one does.
+    pub(super) fn circuit(self) -> Option<CircuitNo> {
+        match self {
+            Self::Slot(no, _) => Some(no),
+            Self::Operator(..) => None,
+        }
     }
 }
 
@@ -191,15 +195,14 @@ impl Relay {
         let deadline = now.instant + EXIT_TIMEOUT;
         let errand = Errand::new(location, kind, nonce, purpose, start, self.config.rule, (now.instant, deadline));
         let id = self.next_id();
-        self.errands.insert(id, (owner, errand));
+        self.errands.insert(id, owner, errand);
         self.drain_errand(now, id);
     }
 
     /// Does what an errand wants. Answers of our own store come back through here, so one errand is taken out at a time.
     fn drain_errand(&mut self, now: Now, id: u64) {
-        while let Some((owner, errand)) = self.errands.get_mut(&id) {
-            let owner = *owner;
-            let Some(output) = errand.poll_output() else { return };
+        while let Some((owner, errand)) = self.errands.get_mut(id) {
+            let Some(output) = errand.poll_output() else { return self.errands.note_time(id) };
             match output {
                 ErrandOutput::Ask { to, ask } => {
                     self.ask(now, to, AskOwner::Errand(ErrandAsk { errand: id, to: to.id }), ask);
@@ -209,7 +212,7 @@ impl Relay {
                     self.work(Pending::ErrandChecked { errand: id, from }, job);
                 }
                 ErrandOutput::Done(report) => {
-                    self.errands.remove(&id);
+                    self.errands.remove(id);
                     return match owner {
                         ErrandOwner::Slot(no, slot) => {
                             let answer = self.answer_of(report);
@@ -223,7 +226,7 @@ impl Relay {
     }
 
     fn errand_handle(&mut self, now: Now, id: u64, input: ErrandInput) {
-        if let Some((_, errand)) = self.errands.get_mut(&id) {
+        if let Some((_, errand)) = self.errands.get_mut(id) {
             errand.handle(now.instant, input);
             self.drain_errand(now, id);
         }
@@ -242,9 +245,7 @@ impl Relay {
     }
 
     pub(super) fn errands_time(&mut self, now: Now) {
-        let is_due = |errand: &Errand| errand.poll_timeout().is_some_and(|at| at <= now.instant);
-        let due: Vec<u64> = self.errands.iter().filter(|(_, (_, e))| is_due(e)).map(|(id, _)| *id).collect();
-        due.into_iter().for_each(|id| self.errand_handle(now, id, ErrandInput::Timeout));
+        self.errands.due(now.instant).into_iter().for_each(|id| self.errand_handle(now, id, ErrandInput::Timeout));
     }
 
     fn answer_of(&self, report: Report) -> ExitAnswer {

@@ -81,12 +81,15 @@ impl Relay {
     fn pull_target(&mut self) -> Option<Contact> {
         self.pulls.turn += 1;
         let own = self.descriptor.key;
-        let member = draw(&self.members, |member| member.key != own, &mut self.rng);
-        let member = member.and_then(|key| self.members.get(&key)).map(Contact::from);
         let others: Vec<Contact> =
             self.config.bootstraps.iter().filter(|one| one.link_key != self.config.link_key).copied().collect();
         let bootstrap = others.get((self.pulls.turn / 2).checked_rem(others.len()).unwrap_or(0)).copied();
-        if self.pulls.turn.is_multiple_of(2) { member.or(bootstrap) } else { bootstrap.or(member) }
+        if let Some(bootstrap) = bootstrap.filter(|_| !self.pulls.turn.is_multiple_of(2)) {
+            return Some(bootstrap);
+        }
+        // Every member is looked at for this, so only where one is wanted.
+        let member = draw(&self.members, |member| member.key != own, &mut self.rng);
+        member.and_then(|key| self.members.get(&key)).map(Contact::from).or(bootstrap)
     }
 
     fn pull_page(&mut self, now: Now, from: Contact, after: Option<NodeKey>) {
@@ -123,10 +126,8 @@ impl Relay {
 
     pub(super) fn on_descriptors(&mut self, now: Now, descriptors: Vec<VerifiedDescriptor>) {
         let before = self.members.len();
-        for descriptor in descriptors {
-            if self.members.merge(descriptor, now.unix) == Merge::New {
-                self.pulls.hurry(now.instant);
-            }
+        if self.members.merge_all(descriptors, now.unix).contains(&Merge::New) {
+            self.pulls.hurry(now.instant);
         }
         if self.members.len() != before {
             self.effects.event(RelayEvent::Members(self.members.len()));

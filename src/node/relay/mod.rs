@@ -1,6 +1,7 @@
 //! A relay: passes circuits on, works for exits, stores values, keeps the membership. It routes; the rules stand in the rooms
 //! below. Source: spec/overview.md.
 
+mod errands;
 mod exit;
 mod gossip;
 mod own;
@@ -12,7 +13,8 @@ use std::sync::Arc;
 
 use rand::rngs::ChaCha20Rng;
 
-use self::exit::{ErrandOwner, ExitOperation};
+use self::errands::Errands;
+use self::exit::ExitOperation;
 use self::own::Drain;
 pub use self::own::{Looked, RelayCommand};
 use self::storing::Asker;
@@ -26,10 +28,9 @@ use super::work::{Done, Job};
 use crate::crypto::forget_past;
 use crate::crypto::keys::{DhKey, IdentitySecret};
 use crate::crypto::puzzle::Solution;
-use crate::dht::errand::Errand;
 use crate::dht::store::StoreResult;
 use crate::dht::table::Table;
-use crate::limits::{CIRCUITS_PER_LINK_MAX, DESCRIPTOR_RENEW_S, MEMBERS_MAX};
+use crate::limits::{CIRCUITS_PER_LINK_MAX, DESCRIPTOR_RENEW_S};
 use crate::membership::members::Members;
 use crate::membership::prefix_rule::PrefixRule;
 use crate::onion::{OnionKeys, ReplayFilter};
@@ -63,6 +64,8 @@ pub struct RelayConfig {
     pub family: [u8; 8],
     /// Nodes to start from.
     pub bootstraps: Vec<Contact>,
+    /// Relays known already, checked before; empty for a relay that has nothing but its bootstraps to start from.
+    pub stored: Members,
     /// Number of the last descriptor of this identity, 0 for none: two of one number would prove it bad.
     pub issued_before: u32,
     /// Whether addresses keep nodes apart.
@@ -133,7 +136,7 @@ pub struct Relay {
     /// Whom a question that is about to be sent is for.
     ask_ids: BTreeMap<AskId, crate::keyspace::Id>,
     exits: BTreeMap<CircuitNo, ExitOperation>,
-    errands: BTreeMap<u64, (ErrandOwner, Errand)>,
+    errands: Errands,
     pending: BTreeMap<u64, Pending>,
     pulls: gossip::Pulls,
     next_id: u64,
@@ -145,15 +148,17 @@ pub struct Relay {
 impl Relay {
     /// A relay that starts now; its first outputs are its descriptor and its first dials.
     #[must_use]
-    pub fn new(config: RelayConfig, mut rng: ChaCha20Rng, now: Now) -> Self {
+    pub fn new(mut config: RelayConfig, mut rng: ChaCha20Rng, now: Now) -> Self {
         let onion = OnionKeys::new(config.network, config.identity.public(), now, &mut rng);
         let descriptor = describe(&config, &onion, config.issued_before, now);
+        let mut members = core::mem::take(&mut config.stored).with_rule(config.rule);
+        members.expire(now.unix);
         let mut relay = Self {
             effects: Effects::new(config.witness),
             rng,
             onion,
             replay: ReplayFilter::default(),
-            members: Members::new(MEMBERS_MAX).with_rule(config.rule),
+            members,
             table: Table::new(descriptor.id()).with_rule(config.rule),
             links: Links::default(),
             circuits: Circuits::default(),
@@ -161,7 +166,7 @@ impl Relay {
             ask_owners: BTreeMap::new(),
             ask_ids: BTreeMap::new(),
             exits: BTreeMap::new(),
-            errands: BTreeMap::new(),
+            errands: Errands::default(),
             pending: BTreeMap::new(),
             pulls: gossip::Pulls::new(now.instant),
             next_id: 0,
@@ -171,6 +176,9 @@ impl Relay {
             config,
         };
         forget_past(&mut relay.rng);
+        if !relay.members.is_empty() {
+            relay.effects.event(RelayEvent::Members(relay.members.len()));
+        }
         relay.publish_descriptor(now);
         relay.handle_time(now);
         relay
@@ -251,9 +259,8 @@ impl Relay {
     /// When [`Input::Timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let errands = self.errands.values().filter_map(|(_, errand)| errand.poll_timeout()).min();
         let own = earlier(Some(self.sweep_at), self.pulls.poll_timeout());
-        earlier(earlier(own, errands), self.asks.poll_timeout())
+        earlier(earlier(own, self.errands.poll_timeout()), self.asks.poll_timeout())
     }
 
     fn next_id(&mut self) -> u64 {
@@ -394,9 +401,10 @@ impl Relay {
         if changed || now.unix.0 >= u64::from(self.descriptor.issued) + DESCRIPTOR_RENEW_S {
             self.publish_descriptor(now);
         }
-        self.members.expire(now.unix);
-        let members = &self.members;
-        self.links.keep_proofs(|key| members.get(key).is_some());
+        if self.members.expire(now.unix) {
+            let members = &self.members;
+            self.links.keep_proofs(|key| members.get(key).is_some());
+        }
         self.store(Pending::Expired, crate::dht::store::StoreOp::Expire { now: now.unix });
     }
 

@@ -59,8 +59,7 @@ impl Relay {
     }
 
     fn look(&mut self, now: Now, id: u64, (location, kind): (Location, ValueKind)) {
-        let under_way = self.errands.values().filter(|(owner, _)| matches!(owner, ErrandOwner::Operator(..))).count();
-        if under_way >= OWN_LOOKUPS_MAX {
+        if self.errands.of_operator() >= OWN_LOOKUPS_MAX {
             self.effects.event(RelayEvent::Looked { id, looked: None });
         } else {
             let question = Question { nonce: Nonce(random_bytes(&mut self.rng)), operation: Operation::Find, location };
@@ -101,6 +100,7 @@ mod tests {
     use crate::keyspace::Id;
     use crate::limits::EXIT_TIMEOUT;
     use crate::membership::fixture::{ISSUED, network, relay, secret};
+    use crate::membership::members::Members;
     use crate::membership::prefix_rule::PrefixRule;
     use crate::node::effects::Effect;
     use crate::node::io::{Input, LinkId, Output, Peer};
@@ -111,6 +111,10 @@ mod tests {
     const START: Now = Now { instant: Instant::ZERO, unix: ISSUED };
 
     fn started() -> Relay {
+        started_with(Members::default())
+    }
+
+    fn started_with(stored: Members) -> Relay {
         let own = relay(1);
         let config = RelayConfig {
             network: network(),
@@ -120,6 +124,7 @@ mod tests {
             address: own.address,
             family: [0; 8],
             bootstraps: Vec::new(),
+            stored,
             issued_before: 0,
             rule: PrefixRule::Distinct,
             witness: false,
@@ -135,6 +140,24 @@ mod tests {
                 _ => None,
             })
             .collect()
+    }
+
+    #[test]
+    fn a_relay_that_starts_with_a_membership_is_as_if_it_had_been_told_of_it_and_leaves_that_of_others_alone() {
+        let mut stored = Members::default();
+        stored.merge_all((2..40).map(crate::membership::fixture::relay), ISSUED);
+        let (mut with, mut told_of) = (started_with(stored.clone()), started());
+        told_of.on_descriptors(START, stored.iter().cloned().collect());
+        assert!(with.members.iter().eq(told_of.members.iter()));
+        assert_eq!((with.members.len(), stored.len()), (39, 38), "itself too");
+        let last_count = |relay: &mut Relay| {
+            let counts = core::iter::from_fn(|| relay.poll_effect()).filter_map(|effect| match effect {
+                Effect::Event(RelayEvent::Members(count)) => Some(count),
+                _ => None,
+            });
+            counts.last()
+        };
+        assert_eq!((last_count(&mut with), last_count(&mut told_of)), (Some(39), Some(39)));
     }
 
     #[test]

@@ -53,11 +53,7 @@ impl Relay {
                 dial.into_iter().for_each(|dial| self.effects.io(dial));
                 match reach {
                     Reach::Up(link) => self.extend_circuit(now, no, (link, next), cell, hop),
-                    Reach::Dialling(link) => {
-                        if let Some(circuit) = self.circuits.get_mut(no) {
-                            circuit.stage = Stage::Dialling { link, next, cell, hop };
-                        }
-                    }
+                    Reach::Dialling(link) => self.circuits.wait(no, link, next, cell, hop),
                     Reach::Refused => self.kill_circuit(no),
                 }
             }
@@ -86,7 +82,7 @@ impl Relay {
     }
 
     pub(super) fn resume_circuits(&mut self, now: Now, link: LinkId) {
-        for no in self.circuits.waiting_for(link) {
+        for no in self.circuits.take_waiting(link) {
             let Some(circuit) = self.circuits.get_mut(no) else { continue };
             if let Stage::Dialling { next, cell, hop, .. } = core::mem::replace(&mut circuit.stage, Stage::Opening) {
                 self.extend_circuit(now, no, (link, next), cell, hop);
@@ -188,7 +184,7 @@ impl Relay {
     pub(super) fn kill_circuit(&mut self, no: CircuitNo) {
         let Some(circuit) = self.circuits.remove(no) else { return };
         self.exits.remove(&no);
-        self.errands.retain(|_, (owner, _)| !owner.is_of(no));
+        self.errands.remove_of(no);
         for (link, number) in core::iter::once(circuit.inward).chain(circuit.outward) {
             self.links.close_circuit(link, number);
             if self.links.peer(link).is_some() {
