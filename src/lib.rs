@@ -20,5 +20,6 @@ pub mod node;
 pub mod onion;
 pub mod record;
 pub mod request;
+pub mod sim;
 pub mod time;
 pub mod wire;
