@@ -126,10 +126,13 @@ impl Chart {
     #[must_use]
     pub fn svg(&self) -> String {
         let mut out = String::new();
-        line(&mut out, &format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" \
+        line(
+            &mut out,
+            &format!(
+                "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" \
              height=\"{HEIGHT}\" font-family=\"sans-serif\" font-size=\"13\" fill=\"#222\">"
-        ));
+            ),
+        );
         line(&mut out, &format!("<title>{}</title>", escaped(&self.title)));
         line(&mut out, &format!("<rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#fff\"/>"));
         text(&mut out, (WIDTH / 2.0, 26.0), "middle", "font-size=\"16\"", &self.title);
@@ -161,19 +164,20 @@ impl Chart {
         let (bottom, right) = (HEIGHT - BOTTOM, WIDTH - RIGHT);
         for tick in y.ticks() {
             let at = y.place(tick);
-            line(out, &format!(
-                "<line x1=\"{LEFT}\" y1=\"{at:.1}\" x2=\"{right}\" y2=\"{at:.1}\" stroke=\"#ddd\"/>"
-            ));
+            line(out, &format!("<line x1=\"{LEFT}\" y1=\"{at:.1}\" x2=\"{right}\" y2=\"{at:.1}\" stroke=\"#ddd\"/>"));
             text(out, (LEFT - 8.0, at + 4.0), "end", "", &shown(tick));
         }
         match self.shape {
             Shape::Lines => {
                 for tick in x.ticks() {
                     let at = x.place(tick);
-                    line(out, &format!(
-                        "<line x1=\"{at:.1}\" y1=\"{bottom}\" x2=\"{at:.1}\" y2=\"{:.1}\" stroke=\"#222\"/>",
-                        bottom + 5.0
-                    ));
+                    line(
+                        out,
+                        &format!(
+                            "<line x1=\"{at:.1}\" y1=\"{bottom}\" x2=\"{at:.1}\" y2=\"{:.1}\" stroke=\"#222\"/>",
+                            bottom + 5.0
+                        ),
+                    );
                     text(out, (at, bottom + 19.0), "middle", "", &shown(tick));
                 }
             }
@@ -183,9 +187,7 @@ impl Chart {
                 }
             }
         }
-        line(out, &format!(
-            "<path d=\"M{LEFT} {TOP} V{bottom} H{right}\" fill=\"none\" stroke=\"#222\"/>"
-        ));
+        line(out, &format!("<path d=\"M{LEFT} {TOP} V{bottom} H{right}\" fill=\"none\" stroke=\"#222\"/>"));
         let middle = (TOP + bottom) / 2.0;
         let turned = format!("transform=\"rotate(-90 18 {middle})\"");
         text(out, (18.0, middle), "middle", &turned, &self.y_label);
@@ -198,11 +200,14 @@ impl Chart {
         for (category, value) in &series.points {
             let from = x.place(*category) - one * real_count(self.series.len()) / 2.0 + one * real_count(index);
             let top = y.place(*value);
-            line(out, &format!(
-                "<rect x=\"{from:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"{colour}\"/>",
-                one * 0.94,
-                (ground - top).max(0.0)
-            ));
+            line(
+                out,
+                &format!(
+                    "<rect x=\"{from:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"{colour}\"/>",
+                    one * 0.94,
+                    (ground - top).max(0.0)
+                ),
+            );
             text(out, (from + one * 0.47, top - 4.0), "middle", "font-size=\"11\"", &shown(*value));
         }
     }
@@ -216,7 +221,10 @@ impl Chart {
                 (x, y) = (LEFT, y + 18.0);
             }
             let colour = COLOURS.get(index % COLOURS.len()).copied().unwrap_or("#222");
-            line(out, &format!("<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"12\" height=\"12\" fill=\"{colour}\"/>", y - 11.0));
+            line(
+                out,
+                &format!("<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"12\" height=\"12\" fill=\"{colour}\"/>", y - 11.0),
+            );
             text(out, (x + 18.0, y), "start", "", &series.name);
             x += wide;
         }
@@ -325,7 +333,10 @@ fn lines(out: &mut String, series: &Series, colour: &str, (x, y): (&Axis, &Axis)
     let places: Vec<(f64, f64)> =
         series.points.iter().filter(is_shown).map(|(along, up)| (x.place(*along), y.place(*up))).collect();
     let path: Vec<String> = places.iter().map(|(along, up)| format!("{along:.1},{up:.1}")).collect();
-    line(out, &format!("<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>", path.join(" ")));
+    line(
+        out,
+        &format!("<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>", path.join(" ")),
+    );
     // Dots would hide a line of many points.
     if places.len() <= 40 {
         for (along, up) in places {

@@ -133,7 +133,8 @@ impl Table {
     /// stands over several lines; what is still too long is cut, and says so.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
-        let texts: Vec<Vec<String>> = self.rows.iter().map(|row| row.iter().map(ToString::to_string).collect()).collect();
+        let texts: Vec<Vec<String>> =
+            self.rows.iter().map(|row| row.iter().map(ToString::to_string).collect()).collect();
         let heads: Vec<Vec<&str>> = self.columns.iter().map(|name| name.split(' ').collect()).collect();
         let width_of = |at: usize| {
             let values = texts.iter().filter_map(|row| row.get(at)).map(|text| text.chars().count());

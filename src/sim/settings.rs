@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::internet::Internet;
 use super::report::Cell;
 use crate::limits::{
-    HOPS_CLIENT_MIN, HOPS_MAX, SIM_CLIENTS_MAX, SIM_DURATION_HOURS_MAX, SIM_LIST_MAX, SIM_NODES_MAX, SIM_OPERATIONS_MAX,
-    SIM_REPEATS_MAX,
+    HOPS_CLIENT_MIN, HOPS_MAX, SIM_CLIENTS_MAX, SIM_DURATION_HOURS_MAX, SIM_LIST_MAX, SIM_NODES_MAX,
+    SIM_OPERATIONS_MAX, SIM_REPEATS_MAX,
 };
 use crate::time::Duration;
 
@@ -207,12 +207,29 @@ impl Scenario {
     #[must_use]
     pub const fn keys(self) -> &'static [&'static str] {
         match self {
-            Self::Scale => &["nodes", "seed", "ciphers", "internet", "one_way_ms", "clients", "records", "gets", "hops"],
+            Self::Scale => {
+                &["nodes", "seed", "ciphers", "internet", "one_way_ms", "clients", "records", "gets", "hops"]
+            }
             Self::Partitioning => &["nodes", "seed", "records", "repeats"],
-            Self::Faults => &["nodes", "seed", "ciphers", "internet", "one_way_ms", "clients", "records", "gets", "fail"],
+            Self::Faults => {
+                &["nodes", "seed", "ciphers", "internet", "one_way_ms", "clients", "records", "gets", "fail"]
+            }
             Self::Churn => &[
-                "nodes", "seed", "ciphers", "internet", "one_way_ms", "clients", "records", "gets", "hours",
-                "session_minutes", "shape", "returns", "pause_minutes", "disk_kept", "crash_silent",
+                "nodes",
+                "seed",
+                "ciphers",
+                "internet",
+                "one_way_ms",
+                "clients",
+                "records",
+                "gets",
+                "hours",
+                "session_minutes",
+                "shape",
+                "returns",
+                "pause_minutes",
+                "disk_kept",
+                "crash_silent",
             ],
             Self::Partition => {
                 &["nodes", "seed", "ciphers", "internet", "one_way_ms", "clients", "records", "gets", "minutes"]
@@ -221,16 +238,49 @@ impl Scenario {
                 &["nodes", "seed", "ciphers", "internet", "one_way_ms", "clients", "records", "gets", "stopped"]
             }
             Self::Adversary => &[
-                "nodes", "seed", "ciphers", "internet", "one_way_ms", "clients", "records", "gets", "bad", "behaviours",
+                "nodes",
+                "seed",
+                "ciphers",
+                "internet",
+                "one_way_ms",
+                "clients",
+                "records",
+                "gets",
+                "bad",
+                "behaviours",
             ],
-            Self::Sybil => &["nodes", "seed", "ciphers", "internet", "one_way_ms", "records", "gets", "sybils", "repeats"],
+            Self::Sybil => {
+                &["nodes", "seed", "ciphers", "internet", "one_way_ms", "records", "gets", "sybils", "repeats"]
+            }
             Self::Anonymity => &["nodes", "seed", "clients", "gets", "bad", "hops", "repeats"],
             Self::FlashCrowd => &[
-                "nodes", "seed", "ciphers", "internet", "one_way_ms", "bandwidth_mbit", "clients", "gets", "deadline_s",
+                "nodes",
+                "seed",
+                "ciphers",
+                "internet",
+                "one_way_ms",
+                "bandwidth_mbit",
+                "clients",
+                "gets",
+                "deadline_s",
             ],
             Self::Soak => &[
-                "nodes", "seed", "ciphers", "internet", "one_way_ms", "clients", "records", "gets", "hours",
-                "session_minutes", "shape", "returns", "pause_minutes", "disk_kept", "crash_silent", "bad",
+                "nodes",
+                "seed",
+                "ciphers",
+                "internet",
+                "one_way_ms",
+                "clients",
+                "records",
+                "gets",
+                "hours",
+                "session_minutes",
+                "shape",
+                "returns",
+                "pause_minutes",
+                "disk_kept",
+                "crash_silent",
+                "bad",
             ],
             Self::Hunt => &["nodes", "seed", "ciphers", "clients", "records", "gets", "minutes"],
         }

@@ -82,9 +82,8 @@ struct Entry {
 }
 
 /// Every scenario that can be run.
-const ENTRIES: [Entry; 1] = [
-    Entry { scenario: Scenario::Partitioning, run: partitioning::run, memory_needed: partitioning::memory_needed },
-];
+const ENTRIES: [Entry; 1] =
+    [Entry { scenario: Scenario::Partitioning, run: partitioning::run, memory_needed: partitioning::memory_needed }];
 
 fn entry(scenario: Scenario) -> Result<&'static Entry, Refused> {
     ENTRIES.iter().find(|entry| entry.scenario == scenario).ok_or(Refused::Absent(scenario.name()))

@@ -96,16 +96,13 @@ impl Keyspace {
     }
 
     /// `None` when it was told to stop.
-    fn measure(
-        &self,
-        seed: u64,
-        events: &mut u64,
-        tell: &mut dyn FnMut(&str, f64, u64) -> bool,
-    ) -> Option<Size> {
+    fn measure(&self, seed: u64, events: &mut u64, tell: &mut dyn FnMut(&str, f64, u64) -> bool) -> Option<Size> {
         let mut nearest = vec![0; self.nodes.len()];
         let mut reaches = Vec::with_capacity(self.locations.len());
         for (done, location) in self.locations.iter().enumerate() {
-            if done.is_multiple_of(LOOK_EVERY) && !tell("nearest by XOR", 0.5 * ratio(done, self.locations.len()), *events) {
+            if done.is_multiple_of(LOOK_EVERY)
+                && !tell("nearest by XOR", 0.5 * ratio(done, self.locations.len()), *events)
+            {
                 return None;
             }
             let holders = holders(&self.nodes, location);
@@ -361,7 +358,11 @@ fn check_moves(report: &mut Report, size: &Size, repeat: usize, locations: usize
     let leaves = size.loads.first().map(|loads| loads.of.as_slice()).unwrap_or_default();
     for (change, moved) in [("join", size.joins.as_slice()), ("leave", leaves)] {
         let mean = spread(moved).map_or(f64::NAN, |found| found.mean);
-        let name = format!("one {change} of {} nodes moves at most {MOVED_MAX} s K / n on average (run {})", size.nodes, repeat + 1);
+        let name = format!(
+            "one {change} of {} nodes moves at most {MOVED_MAX} s K / n on average (run {})",
+            size.nodes,
+            repeat + 1
+        );
         report.check(&name, mean <= bound, format!("{mean:.1} of at most {bound:.1}"));
     }
     let copies = locations.saturating_mul(HOLDERS.min(size.nodes));
@@ -373,7 +374,8 @@ fn check_moves(report: &mut Report, size: &Size, repeat: usize, locations: usize
 fn charts(sizes: &[(usize, Size)]) -> Vec<Chart> {
     let Some((_, largest)) = sizes.iter().max_by_key(|(_, size)| size.nodes) else { return Vec::new() };
     let title = format!("How keys spread over {} nodes", largest.nodes);
-    let mut curve = Chart::lines("spread", &title, "share of nodes, sorted by what they hold", "locations over the mean");
+    let mut curve =
+        Chart::lines("spread", &title, "share of nodes, sorted by what they hold", "locations over the mean");
     for loads in &largest.loads {
         let mut sorted: Vec<f64> = loads.of.iter().copied().map(real_count).collect();
         sorted.sort_by(f64::total_cmp);
@@ -384,7 +386,8 @@ fn charts(sizes: &[(usize, Size)]) -> Vec<Chart> {
         };
         curve.add(loads.name, (0..=CURVE).map(point));
     }
-    let mut growth = Chart::lines("largest", "The fullest node", "nodes", "largest over mean").scaled(Scale::Log, Scale::Linear);
+    let mut growth =
+        Chart::lines("largest", "The fullest node", "nodes", "largest over mean").scaled(Scale::Log, Scale::Linear);
     for (at, loads) in largest.loads.iter().enumerate() {
         let point = |(_, size): &(usize, Size)| {
             let found = size.loads.get(at).and_then(|loads| spread(&loads.of))?;
@@ -442,9 +445,8 @@ mod tests {
 
     #[track_caller]
     fn assert_joins_as_recounted(keyspace: &Keyspace, joiner: &Id) {
-        let reach = |location: &Location| {
-            holders(&keyspace.nodes, location).get(HOLDERS - 1).map(|(distance, _)| *distance)
-        };
+        let reach =
+            |location: &Location| holders(&keyspace.nodes, location).get(HOLDERS - 1).map(|(distance, _)| *distance);
         let reaches: Vec<Option<Distance>> = keyspace.locations.iter().map(reach).collect();
         let mut with = keyspace.nodes.clone();
         with.push(*joiner);
