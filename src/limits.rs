@@ -398,6 +398,23 @@ pub const KEY_NAME_LEN_MAX: usize = 64;
 /// Between two attempts at the lock.
 pub const STATE_LOCK_RETRY: Duration = Duration::from_millis(5);
 
+// ---- simulation (spec/simulation.md) ----
+
+/// Nodes of a simulated network.
+pub const SIM_NODES_MAX: usize = 1_000_000;
+/// Clients of a simulated network.
+pub const SIM_CLIENTS_MAX: usize = 100_000;
+/// Records, or lookups, of one simulation.
+pub const SIM_OPERATIONS_MAX: usize = 10_000_000;
+/// Values in a list of a scenario's settings.
+pub const SIM_LIST_MAX: usize = 64;
+/// Runs of one scenario with seeds of their own.
+pub const SIM_REPEATS_MAX: usize = 10_000;
+/// Hours of one simulation, virtual or real.
+pub const SIM_DURATION_HOURS_MAX: f64 = 100_000.0;
+/// Weights that rendezvous hashing may compute for its row of the comparison: nodes times locations.
+pub const SIM_RENDEZVOUS_WEIGHTS_MAX: u64 = 600_000_000;
+
 const _: () = assert!(REQUEST_LEN_MAX == 1_638);
 const _: () = assert!(REPLY0_DATA_LEN_MAX == 1_798);
 const _: () = assert!(CIRCUIT_DATA_LEN_MAX == 1_958);

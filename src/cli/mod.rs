@@ -18,6 +18,7 @@ mod published;
 mod relay;
 mod settings;
 mod settings_list;
+mod sim;
 mod status;
 mod watch;
 mod way;
@@ -96,6 +97,8 @@ enum Command {
     Doctor,
     /// List all settings with the values in force and where those come from.
     Settings,
+    /// Run a scenario of the simulator: whole networks in virtual time, or how keys spread over nodes. Nothing is sent.
+    Sim(sim::SimArguments),
     /// Print completions for a shell.
     Completions(manual::CompletionsArguments),
     /// Write the man pages into a folder.
@@ -184,6 +187,7 @@ fn run(Arguments { common, command }: Arguments) -> anyhow::Result<Said> {
         Command::Completions(arguments) => return manual::completions(&arguments),
         Command::Man(arguments) => return manual::pages(&arguments),
         Command::Demo(arguments) => return demo::run(arguments, common.json),
+        Command::Sim(arguments) => return sim::run(arguments, common.json),
         command => command,
     };
     let settings = Settings::gather(&given)?;
@@ -203,7 +207,7 @@ fn run(Arguments { common, command }: Arguments) -> anyhow::Result<Said> {
         Command::Status => tokio.block_on(status::status(&told)),
         Command::Doctor => tokio.block_on(doctor::doctor(&told)),
         Command::Settings => Ok(settings_list::list(&told.settings)),
-        Command::Completions(_) | Command::Man(_) | Command::Demo(_) => Ok(Said::default()),
+        Command::Completions(_) | Command::Man(_) | Command::Demo(_) | Command::Sim(_) => Ok(Said::default()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -75,4 +75,20 @@ pub(super) fn progress(what: &'static str) -> ProgressBar {
 pub(super) fn show(bar: &ProgressBar, step: Progress) {
     bar.set_length(u64::try_from(step.total).unwrap_or(u64::MAX));
     bar.set_position(u64::try_from(step.done).unwrap_or(u64::MAX));
+}
+
+/// A bar of so many steps with a line behind it, on a terminal alone; hidden elsewhere.
+pub(super) fn share_bar(steps: u64) -> ProgressBar {
+    let bar = progress("");
+    bar.set_length(steps);
+    if let Ok(style) = ProgressStyle::with_template("  {bar:24} {msg}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// Only to say how long things took.
+#[expect(clippy::disallowed_methods, reason = "the shell's own stopwatch; nothing of the protocol depends on it")]
+pub(super) fn stopwatch() -> Instant {
+    Instant::now()
 }

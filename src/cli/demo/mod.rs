@@ -5,7 +5,7 @@ mod report;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use rand::rngs::ChaCha20Rng;
@@ -13,7 +13,7 @@ use rand::{Rng, SeedableRng};
 
 use self::exposure::{Did, Exposure};
 use super::local::{LOCAL_RELAYS_MAX, LocalNetwork, LocalOptions};
-use super::output::{progress, say, show};
+use super::output::{progress, say, show, stopwatch};
 use super::{Said, files};
 use crate::client::{Client, ClientOptions, Content, GetOptions, PublishOptions, Published};
 use crate::content::{ContentLink, FileName};
@@ -110,7 +110,7 @@ pub(super) fn run(arguments: DemoArguments, json: bool) -> anyhow::Result<Said> 
 }
 
 async fn play(arguments: &DemoArguments, name: FileName, content: Vec<u8>) -> anyhow::Result<Story> {
-    let start = clock();
+    let start = stopwatch();
     let runtime = Runtime::start().context("no runtime")?;
     let seed = arguments.seed.unwrap_or_else(|| runtime.entropy().generator().next_u64());
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
@@ -128,7 +128,7 @@ async fn play(arguments: &DemoArguments, name: FileName, content: Vec<u8>) -> an
     };
     let (publisher, getter) = (client(1)?, client(2)?);
 
-    let at = clock();
+    let at = stopwatch();
     let bar = progress("publishing");
     let published = publisher
         .publish(&name, content.clone(), PublishOptions::default(), |step| show(&bar, step))
@@ -179,7 +179,7 @@ async fn play(arguments: &DemoArguments, name: FileName, content: Vec<u8>) -> an
 
 /// The second client has nothing but the link.
 async fn get_back(getter: &Client, published: &Published) -> anyhow::Result<(Content, Duration)> {
-    let at = clock();
+    let at = stopwatch();
     let link: ContentLink = published.link.to_string().parse()?;
     let bar = progress("getting");
     let got = getter.get(&link, GetOptions::default(), |step| show(&bar, step)).await.context("getting failed")?;
@@ -230,10 +230,4 @@ fn choose_stopped(
     }
     debug_assert!(network.relays.len() - stopped.len() >= SIGNERS);
     stopped
-}
-
-/// Only to say how long things took.
-#[expect(clippy::disallowed_methods, reason = "the shell's own stopwatch; nothing of the protocol depends on it")]
-fn clock() -> Instant {
-    Instant::now()
 }

@@ -8,10 +8,9 @@ use toml::de::{DeTable, DeValue};
 use super::{Origin, Settings, SettingsError};
 use crate::limits::CONFIG_LEN_MAX;
 
-/// Sets what the file says.
-pub(super) fn read_into(settings: &mut Settings, path: &Path) -> Result<(), SettingsError> {
-    let shown = path.display().to_string();
-    let failed = |why: String| SettingsError::File(shown.clone(), why);
+/// The text of a file of at most CONFIG_LEN_MAX bytes.
+pub(in crate::cli) fn text(path: &Path) -> Result<String, SettingsError> {
+    let failed = |why: String| SettingsError::File(path.display().to_string(), why);
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
     let cap = u64::try_from(CONFIG_LEN_MAX).unwrap_or(u64::MAX);
@@ -19,6 +18,14 @@ pub(super) fn read_into(settings: &mut Settings, path: &Path) -> Result<(), Sett
     if text.len() > CONFIG_LEN_MAX {
         return Err(failed(format!("over {CONFIG_LEN_MAX} bytes: not a file of settings")));
     }
+    Ok(text)
+}
+
+/// Sets what the file says.
+pub(super) fn read_into(settings: &mut Settings, path: &Path) -> Result<(), SettingsError> {
+    let shown = path.display().to_string();
+    let failed = |why: String| SettingsError::File(shown.clone(), why);
+    let text = text(path)?;
     let line_of = |at: usize| 1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count();
     let table = DeTable::parse(&text).map_err(|error| {
         let line = error.span().map_or(1, |span| line_of(span.start));

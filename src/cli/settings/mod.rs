@@ -10,9 +10,10 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-pub(super) use self::keys::{KEYS, Key};
+pub(super) use self::file::text as file_text;
+pub(super) use self::keys::KEYS;
 use self::units::Bad;
-pub(super) use self::units::{duration, show_duration};
+pub(super) use self::units::{duration, nearest, show_duration};
 use crate::limits::{
     BOOTSTRAPS_AGREE_MIN, EXPIRY_STEP_S, HOPS_CLIENT_MIN, OPERATION_TIMEOUT, STAGGER_MAX, STORE_BYTES_MAX,
 };
@@ -181,8 +182,7 @@ impl Settings {
 
     fn set(&mut self, name: &str, value: &str, origin: Origin) -> Result<(), SettingsError> {
         let Some(key) = KEYS.iter().find(|key| key.name == name) else {
-            let likeness = |key: &&Key| (1e6 * strsim::jaro_winkler(key.name, name)).round();
-            let nearest = KEYS.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).map_or("", |key| key.name);
+            let nearest = nearest(name, KEYS.iter().map(|key| key.name));
             return Err(SettingsError::Unknown { origin, key: name.escape_debug().to_string(), nearest });
         };
         // A path in a file is seen from that file.

@@ -98,8 +98,12 @@ pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Bad> {
     if let Some((_, found)) = words.iter().find(|(name, _)| *name == text) {
         return Ok(*found);
     }
-    let likeness = |name: &str| strsim::jaro_winkler(name, text);
-    let nearest = words.iter().max_by(|(a, _), (b, _)| likeness(a).total_cmp(&likeness(b)));
     let names: Vec<&str> = words.iter().map(|(name, _)| *name).collect();
-    bad(format!("is none of {}", names.join(", ")), nearest.map(|(name, _)| (*name).to_owned()))
+    bad(format!("is none of {}", names.join(", ")), Some(nearest(text, names.iter().copied()).to_owned()))
+}
+
+/// The known name that is most like a given one; empty when none is known.
+pub(in crate::cli) fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> &'a str {
+    let likeness = |name: &str| (1e6 * strsim::jaro_winkler(name, given)).round();
+    known.max_by(|a, b| likeness(a).total_cmp(&likeness(b))).unwrap_or_default()
 }
