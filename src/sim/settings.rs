@@ -91,12 +91,12 @@ pub struct Settings {
     pub session_minutes: Vec<f64>,
     /// Shape of the Weibull distribution of sessions; 1 is exponential, below 1 has many short ones.
     pub shape: f64,
-    /// Whether nodes that leave come back as the same.
-    pub returns: bool,
+    /// Chance that a node that leaves comes back as the same; else another one begins in its place.
+    pub returns: f64,
     /// Median time between a leave and the return, minutes.
     pub pause_minutes: f64,
-    /// Whether nodes that come back still have what they stored.
-    pub disk_kept: bool,
+    /// Chance that a node that comes back still has what it stored.
+    pub disk_kept: f64,
     /// Share of stops that nobody is told of, as when power is lost.
     pub crash_silent: f64,
     /// Shares of the nodes that are bad.
@@ -133,9 +133,9 @@ impl Default for Settings {
             fail: vec![0.1],
             session_minutes: vec![60.0],
             shape: 0.6,
-            returns: true,
+            returns: 0.7,
             pause_minutes: 60.0,
-            disk_kept: true,
+            disk_kept: 0.9,
             crash_silent: 0.5,
             bad: vec![0.2],
             behaviours: Vec::new(),
@@ -317,6 +317,8 @@ impl Settings {
             "session_minutes" => reals("session_minutes", &self.session_minutes, "minutes", 0.1, 1e6),
             "shape" => reals("shape", &[self.shape], "of Weibull's distribution", 0.1, 10.0),
             "pause_minutes" => reals("pause_minutes", &[self.pause_minutes], "minutes", 0.0, 1e6),
+            "returns" => reals("returns", &[self.returns], "a share", 0.0, 1.0),
+            "disk_kept" => reals("disk_kept", &[self.disk_kept], "a share", 0.0, 1.0),
             "crash_silent" => reals("crash_silent", &[self.crash_silent], "a share", 0.0, 1.0),
             "bad" => reals("bad", &self.bad, "shares", 0.0, 1.0),
             "behaviours" => names("behaviours", &self.behaviours),
@@ -373,9 +375,9 @@ impl Settings {
             "fail" => reals(&self.fail),
             "session_minutes" => reals(&self.session_minutes),
             "shape" => Cell::real(self.shape),
-            "returns" => Cell::Switch(self.returns),
+            "returns" => Cell::real(self.returns),
             "pause_minutes" => Cell::real(self.pause_minutes),
-            "disk_kept" => Cell::Switch(self.disk_kept),
+            "disk_kept" => Cell::real(self.disk_kept),
             "crash_silent" => Cell::real(self.crash_silent),
             "bad" => reals(&self.bad),
             "behaviours" => Cell::List(self.behaviours.iter().map(|name| Cell::text(name)).collect()),

@@ -1,7 +1,13 @@
 //! The scenarios: which there are, what one is told and tells while it runs, and whether it would fit. It must not know clocks or
 //! who watches.
 
+mod churn;
+mod faults;
+mod halves;
 mod partitioning;
+mod rounds;
+mod running;
+mod scale;
 
 use super::report::Report;
 use super::settings::{Scenario, SettingRefused, Settings};
@@ -82,8 +88,13 @@ struct Entry {
 }
 
 /// Every scenario that can be run.
-const ENTRIES: [Entry; 1] =
-    [Entry { scenario: Scenario::Partitioning, run: partitioning::run, memory_needed: partitioning::memory_needed }];
+const ENTRIES: [Entry; 5] = [
+    Entry { scenario: Scenario::Scale, run: scale::run, memory_needed: scale::memory_needed },
+    Entry { scenario: Scenario::Partitioning, run: partitioning::run, memory_needed: partitioning::memory_needed },
+    Entry { scenario: Scenario::Faults, run: faults::run, memory_needed: faults::memory_needed },
+    Entry { scenario: Scenario::Churn, run: churn::run, memory_needed: churn::memory_needed },
+    Entry { scenario: Scenario::Halves, run: halves::run, memory_needed: halves::memory_needed },
+];
 
 fn entry(scenario: Scenario) -> Result<&'static Entry, Refused> {
     ENTRIES.iter().find(|entry| entry.scenario == scenario).ok_or(Refused::Absent(scenario.name()))

@@ -119,6 +119,8 @@ pub(super) struct Actor {
     pub(super) skew_s: i64,
     pub(super) group: Group,
     pub(super) sent_frames: u64,
+    /// Most links that it had open at once.
+    pub(super) links_most: usize,
 }
 
 impl Actor {

@@ -3,11 +3,13 @@
 
 mod actor;
 pub mod behaviour;
+mod cast;
 mod checks;
 pub mod draw;
 mod faults;
 mod known;
 mod log;
+mod look;
 mod pipe;
 mod queue;
 #[cfg(test)]
@@ -15,40 +17,28 @@ mod tests;
 mod wires;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
 
-use self::actor::{Actor, Did, Identity, Mind, State, Told};
+use self::actor::{Actor, Did, Mind, State, Told};
 pub use self::behaviour::Mask;
 pub use self::checks::{Breach, Checks, Sizes};
 pub use self::faults::{BREAK_WITHIN, Faults};
-use self::known::{Known, token_solution};
+use self::known::Known;
 pub use self::log::Log;
 use self::pipe::Pipes;
 use self::queue::{Event, Queue};
 use super::internet::Internet;
-use crate::crypto::hash::blake3;
-use crate::crypto::keys::{DhSecret, IdentitySecret, NodeKey};
+use crate::crypto::keys::NodeKey;
 use crate::dht::store::MemoryStore;
-use crate::keyspace::Id;
-use crate::limits::{HOPS_CLIENT_MIN, LINK_SILENCE_MAX, MEMBERS_MAX, STAGGER_MAX, STORE_BYTES_MAX, STORE_VALUES_MAX};
+use crate::limits::{HOPS_CLIENT_MIN, LINK_SILENCE_MAX, STORE_BYTES_MAX, STORE_VALUES_MAX};
 use crate::link::{DownReason, Timing};
-use crate::membership::guards::Guards;
-use crate::membership::members::Members;
 use crate::membership::prefix_rule::PrefixRule;
-use crate::membership::second_hops::SecondHops;
 use crate::node::io::Input;
-use crate::node::{
-    ClientCommand, ClientConfig, ClientEvent, ClientNode, Effect, Kept, Relay, RelayCommand, RelayConfig, RelayEvent,
-    Sight,
-};
-use crate::record::VerifiedValue;
+use crate::node::{ClientCommand, ClientEvent, Effect, RelayCommand, RelayEvent, Sight};
 use crate::time::{Duration, Instant, Now, UnixTime};
 use crate::wire::address::Address;
-use crate::wire::contact::Contact;
-use crate::wire::descriptor::VerifiedDescriptor;
 use crate::wire::network::Network;
 
 /// Where the wall clock of a world begins.
@@ -83,8 +73,8 @@ pub struct Options {
     pub ciphers: Ciphers,
     /// Latency and bandwidth.
     pub internet: Internet,
-    /// Whether nodes tell what they see.
-    pub witness: bool,
+    /// Whether what nodes see is kept until it is taken; checked and counted it is always.
+    pub keeps_sights: bool,
     /// Deadlines of real links.
     pub timing: Timing,
     /// Hops of clients' paths.
@@ -103,7 +93,7 @@ impl Options {
             seed,
             ciphers: Ciphers::Tokens,
             internet,
-            witness: false,
+            keeps_sights: false,
             timing: Timing::default(),
             hops: HOPS_CLIENT_MIN,
             bootstraps: 5,
@@ -154,6 +144,19 @@ pub struct Counts {
     pub dials: u64,
     /// Of them, those that failed.
     pub dials_failed: u64,
+    /// Questions that storers were asked, as they tell.
+    pub asked: u64,
+    /// Requests that came out of onions at exits, as those tell.
+    pub exited: u64,
+}
+
+/// What relays did to keep copies where they belong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Repairs {
+    /// Frames of questions and of copies, about.
+    pub frames: u64,
+    /// Copies sent.
+    pub copies: u64,
 }
 
 /// The world.
@@ -237,165 +240,6 @@ impl World {
     /// The generator of the world, for a scenario's own draws.
     pub fn rng(&mut self) -> &mut ChaCha20Rng {
         &mut self.rng
-    }
-
-    /// Adds a relay with an address of its own /16 as long as there are any; it does not run yet.
-    pub fn add_relay(&mut self) -> NodeNo {
-        let address = self.free_address();
-        self.add_relay_at(address)
-    }
-
-    /// Adds a relay at this address.
-    pub fn add_relay_at(&mut self, address: Address) -> NodeNo {
-        let secret = IdentitySecret::generate(&mut self.rng);
-        self.add_relay_as(address, secret, 0)
-    }
-
-    /// Adds a relay of this identity, whose puzzle is solved at this counter.
-    pub fn add_relay_as(&mut self, address: Address, secret: IdentitySecret, counter: u32) -> NodeNo {
-        let key = secret.public();
-        let solution = token_solution(&key, counter);
-        let link = DhSecret::generate(&mut self.rng);
-        self.checks.relay_key(link.public());
-        let no = self.add(address, Some(Identity { secret: Arc::new(secret), solution, link, issued: 0 }));
-        self.by_key.insert(key, no);
-        self.by_address.insert(address, no);
-        no
-    }
-
-    /// The id that a relay of this key has with this counter: a Sybil tries many.
-    #[must_use]
-    pub fn id_of(key: &NodeKey, counter: u32) -> Id {
-        token_solution(key, counter).id(key)
-    }
-
-    /// Adds a client, behind an address that nobody can connect to; it does not run yet.
-    pub fn add_client(&mut self) -> NodeNo {
-        let address = self.free_address();
-        self.add(address, None)
-    }
-
-    fn add(&mut self, address: Address, identity: Option<Identity>) -> NodeNo {
-        let no = NodeNo(u32::try_from(self.actors.len()).unwrap_or(u32::MAX));
-        self.actors.push(Actor {
-            address,
-            identity,
-            state: State::Down,
-            life: 0,
-            mind: None,
-            mask: None,
-            store: MemoryStore::new(STORE_VALUES_MAX, STORE_BYTES_MAX),
-            kept: Kept::default(),
-            shown: None,
-            links: BTreeMap::new(),
-            next_accepted: 1,
-            wake: None,
-            rng: ChaCha20Rng::from_seed(blake3(&[&self.options.seed.to_le_bytes(), b"pool", &no.0.to_le_bytes()])),
-            uplink_free: Instant::ZERO,
-            skew_s: 0,
-            group: 0,
-            sent_frames: 0,
-        });
-        no
-    }
-
-    /// An address whose /16 nobody has, for the first fifty thousand; then one whose /24 nobody has, mostly.
-    fn free_address(&self) -> Address {
-        let number = u32::try_from(self.actors.len()).unwrap_or(u32::MAX);
-        // An odd factor: a permutation of the /16s.
-        let wide = number.wrapping_mul(40_503) & 0xffff;
-        let [high, low] = [(wide >> 8) & 0xff, wide & 0xff].map(|part| u8::try_from(part).unwrap_or(0));
-        let [_, turn, third, fourth] = (number >> 16).wrapping_mul(7).wrapping_add(0x0001_0101).to_be_bytes();
-        Address(([high, low, third.wrapping_add(turn), fourth], 7_000).into())
-    }
-
-    /// Starts all relays that do not run, each knowing all: as if they had run for long. Bootstraps are the first ones.
-    pub fn start_all_knowing(&mut self) {
-        let stopped: Vec<NodeNo> = self
-            .relays()
-            .into_iter()
-            .filter(|no| self.actor(*no).is_some_and(|actor| actor.state != State::Up))
-            .collect();
-        // A relay's descriptor follows from its seed: made once to be told of, and once more to run with what all told.
-        let told: Vec<_> = stopped.iter().filter_map(|no| self.make_relay(*no, Members::new(MEMBERS_MAX))).collect();
-        let mut members = self.members();
-        let unix = self.unix();
-        for relay in &told {
-            members.merge(relay.descriptor().clone(), unix);
-        }
-        drop(told);
-        for no in stopped {
-            self.start_relay(no, members.clone());
-        }
-    }
-
-    /// Starts a relay that knows its bootstraps alone, or nothing more than what its disk has.
-    pub fn start_relay(&mut self, no: NodeNo, stored: Members) {
-        if let Some(relay) = self.make_relay(no, stored)
-            && let Some(actor) = self.actors.get_mut(index(no))
-        {
-            actor.life += 1;
-            actor.state = State::Up;
-            actor.mind = Some(Mind::Relay(Box::new(relay)));
-            self.settle(no);
-        }
-    }
-
-    fn make_relay(&self, no: NodeNo, stored: Members) -> Option<Relay> {
-        let actor = self.actor(no)?;
-        let identity = actor.identity.as_ref()?;
-        let config = RelayConfig {
-            network: self.network,
-            identity: Arc::clone(&identity.secret),
-            solution: identity.solution,
-            link_key: identity.link.public(),
-            address: actor.address,
-            family: [0; 8],
-            bootstraps: self.bootstraps(),
-            issued_before: identity.issued,
-            rule: self.options.rule,
-            witness: self.options.witness,
-        };
-        Some(Relay::new(config, self.seeded(no, actor.life), self.now_of(actor)))
-    }
-
-    /// Starts a client; with `knowing` it has a sample of guards and a membership from before, as after a first run.
-    pub fn start_client(&mut self, no: NodeNo, knowing: Option<&Members>) {
-        let rule = self.options.rule;
-        let mut rng = self.seeded(no, u32::MAX);
-        let unix = self.unix();
-        let Some(actor) = self.actors.get_mut(index(no)) else { return };
-        if let Some(members) = knowing.filter(|_| actor.kept.guards.guards.is_empty()) {
-            let mut guards = Guards::new(actor.kept.guards.clone());
-            guards.fill(members, rule, unix, &[], &mut rng);
-            let mut hops = SecondHops::new(actor.kept.second_hops.clone());
-            hops.refill(members, rule, unix, &guards.ordered(), &[], &mut rng);
-            actor.kept = Kept { guards: guards.state(), second_hops: hops.state() };
-        }
-        let config = ClientConfig {
-            network: self.network,
-            kept: actor.kept.clone(),
-            bootstraps: self.bootstraps(),
-            hops: self.options.hops,
-            rule,
-            stagger: STAGGER_MAX,
-            ours: Vec::new(),
-            stored: knowing.into_iter().flat_map(|members| members.iter().cloned()).collect(),
-            witness: self.options.witness,
-        };
-        let Some(actor) = self.actor(no) else { return };
-        let client = ClientNode::new(config, self.seeded(no, actor.life), self.now_of(actor));
-        if let Some(actor) = self.actors.get_mut(index(no)) {
-            actor.life += 1;
-            actor.state = State::Up;
-            actor.mind = Some(Mind::Client(Box::new(client)));
-            self.settle(no);
-        }
-    }
-
-    fn seeded(&self, no: NodeNo, life: Life) -> ChaCha20Rng {
-        let seed = [&self.options.seed.to_le_bytes()[..], b"node", &no.0.to_le_bytes(), &life.to_le_bytes()];
-        ChaCha20Rng::from_seed(blake3(&seed))
     }
 
     /// Ends a node's process or host; with the disk what it stored goes too.
@@ -585,113 +429,19 @@ impl World {
 
     fn on_sight(&mut self, no: NodeNo, sight: Sight) {
         self.checks.sight(no, &sight);
-        self.sights.push((self.now, no, sight));
+        match sight {
+            Sight::Asked { .. } => self.counts.asked += 1,
+            Sight::Exited { .. } => self.counts.exited += 1,
+            Sight::Link { .. } | Sight::Passed { .. } => (),
+        }
+        if self.options.keeps_sights {
+            self.sights.push((self.now, no, sight));
+        }
     }
 
     /// What nodes saw since this was last asked.
     pub fn take_sights(&mut self) -> Vec<(Instant, NodeNo, Sight)> {
         core::mem::take(&mut self.sights)
-    }
-
-    // ---- looking ----
-
-    fn actor(&self, no: NodeNo) -> Option<&Actor> {
-        self.actors.get(index(no))
-    }
-
-    fn now_of(&self, actor: &Actor) -> Now {
-        now_of(self.now, actor)
-    }
-
-    /// All relays, running or not.
-    #[must_use]
-    pub fn relays(&self) -> Vec<NodeNo> {
-        let numbered = (0..).map(NodeNo).zip(&self.actors);
-        numbered.filter(|(_, actor)| actor.is_relay()).map(|(no, _)| no).collect()
-    }
-
-    /// Whether a node runs.
-    #[must_use]
-    pub fn is_up(&self, no: NodeNo) -> bool {
-        self.actor(no).is_some_and(|actor| actor.state == State::Up)
-    }
-
-    /// The key of a relay.
-    #[must_use]
-    pub fn key_of(&self, no: NodeNo) -> Option<NodeKey> {
-        self.actor(no)?.key()
-    }
-
-    /// The relay of a key.
-    #[must_use]
-    pub fn by_key(&self, key: &NodeKey) -> Option<NodeNo> {
-        self.by_key.get(key).copied()
-    }
-
-    /// A node's address.
-    #[must_use]
-    pub fn address_of(&self, no: NodeNo) -> Option<Address> {
-        self.actor(no).map(|actor| actor.address)
-    }
-
-    /// The descriptor that a running relay shows.
-    #[must_use]
-    pub fn descriptor_of(&self, no: NodeNo) -> Option<&VerifiedDescriptor> {
-        self.actor(no)?.shown.as_ref()
-    }
-
-    /// What a relay holds.
-    pub fn held(&self, no: NodeNo) -> impl Iterator<Item = &VerifiedValue> {
-        self.actor(no).into_iter().flat_map(|actor| actor.store.iter())
-    }
-
-    /// Frames that a node has sent, handshakes among them.
-    #[must_use]
-    pub fn frames_sent(&self, no: NodeNo) -> u64 {
-        self.actor(no).map_or(0, |actor| actor.sent_frames)
-    }
-
-    /// Links that a node has open.
-    #[must_use]
-    pub fn links_of(&self, no: NodeNo) -> usize {
-        self.actor(no).map_or(0, |actor| actor.links.len())
-    }
-
-    /// What a client keeps on disk.
-    #[must_use]
-    pub fn kept_of(&self, no: NodeNo) -> Option<&Kept> {
-        self.actor(no).map(|actor| &actor.kept)
-    }
-
-    /// All running relays, as whoever knows all of them knows them.
-    #[must_use]
-    pub fn members(&self) -> Members {
-        let mut members = Members::new(MEMBERS_MAX).with_rule(self.options.rule);
-        let unix = self.unix();
-        for shown in self.actors.iter().filter_map(|actor| actor.shown.clone()) {
-            members.merge(shown, unix);
-        }
-        members
-    }
-
-    /// The contacts of the bootstraps.
-    #[must_use]
-    pub fn bootstraps(&self) -> Vec<Contact> {
-        let relays = self.actors.iter().filter_map(|actor| actor.identity.as_ref().map(|identity| (actor, identity)));
-        let first = relays.take(self.options.bootstraps);
-        first
-            .map(|(actor, identity)| Contact {
-                id: identity.solution.id(&identity.secret.public()),
-                link_key: identity.link.public(),
-                address: actor.address,
-            })
-            .collect()
-    }
-
-    /// Events that are planned, and connections that are open.
-    #[must_use]
-    pub fn load(&self) -> (usize, usize) {
-        (self.queue.len(), self.pipes.len())
     }
 }
 

@@ -5,7 +5,7 @@ use crate::request::{Consistency, Success};
 use crate::sim::records::Record;
 
 fn options(seed: u64) -> Options {
-    Options { witness: true, ..Options::new(seed, Internet::fixed(Duration::from_millis(20))) }
+    Options::new(seed, Internet::fixed(Duration::from_millis(20)))
 }
 
 fn ran(options: Options, relays: usize) -> World {

@@ -207,10 +207,11 @@ impl World {
             return;
         }
         let delay = one_way + self.faults.delay(out, into);
+        let sending = self.options.internet.bytes_per_s(sender.0).map_or(Duration::ZERO, sending);
         let Some(actor) = self.actors.get_mut(index(sender)) else { return };
         self.counts.frames += 1;
         actor.sent_frames += 1;
-        actor.uplink_free = actor.uplink_free.max(now) + self.options.internet.sending(sender.0, FRAME_LEN);
+        actor.uplink_free = actor.uplink_free.max(now) + sending;
         let end = pipe.end_mut(from.other());
         let arrives = (actor.uplink_free + delay).max(end.busy_until);
         end.busy_until = arrives;
@@ -241,7 +242,7 @@ impl World {
                 let wanted = self.pipes.get(no).map(|pipe| pipe.wanted);
                 self.put(no, Side::Dialler, Frame::Hello);
                 if let Some((wanted, shown)) = wanted.zip(shown) {
-                    self.up(no, Side::Dialler, wanted, Some(shown));
+                    self.link_up(no, Side::Dialler, wanted, Some(shown));
                 }
             }
             Frame::Hello => {
@@ -249,7 +250,7 @@ impl World {
                     .pipes
                     .get(no)
                     .map_or((DhKey([0; 32]), None), |pipe| (pipe.dialler_public, pipe.dialler_shows.clone()));
-                self.up(no, Side::Accepter, key, shown);
+                self.link_up(no, Side::Accepter, key, shown);
             }
         }
     }
@@ -282,7 +283,7 @@ impl World {
     }
 
     /// One end learns that its link is up.
-    fn up(&mut self, no: PipeNo, side: Side, link_key: DhKey, descriptor: Option<VerifiedDescriptor>) {
+    fn link_up(&mut self, no: PipeNo, side: Side, link_key: DhKey, descriptor: Option<VerifiedDescriptor>) {
         let Some(pipe) = self.pipes.get_mut(no) else { return };
         let other = pipe.end(side.other()).node;
         let end = pipe.end_mut(side);
@@ -291,6 +292,7 @@ impl World {
         let link = end.link.unwrap_or_else(|| actor.accept());
         (end.link, end.is_up) = (Some(link), true);
         actor.links.insert(link, (no, side));
+        actor.links_most = actor.links_most.max(actor.links.len());
         let Some(address) = self.actors.get(index(other)).map(|actor| actor.address) else { return };
         let peer = Box::new(Peer { link_key, descriptor, address, dialled: side == Side::Dialler });
         self.tell(node, Told::Io(Input::LinkUp { link, peer }));
@@ -315,7 +317,7 @@ impl World {
                 let unix = self.unix();
                 let shown = hello.descriptor.and_then(|signed| self.known.descriptor(&self.network, signed, unix));
                 if shown.is_some() || !is_dialler {
-                    self.up(no, to, link_key, shown);
+                    self.link_up(no, to, link_key, shown);
                 }
             }
             Ok(None) => (),
@@ -472,6 +474,12 @@ impl World {
             self.on_down(no, to, DownReason::Silent);
         }
     }
+}
+
+/// How long a frame keeps an uplink of so many bytes a second busy.
+fn sending(bytes_per_s: u64) -> Duration {
+    let micros = u64::try_from(FRAME_LEN).unwrap_or(u64::MAX) * 1_000_000 / bytes_per_s.max(1);
+    Duration::from_micros(micros)
 }
 
 impl Actor {

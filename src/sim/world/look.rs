@@ -1,0 +1,142 @@
+//! Looking at a world from outside: its nodes, what they hold, what was counted. Nothing here changes anything.
+
+use super::actor::{Actor, State};
+use super::checks::Sizes;
+use super::{NodeNo, Repairs, World, index, now_of};
+use crate::crypto::keys::NodeKey;
+use crate::limits::{MEMBERS_MAX, STORE_BYTES_MAX, STORE_VALUES_MAX};
+use crate::membership::members::Members;
+use crate::node::Kept;
+use crate::record::VerifiedValue;
+use crate::time::Now;
+use crate::wire::address::Address;
+use crate::wire::contact::Contact;
+use crate::wire::descriptor::VerifiedDescriptor;
+
+impl World {
+    pub(super) fn actor(&self, no: NodeNo) -> Option<&Actor> {
+        self.actors.get(index(no))
+    }
+
+    pub(super) fn now_of(&self, actor: &Actor) -> Now {
+        now_of(self.now, actor)
+    }
+
+    /// All relays, running or not.
+    #[must_use]
+    pub fn relays(&self) -> Vec<NodeNo> {
+        let numbered = (0..).map(NodeNo).zip(&self.actors);
+        numbered.filter(|(_, actor)| actor.is_relay()).map(|(no, _)| no).collect()
+    }
+
+    /// Whether a node runs.
+    #[must_use]
+    pub fn is_up(&self, no: NodeNo) -> bool {
+        self.actor(no).is_some_and(|actor| actor.state == State::Up)
+    }
+
+    /// The key of a relay.
+    #[must_use]
+    pub fn key_of(&self, no: NodeNo) -> Option<NodeKey> {
+        self.actor(no)?.key()
+    }
+
+    /// The relay of a key.
+    #[must_use]
+    pub fn by_key(&self, key: &NodeKey) -> Option<NodeNo> {
+        self.by_key.get(key).copied()
+    }
+
+    /// A node's address.
+    #[must_use]
+    pub fn address_of(&self, no: NodeNo) -> Option<Address> {
+        self.actor(no).map(|actor| actor.address)
+    }
+
+    /// The descriptor that a running relay shows.
+    #[must_use]
+    pub fn descriptor_of(&self, no: NodeNo) -> Option<&VerifiedDescriptor> {
+        self.actor(no)?.shown.as_ref()
+    }
+
+    /// What a relay holds.
+    pub fn held(&self, no: NodeNo) -> impl Iterator<Item = &VerifiedValue> {
+        self.actor(no).into_iter().flat_map(|actor| actor.store.iter())
+    }
+
+    /// Frames that a node has sent, handshakes among them.
+    #[must_use]
+    pub fn frames_sent(&self, no: NodeNo) -> u64 {
+        self.actor(no).map_or(0, |actor| actor.sent_frames)
+    }
+
+    /// Most links that a node has had open at once.
+    #[must_use]
+    pub fn links_most(&self, no: NodeNo) -> usize {
+        self.actor(no).map_or(0, |actor| actor.links_most)
+    }
+
+    /// Relays that run.
+    #[must_use]
+    pub fn up(&self) -> usize {
+        self.actors.iter().filter(|actor| actor.is_relay() && actor.state == State::Up).count()
+    }
+
+    /// What relays did to keep copies, all together.
+    #[must_use]
+    pub fn repairs(&self) -> Repairs {
+        Repairs::default()
+    }
+
+    /// Has the checks look at the tables of all nodes that run.
+    pub fn check_tables(&mut self) {
+        for (no, actor) in (0..).map(NodeNo).zip(&self.actors) {
+            let values = Sizes { table: "values", len: actor.store.len(), max: STORE_VALUES_MAX };
+            let bytes = Sizes { table: "bytes of values", len: actor.store.bytes(), max: STORE_BYTES_MAX };
+            self.checks.sizes(no, &[values, bytes]);
+        }
+    }
+
+    /// Links that a node has open.
+    #[must_use]
+    pub fn links_of(&self, no: NodeNo) -> usize {
+        self.actor(no).map_or(0, |actor| actor.links.len())
+    }
+
+    /// What a client keeps on disk.
+    #[must_use]
+    pub fn kept_of(&self, no: NodeNo) -> Option<&Kept> {
+        self.actor(no).map(|actor| &actor.kept)
+    }
+
+    /// All running relays, as whoever knows all of them knows them.
+    #[must_use]
+    pub fn members(&self) -> Members {
+        let mut members = Members::new(MEMBERS_MAX).with_rule(self.options.rule);
+        let unix = self.unix();
+        for shown in self.actors.iter().filter_map(|actor| actor.shown.clone()) {
+            members.merge(shown, unix);
+        }
+        members
+    }
+
+    /// The contacts of the bootstraps.
+    #[must_use]
+    pub fn bootstraps(&self) -> Vec<Contact> {
+        let relays = self.actors.iter().filter_map(|actor| actor.identity.as_ref().map(|identity| (actor, identity)));
+        let first = relays.take(self.options.bootstraps);
+        first
+            .map(|(actor, identity)| Contact {
+                id: identity.solution.id(&identity.secret.public()),
+                link_key: identity.link.public(),
+                address: actor.address,
+            })
+            .collect()
+    }
+
+    /// Events that are planned, and connections that are open.
+    #[must_use]
+    pub fn load(&self) -> (usize, usize) {
+        (self.queue.len(), self.pipes.len())
+    }
+}
