@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::crypto::keys::{DhSecret, IdentitySecret, NodeKey};
 use crate::crypto::puzzle::{Solution, solve};
+use crate::dht::repair::RepairTiming;
 use crate::dht::store::MemoryStore;
 use crate::limits::{STORE_BYTES_MAX, STORE_VALUES_MAX};
 use crate::membership::prefix_rule::PrefixRule;
@@ -42,6 +43,8 @@ pub struct LocalOptions {
     pub relays_per_net: usize,
     /// Deadlines of the relays' shells.
     pub limits: ShellLimits,
+    /// Times of their repair.
+    pub repair: RepairTiming,
     /// Who starts the relays, when it is not to be done the plain way.
     pub launch: Option<Launch>,
 }
@@ -60,6 +63,7 @@ impl LocalOptions {
             tap: None,
             relays_per_net: 1,
             limits,
+            repair: RepairTiming::default(),
             launch: None,
         }
     }
@@ -172,6 +176,7 @@ impl LocalNetwork {
                 family: [0; 8],
                 bootstraps: bootstraps.clone(),
                 rule,
+                repair: options.repair,
                 witness: options.witness,
                 issued_before: 0,
             };
@@ -250,7 +255,10 @@ impl LocalRelay {
                 match event {
                     RelayEvent::Members(count) => drop(tell.send_replace(count)),
                     // Nobody here has asked for a lookup.
-                    RelayEvent::Looked { .. } | RelayEvent::Issued(_) | RelayEvent::Drained => (),
+                    RelayEvent::Looked { .. }
+                    | RelayEvent::Issued(_)
+                    | RelayEvent::Drained
+                    | RelayEvent::Repaired(_) => (),
                     RelayEvent::Sight(sight) => seen.lock().unwrap_or_else(PoisonError::into_inner).push(sight),
                 }
             }

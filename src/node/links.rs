@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::io::{DownReason, LinkId, Output, Peer};
+use super::presence::Presence;
 use crate::crypto::CryptoRng;
 use crate::crypto::keys::{DhKey, NodeKey};
+use crate::dht::repair::RepairTiming;
 use crate::limits::{
     ASKS_PER_CLIENT_LINK_BURST, ASKS_PER_CLIENT_LINK_PER_S, BUILDS_PER_CLIENT_LINK_PER_S, BUILDS_PER_LINK_BURST,
-    BUILDS_PER_LINK_PER_S, DIAL_BACKOFF, DIAL_BACKOFFS_MAX, LINK_AGE_MAX, LINK_IDLE_MAX, MEMBERS_MAX,
+    BUILDS_PER_LINK_PER_S, LINK_AGE_MAX, LINK_IDLE_MAX, MEMBERS_MAX,
 };
 use crate::time::Instant;
 use crate::wire::address::Address;
@@ -68,7 +70,7 @@ pub(super) struct Links {
     /// By key and address: a wrong address said of somebody must not keep us from the right one.
     dialling: BTreeMap<(DhKey, Address), LinkId>,
     dialled: BTreeMap<LinkId, (DhKey, Address)>,
-    backoff: BTreeMap<(DhKey, Address), Instant>,
+    pub(super) presence: Presence,
     pinned: BTreeSet<DhKey>,
     /// Relays that were linked to at, or from, the address they name.
     proven: BTreeMap<NodeKey, Address>,
@@ -76,6 +78,11 @@ pub(super) struct Links {
 }
 
 impl Links {
+    /// Those of a relay, which notes who is gone.
+    pub(super) fn of_relay(timing: &RepairTiming) -> Self {
+        Self { presence: Presence::of_relay(timing), ..Self::default() }
+    }
+
     /// Finds or starts a link to whoever holds this key at this address.
     pub(super) fn reach(&mut self, now: Instant, link_key: DhKey, address: Address) -> (Reach, Option<Output>) {
         if let Some(link) = self.by_key.get(&link_key) {
@@ -87,7 +94,7 @@ impl Links {
         if let Some(link) = self.dialling.get(&(link_key, address)) {
             return (Reach::Dialling(*link), None);
         }
-        if self.backoff.get(&(link_key, address)).is_some_and(|until| now < *until) {
+        if !self.presence.may_dial(now, &(link_key, address)) {
             return (Reach::Refused, None);
         }
         self.next += 1;
@@ -101,7 +108,7 @@ impl Links {
     pub(super) fn on_up(&mut self, now: Instant, link: LinkId, peer: Peer) {
         if let Some(key) = self.dialled.remove(&link) {
             self.dialling.remove(&key);
-            self.backoff.remove(&key);
+            self.presence.met(&key);
         }
         let key = peer.link_key;
         // Two ends may dial each other at once; both links then live and each end uses the one it heard of last,
@@ -112,6 +119,9 @@ impl Links {
             peer.dialled || peer.descriptor.as_ref().is_none_or(|relay| relay.address.0.ip() == peer.address.0.ip());
         if is_at_home {
             self.by_key.insert(key, link);
+            if let Some(relay) = &peer.descriptor {
+                self.presence.met(&(key, relay.address));
+            }
             if let Some(relay) = &peer.descriptor
                 && (self.proven.len() < MEMBERS_MAX || self.proven.contains_key(&relay.key))
             {
@@ -127,9 +137,8 @@ impl Links {
     pub(super) fn on_down(&mut self, now: Instant, link: LinkId, reason: DownReason) -> Option<Peer> {
         if let Some(key) = self.dialled.remove(&link) {
             self.dialling.remove(&key);
-            self.backoff.retain(|_, until| now < *until);
-            if reason != DownReason::Limit && self.backoff.len() < DIAL_BACKOFFS_MAX {
-                self.backoff.insert(key, now + DIAL_BACKOFF);
+            if reason != DownReason::Limit {
+                self.presence.failed(now, key);
             }
         }
         let gone = self.up.remove(&link)?;
@@ -218,9 +227,11 @@ impl Links {
         self.pinned.remove(link_key);
     }
 
-    /// Links without work for too long; the least recently used leave first.
+    /// Links without work for too long; the least recently used leave first. A relay that dialled this one closes its link itself,
+    /// when it has no more use for it: it may want to see that this relay is there.
     pub(super) fn idle(&self, now: Instant) -> Vec<LinkId> {
-        let is_idle = |up: &Link| up.open.is_empty() && up.used.until(now) >= LINK_IDLE_MAX;
+        let is_theirs = |up: &Link| up.peer.descriptor.is_some() && !up.peer.dialled;
+        let is_idle = |up: &Link| up.open.is_empty() && up.used.until(now) >= LINK_IDLE_MAX && !is_theirs(up);
         let is_spare = |link: &LinkId, up: &Link| {
             !self.pinned.contains(&up.peer.link_key) || self.by_key.get(&up.peer.link_key) != Some(link)
         };
@@ -234,7 +245,7 @@ mod tests {
     use rand::rngs::ChaCha20Rng;
 
     use super::*;
-    use crate::limits::CIRCUITS_PER_LINK_MAX;
+    use crate::limits::{CIRCUITS_PER_LINK_MAX, DIAL_BACKOFF};
 
     fn address() -> Address {
         Address("127.1.0.1:1".parse().unwrap())
@@ -332,17 +343,5 @@ mod tests {
         links.open_circuit(Instant::ZERO, LinkId(3), &mut rng).unwrap();
         assert_eq!(links.idle(Instant::from_micros(1)), vec![]);
         assert_eq!(links.idle(Instant::ZERO + LINK_IDLE_MAX), vec![LinkId(1)]);
-    }
-
-    #[test]
-    fn failed_dials_that_are_remembered_are_capped() {
-        let mut links = Links::default();
-        for number in 0..DIAL_BACKOFFS_MAX + 10 {
-            let mut key = [0; 32];
-            key[..8].copy_from_slice(&number.to_be_bytes());
-            let (Reach::Dialling(link), _) = links.reach(Instant::ZERO, DhKey(key), address()) else { unreachable!() };
-            links.on_down(Instant::ZERO, link, DownReason::Unreachable);
-        }
-        assert_eq!(links.backoff.len(), DIAL_BACKOFFS_MAX);
     }
 }

@@ -124,8 +124,15 @@ impl Relay {
     pub(super) fn on_descriptors(&mut self, now: Now, descriptors: Vec<VerifiedDescriptor>) {
         let before = self.members.len();
         for descriptor in descriptors {
-            if self.members.merge(descriptor, now.unix) == Merge::New {
-                self.pulls.hurry(now.instant);
+            let (id, at) = (descriptor.id(), (descriptor.link_key, descriptor.address));
+            match self.members.merge(descriptor, now.unix) {
+                Merge::New => {
+                    self.pulls.hurry(now.instant);
+                    self.on_member_here(now, id);
+                }
+                // It has signed it itself: it was there after all.
+                Merge::Newer if self.links.presence.met(&at) => self.on_member_here(now, id),
+                _ => (),
             }
         }
         if self.members.len() != before {

@@ -98,6 +98,7 @@ mod tests {
     use super::*;
     use crate::crypto::keys::DhKey;
     use crate::crypto::puzzle::Solution;
+    use crate::dht::repair::RepairTiming;
     use crate::keyspace::Id;
     use crate::limits::EXIT_TIMEOUT;
     use crate::membership::fixture::{ISSUED, network, relay, secret};
@@ -122,6 +123,7 @@ mod tests {
             bootstraps: Vec::new(),
             issued_before: 0,
             rule: PrefixRule::Distinct,
+            repair: RepairTiming::default(),
             witness: false,
         };
         Relay::new(config, ChaCha20Rng::seed_from_u64(1), START)
