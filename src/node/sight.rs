@@ -28,6 +28,11 @@ pub enum Sight {
         /// What it is about.
         location: Location,
     },
+    /// It asks other relays about this location in its own name: it holds a value there and looks after its copies.
+    Repairs {
+        /// Where.
+        location: Location,
+    },
     /// A find or store for this location came.
     Asked {
         /// Link key of the asker.

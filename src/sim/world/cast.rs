@@ -8,7 +8,7 @@ use rand::rngs::ChaCha20Rng;
 
 use super::actor::{Actor, Identity, Mind, State};
 use super::known::token_solution;
-use super::{Life, NodeNo, World, index};
+use super::{Life, NodeNo, Repairs, World, index};
 use crate::crypto::hash::blake3;
 use crate::crypto::keys::{DhSecret, IdentitySecret, NodeKey};
 use crate::dht::store::MemoryStore;
@@ -79,6 +79,7 @@ impl World {
             group: 0,
             sent_frames: 0,
             links_most: 0,
+            repaired: Repairs::default(),
         });
         no
     }
@@ -139,6 +140,7 @@ impl World {
             stored,
             issued_before: identity.issued,
             rule: self.options.rule,
+            repair: self.options.repair,
             witness: true,
         };
         Some(Relay::new(config, self.seeded(no, actor.life), self.now_of(actor)))
