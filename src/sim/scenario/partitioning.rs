@@ -534,8 +534,8 @@ mod tests {
 
     #[test]
     fn joins_keep_to_their_bound_in_networks_of_any_size_and_seed() {
-        for nodes in [1, 4, 5, 12, 20, 50, 100, 300] {
-            for seed in 1..=4 {
+        for nodes in [1, 5, 20, 100, 300] {
+            for seed in 1..=2 {
                 let settings = Settings { records: 300, seed, ..Settings::default() };
                 let mean = Spread::of(joins(&settings, nodes, 0, &mut |_| true).unwrap()).unwrap().mean;
                 assert!(mean <= MOVED_MAX, "{nodes} nodes, seed {seed}: {mean}");
