@@ -460,7 +460,7 @@ pub const SIM_REPEATS_MAX: usize = 10_000;
 /// Hours of one simulation, virtual or real.
 pub const SIM_DURATION_HOURS_MAX: f64 = 100_000.0;
 /// Weights that rendezvous hashing may compute for its row of the comparison: nodes times locations.
-pub const SIM_RENDEZVOUS_WEIGHTS_MAX: u64 = 600_000_000;
+pub const SIM_RENDEZVOUS_WEIGHTS_MAX: u64 = 3_000_000_000;
 /// Relays of a simulated network up to which its links have real ciphers, unless a scenario is told otherwise.
 pub const SIM_REAL_CIPHERS_MAX: usize = 64;
 
