@@ -26,7 +26,7 @@ use super::links::{Links, Reach};
 use super::sight::Sight;
 use super::work::{Done, Job};
 use crate::crypto::forget_past;
-use crate::crypto::keys::{DhKey, IdentitySecret};
+use crate::crypto::keys::{DhKey, IdentitySecret, NodeKey};
 use crate::crypto::puzzle::Solution;
 use crate::dht::store::StoreResult;
 use crate::dht::table::Table;
@@ -110,14 +110,14 @@ enum Pending {
     StoreSigned { asker: Asker },
     ErrandChecked { errand: u64, from: crate::keyspace::Id },
     PutChecked { circuit: CircuitNo, slot: usize, expected: Option<u64> },
-    Descriptors { from: Contact, sent: usize, next: Option<crate::crypto::keys::NodeKey> },
+    Descriptors { from: Contact, sent: usize, next: Option<(NodeKey, bool)> },
     Expired,
 }
 
 /// Whose question it was.
 enum AskOwner {
     Errand(ErrandAsk),
-    Members { from: Contact, after: Option<crate::crypto::keys::NodeKey> },
+    Members { from: Contact, part: gossip::Part },
 }
 
 /// The machine.
@@ -139,6 +139,8 @@ pub struct Relay {
     errands: Errands,
     pending: BTreeMap<u64, Pending>,
     pulls: gossip::Pulls,
+    /// For how long after their last meeting it tells of others.
+    presence: Duration,
     next_id: u64,
     sweep_at: Instant,
     drain: Drain,
@@ -169,6 +171,7 @@ impl Relay {
             errands: Errands::default(),
             pending: BTreeMap::new(),
             pulls: gossip::Pulls::new(now.instant),
+            presence: gossip::presence(config.bootstraps.len()),
             next_id: 0,
             sweep_at: now.instant + SWEEP_EVERY,
             descriptor,
@@ -401,10 +404,8 @@ impl Relay {
         if changed || now.unix.0 >= u64::from(self.descriptor.issued) + DESCRIPTOR_RENEW_S {
             self.publish_descriptor(now);
         }
-        if self.members.expire(now.unix) {
-            let members = &self.members;
-            self.links.keep_proofs(|key| members.get(key).is_some());
-        }
+        self.members.expire(now.unix);
+        self.links.forget_absent(now.instant, self.presence);
         self.store(Pending::Expired, crate::dht::store::StoreOp::Expire { now: now.unix });
     }
 
