@@ -42,7 +42,7 @@ pub(crate) const CHECKS: [Check; 21] = [
     check("hellos", (2, 6), wire::hello, wire::refused_hello),
     check("keys", (7, 0), crypto::key, never_refused),
     check("links", (3, 10), values::link, values::refused_link),
-    check("messages", (15, 13), wire::message, wire::refused_message),
+    check("messages", (17, 16), wire::message, wire::refused_message),
     check("network", (3, 0), crypto::network, never_refused),
     check("noise_nk", (2, 6), noise::nk, noise::refused_message),
     check("onion_builds", (5, 7), circuit::build, circuit::refused_routing),
