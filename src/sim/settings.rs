@@ -107,7 +107,7 @@ pub struct Settings {
     pub sybils: Vec<usize>,
     /// Share of the nodes that stop.
     pub stopped: f64,
-    /// Relays in every path.
+    /// Relays in every path; for `anonymity` the most, from three on.
     pub hops: usize,
     /// An operation ends within this, virtual seconds.
     pub deadline_s: f64,
@@ -252,7 +252,19 @@ impl Scenario {
             Self::Sybil => {
                 &["nodes", "seed", "ciphers", "internet", "one_way_ms", "records", "gets", "sybils", "repeats"]
             }
-            Self::Anonymity => &["nodes", "seed", "clients", "gets", "bad", "hops", "repeats"],
+            Self::Anonymity => &[
+                "nodes",
+                "seed",
+                "internet",
+                "one_way_ms",
+                "clients",
+                "records",
+                "gets",
+                "hours",
+                "bad",
+                "hops",
+                "repeats",
+            ],
             Self::FlashCrowd => &[
                 "nodes",
                 "seed",
