@@ -103,7 +103,9 @@ pub const HANDSHAKE_PREFIXES_MAX: usize = 4_096;
 /// A handshake ends within this time or the link is closed.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connecting a socket ends within this time.
-pub const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
+/// A dial that failed within this time is tried once more at once: it was refused, not unanswered.
+pub const REDIAL_WITHIN: Duration = Duration::from_secs(1);
 /// Messages under one link key before it is replaced (Noise rekey).
 pub const REKEY_MESSAGES: u64 = 1 << 20;
 /// A link older than this gets no new circuits; a new handshake replaces it.
@@ -277,6 +279,8 @@ pub const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 pub const MEMBERS_FRESH_FOR: Duration = Duration::from_secs(600);
 /// Circuits that fail before a client doubts a membership from disk and asks bootstraps.
 pub const STORED_MEMBERS_FAILURES_MAX: usize = 2;
+/// Circuits of an operation that a client still builds with a membership that it doubts; the others wait for a new one.
+pub const DOUBTED_CIRCUITS_MAX: u32 = 20;
 /// A client that doubts its membership from disk waits at least so long before it asks bootstraps.
 pub const STORED_MEMBERS_DOUBT_MIN: Duration = Duration::from_secs(2);
 /// It has asked after so long; drawn evenly.

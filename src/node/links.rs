@@ -8,7 +8,7 @@ use crate::crypto::CryptoRng;
 use crate::crypto::keys::{DhKey, NodeKey};
 use crate::limits::{
     ASKS_PER_CLIENT_LINK_BURST, ASKS_PER_CLIENT_LINK_PER_S, BUILDS_PER_CLIENT_LINK_PER_S, BUILDS_PER_LINK_BURST,
-    BUILDS_PER_LINK_PER_S, DIAL_BACKOFF, DIAL_BACKOFFS_MAX, LINK_AGE_MAX, LINK_IDLE_MAX, MEMBERS_MAX,
+    BUILDS_PER_LINK_PER_S, DIAL_BACKOFF, DIAL_BACKOFFS_MAX, LINK_AGE_MAX, LINK_IDLE_MAX, MEMBERS_MAX, REDIAL_WITHIN,
 };
 use crate::time::Instant;
 use crate::wire::address::Address;
@@ -72,6 +72,8 @@ pub(super) struct Links {
     /// By key and address: a wrong address said of somebody must not keep us from the right one.
     dialling: BTreeMap<(DhKey, Address), LinkId>,
     dialled: BTreeMap<LinkId, (DhKey, Address)>,
+    /// When dials began that were not tried twice yet.
+    first_tries: BTreeMap<LinkId, Instant>,
     backoff: BTreeMap<(DhKey, Address), Instant>,
     pinned: BTreeSet<DhKey>,
     /// Relays that were linked to at, or from, the address they name.
@@ -98,11 +100,13 @@ impl Links {
         let link = LinkId(self.next << 1);
         self.dialling.insert((link_key, address), link);
         self.dialled.insert(link, (link_key, address));
+        self.first_tries.insert(link, now);
         (Reach::Dialling(link), Some(Output::Dial { link, address, link_key }))
     }
 
     /// Notes a link that is up.
     pub(super) fn on_up(&mut self, now: Instant, link: LinkId, peer: Peer) {
+        self.first_tries.remove(&link);
         if let Some(key) = self.dialled.remove(&link) {
             self.dialling.remove(&key);
             self.backoff.remove(&key);
@@ -129,8 +133,18 @@ impl Links {
         self.up.insert(link, Link { peer, born: now, open: BTreeSet::new(), builds, asks });
     }
 
+    /// A dial that was refused, not left without an answer, is tried once more under its number, before anything fails that waits
+    /// for it.
+    pub(super) fn dial_again(&mut self, now: Instant, link: LinkId, reason: DownReason) -> Option<Output> {
+        let begun = self.first_tries.remove(&link)?;
+        let may_pass = matches!(reason, DownReason::Unreachable | DownReason::Handshake | DownReason::Closed);
+        let (link_key, address) = *self.dialled.get(&link).filter(|_| may_pass && begun.until(now) <= REDIAL_WITHIN)?;
+        Some(Output::Dial { link, address, link_key })
+    }
+
     /// Notes the end of a link or of an attempt; gives the peer if it was up.
     pub(super) fn on_down(&mut self, now: Instant, link: LinkId, reason: DownReason) -> Option<Peer> {
+        self.first_tries.remove(&link);
         if let Some(key) = self.dialled.remove(&link) {
             self.dialling.remove(&key);
             self.backoff.retain(|_, until| now < *until);
@@ -245,6 +259,7 @@ mod tests {
 
     use super::*;
     use crate::limits::CIRCUITS_PER_LINK_MAX;
+    use crate::time::Duration;
 
     fn address() -> Address {
         Address("127.1.0.1:1".parse().unwrap())
@@ -273,6 +288,25 @@ mod tests {
         links.on_up(later, second, peer(1, true));
         assert_eq!(dial(&mut links, later).0, Reach::Up(second));
         assert!(matches!(dial(&mut links, later + LINK_AGE_MAX).0, Reach::Dialling(_)), "an old link gets a successor");
+    }
+
+    #[test]
+    fn a_dial_that_was_refused_is_tried_once_more_and_one_without_an_answer_is_not() {
+        let (refused, late) = (DownReason::Unreachable, Instant::ZERO + REDIAL_WITHIN + Duration::from_micros(1));
+        for (at, reason, again) in [
+            (Instant::ZERO + REDIAL_WITHIN, refused, true),
+            (late, refused, false),
+            (Instant::ZERO, DownReason::Identity, false),
+        ] {
+            let mut links = Links::default();
+            let Reach::Dialling(link) = dial(&mut links, Instant::ZERO).0 else { unreachable!() };
+            let second = links.dial_again(at, link, reason);
+            assert_eq!(matches!(second, Some(Output::Dial { link: same, .. }) if same == link), again);
+            assert!(links.dial_again(at, link, reason).is_none(), "once");
+            links.on_down(at, link, reason);
+            assert_eq!(dial(&mut links, at).0, Reach::Refused);
+            assert!(links.first_tries.is_empty());
+        }
     }
 
     #[test]

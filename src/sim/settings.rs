@@ -205,97 +205,29 @@ impl Scenario {
 
     /// The keys that it uses, as its built-in file has them; `one_way_ms` and `internet` stand for each other.
     #[must_use]
-    pub const fn keys(self) -> &'static [&'static str] {
-        match self {
-            Self::Scale => {
-                &["nodes", "seed", "ciphers", "internet", "one_way_ms", "clients", "records", "gets", "hops"]
+    pub fn keys(self) -> Vec<&'static str> {
+        let own = match self {
+            Self::Scale => "clients records gets hops",
+            Self::Faults => "clients records gets fail",
+            Self::Partition => "clients records gets minutes",
+            Self::Halves => "clients records gets stopped",
+            Self::Anonymity => "clients records gets hours bad hops repeats",
+            Self::Adversary => "clients records gets bad behaviours",
+            Self::Sybil => "records gets sybils repeats",
+            Self::FlashCrowd => "bandwidth_mbit clients gets deadline_s",
+            Self::Churn => {
+                "clients records gets hours session_minutes shape returns pause_minutes disk_kept crash_silent"
             }
-            Self::Partitioning => &["nodes", "seed", "records", "repeats"],
-            Self::Faults => {
-                &["nodes", "seed", "ciphers", "internet", "one_way_ms", "clients", "records", "gets", "fail"]
+            Self::Soak => {
+                "clients records gets hours session_minutes shape returns pause_minutes disk_kept crash_silent bad"
             }
-            Self::Churn => &[
-                "nodes",
-                "seed",
-                "ciphers",
-                "internet",
-                "one_way_ms",
-                "clients",
-                "records",
-                "gets",
-                "hours",
-                "session_minutes",
-                "shape",
-                "returns",
-                "pause_minutes",
-                "disk_kept",
-                "crash_silent",
-            ],
-            Self::Partition => {
-                &["nodes", "seed", "ciphers", "internet", "one_way_ms", "clients", "records", "gets", "minutes"]
-            }
-            Self::Halves => {
-                &["nodes", "seed", "ciphers", "internet", "one_way_ms", "clients", "records", "gets", "stopped"]
-            }
-            Self::Adversary => &[
-                "nodes",
-                "seed",
-                "ciphers",
-                "internet",
-                "one_way_ms",
-                "clients",
-                "records",
-                "gets",
-                "bad",
-                "behaviours",
-            ],
-            Self::Sybil => {
-                &["nodes", "seed", "ciphers", "internet", "one_way_ms", "records", "gets", "sybils", "repeats"]
-            }
-            Self::Anonymity => &[
-                "nodes",
-                "seed",
-                "internet",
-                "one_way_ms",
-                "clients",
-                "records",
-                "gets",
-                "hours",
-                "bad",
-                "hops",
-                "repeats",
-            ],
-            Self::FlashCrowd => &[
-                "nodes",
-                "seed",
-                "ciphers",
-                "internet",
-                "one_way_ms",
-                "bandwidth_mbit",
-                "clients",
-                "gets",
-                "deadline_s",
-            ],
-            Self::Soak => &[
-                "nodes",
-                "seed",
-                "ciphers",
-                "internet",
-                "one_way_ms",
-                "clients",
-                "records",
-                "gets",
-                "hours",
-                "session_minutes",
-                "shape",
-                "returns",
-                "pause_minutes",
-                "disk_kept",
-                "crash_silent",
-                "bad",
-            ],
-            Self::Hunt => &["nodes", "seed", "ciphers", "clients", "records", "gets", "minutes"],
-        }
+            // No packets go between their nodes, or the hunt draws how.
+            Self::Partitioning => "records repeats",
+            Self::Hunt => "ciphers clients records gets minutes",
+        };
+        let has_packets = !matches!(self, Self::Partitioning | Self::Hunt);
+        let world = if has_packets { "ciphers internet one_way_ms " } else { "" };
+        ["nodes seed ", world, own].iter().flat_map(|keys| keys.split_whitespace()).collect()
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) struct Entry {
 struct Stored {
     /// Circuits that failed so far.
     failures: usize,
-    /// It is not used any more, and bootstraps are about to be asked.
+    /// It is used for few circuits more, and bootstraps are about to be asked.
     is_doubted: bool,
     /// Bootstraps told nothing: it is all there is, and used as it is.
     is_all_there_is: bool,
@@ -123,7 +123,7 @@ impl ClientNode {
         is_doubted
     }
 
-    /// The membership from disk does not carry: it is not used any more, and bootstraps are asked, once, after a random time.
+    /// The membership from disk does not carry: bootstraps are asked, once, after a random time, and it is used sparingly till then.
     /// An exit could make a circuit fail; asked at once, it could tell by a bootstrap's help whose circuit that was. Whether this
     /// is so.
     fn doubt_stored(&mut self, now: Now) -> bool {
@@ -142,7 +142,7 @@ impl ClientNode {
         self.entry.stored.is_some()
     }
 
-    fn is_doubted(&self) -> bool {
+    pub(super) fn is_doubted(&self) -> bool {
         self.entry.stored.as_ref().is_some_and(|stored| stored.is_doubted)
     }
 
@@ -399,12 +399,12 @@ impl ClientNode {
     }
 
     pub(super) fn is_ready(&self) -> bool {
-        self.entry.in_use.is_some() && !self.is_doubted()
+        self.entry.in_use.is_some()
     }
 
     /// The guard, while circuits may be built.
     pub(super) fn guard_in_use(&self) -> Option<NodeKey> {
-        self.entry.in_use.filter(|_| self.is_ready())
+        self.entry.in_use
     }
 
     pub(super) fn entry_timeout(&self) -> Option<Instant> {

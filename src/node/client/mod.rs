@@ -327,7 +327,7 @@ impl ClientNode {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let (operations, runs) = (self.operation_times.next(), self.runs.poll_timeout());
-        let due = self.is_ready().then(|| self.due_timeout(|operation| self.is_at_work_fully(operation))).flatten();
+        let due = self.is_ready().then(|| self.due_timeout()).flatten();
         let entry = earlier(self.entry_timeout(), self.asks.poll_timeout());
         earlier(earlier(operations, runs), earlier(due, entry))
     }
@@ -425,6 +425,9 @@ impl ClientNode {
     }
 
     fn on_link_down(&mut self, now: Now, link: LinkId, reason: DownReason) {
+        if let Some(again) = self.links.dial_again(now.instant, link, reason) {
+            return self.effects.io(again);
+        }
         let dialled = self.links.dialled_key(link);
         let peer = self.links.on_down(now.instant, link, reason);
         self.fail_runs_on(now, link);

@@ -6,7 +6,8 @@ use super::{BuiltPath, Carries, ClientEvent, ClientNode, Pending};
 use crate::crypto::keys::{DhKey, NodeKey};
 use crate::crypto::{Forged, forget_past};
 use crate::limits::{
-    BOOTSTRAPS_MAX, CIRCUIT_ANSWER_TIMEOUT, CIRCUIT_DATA_LEN_MAX, CIRCUITS_AT_ONCE_MAX, RETRY_DELAY_MAX,
+    BOOTSTRAPS_MAX, CIRCUIT_ANSWER_TIMEOUT, CIRCUIT_DATA_LEN_MAX, CIRCUITS_AT_ONCE_MAX, DOUBTED_CIRCUITS_MAX,
+    RETRY_DELAY_MAX,
 };
 use crate::link::flow::{Receiving, Sending};
 use crate::membership::path::{Path, PathRefused, PathTerms, choose};
@@ -95,7 +96,7 @@ impl ClientNode {
     pub(super) fn start_due(&mut self, now: Now) {
         let Some(guard) = self.guard_in_use() else { return };
         for due in core::mem::take(&mut self.due) {
-            if due.attempt.at > now.instant || self.is_at_work_fully(due.operation) {
+            if due.attempt.at > now.instant || self.must_wait(&due) {
                 self.due.push(due);
             } else {
                 self.start_run(now, guard, due);
@@ -103,12 +104,18 @@ impl ClientNode {
         }
     }
 
-    /// When the next circuit may be started; those that wait for another to end need no timer.
-    pub(super) fn due_timeout(&self, now_waiting: impl Fn(u64) -> bool) -> Option<Instant> {
-        self.due.iter().filter(|due| !now_waiting(due.operation)).map(|due| due.attempt.at).min()
+    /// For another circuit of its operation to end, or for a membership that is not doubted.
+    fn must_wait(&self, due: &Due) -> bool {
+        let is_spared = self.is_doubted() && due.attempt.id > DOUBTED_CIRCUITS_MAX;
+        is_spared || self.is_at_work_fully(due.operation)
     }
 
-    pub(super) fn is_at_work_fully(&self, operation: u64) -> bool {
+    /// When the next circuit may be started; those that wait for another to end need no timer.
+    pub(super) fn due_timeout(&self) -> Option<Instant> {
+        self.due.iter().filter(|due| !self.must_wait(due)).map(|due| due.attempt.at).min()
+    }
+
+    fn is_at_work_fully(&self, operation: u64) -> bool {
         self.runs.of(operation).count() >= CIRCUITS_AT_ONCE_MAX
     }
 

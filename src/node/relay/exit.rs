@@ -177,7 +177,8 @@ impl Relay {
         let Some(exit) = self.exits.get(&no) else { return };
         let nonce = if exit.shape == Shape::Record { exit.nonce } else { exit.nonce.of_slot(slot) };
         let inward = self.circuits.get_mut(no).map(|circuit| circuit.inward);
-        if let Some((from, inward)) = inward.and_then(|(link, number)| Some((self.links.peer(link)?.link_key, number))) {
+        if let Some((from, inward)) = inward.and_then(|(link, number)| Some((self.links.peer(link)?.link_key, number)))
+        {
             let is_store = matches!(purpose, Purpose::Put { .. });
             self.effects.sight(|| Sight::Exited { from, inward, location, is_store });
         }

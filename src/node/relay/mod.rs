@@ -202,6 +202,9 @@ impl Relay {
             Input::Timeout => (),
             Input::LinkUp { link, peer } => self.on_link_up(now, link, *peer),
             Input::LinkDown { link, reason } => {
+                if let Some(again) = self.links.dial_again(now.instant, link, reason) {
+                    return self.effects.io(again);
+                }
                 let peer = self.links.on_down(now.instant, link, reason);
                 self.on_link_down(now, link, peer);
             }

@@ -54,7 +54,8 @@ impl Posterior {
     #[must_use]
     pub fn entropy(&self) -> f64 {
         let of = |p: f64| if p > 0.0 { -p * p.log2() } else { 0.0 };
-        let rest = if self.rest > 0.0 { of(self.rest) + self.rest * real_count(self.others.max(1)).log2() } else { 0.0 };
+        let rest =
+            if self.rest > 0.0 { of(self.rest) + self.rest * real_count(self.others.max(1)).log2() } else { 0.0 };
         self.named.values().map(|p| of(*p)).sum::<f64>() + rest
     }
 

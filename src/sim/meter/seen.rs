@@ -156,8 +156,7 @@ impl Pool {
             (None, None) => return,
         };
         let relay = place.checked_sub(1).and_then(|index| lookup.hops.get(index)).map(|hop| hop.relay);
-        let origin = relay
-            .map_or(Origin::Client(lookup.client), |relay| Origin::Relay(Head { relay, place, at }));
+        let origin = relay.map_or(Origin::Client(lookup.client), |relay| Origin::Relay(Head { relay, place, at }));
         self.questions.push(Question { of, location: lookup.location, origin });
     }
 }

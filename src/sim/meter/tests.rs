@@ -113,7 +113,9 @@ fn chances_sum_to_one_and_lose_no_more_bits_than_there_are() {
 #[test]
 fn perfect_timing_never_loses_less_than_blurred() {
     for seed in 0..6 {
-        for (hops, bad, span_s) in [(3, 6, 100.0), (3, 18, 100.0), (3, 18, 4.0), (4, 6, 30.0), (4, 18, 100.0), (4, 40, 4.0)] {
+        for (hops, bad, span_s) in
+            [(3, 6, 100.0), (3, 18, 100.0), (3, 18, 4.0), (4, 6, 30.0), (4, 18, 100.0), (4, 40, 4.0)]
+        {
             let draw = Draw { hops, span_s, ..USUAL };
             let scores = measure(&draw.run(seed), &first(bad), &draw.known());
             let (perfect, blurred) = (scores.perfect.all(), scores.blurred.all());
@@ -148,7 +150,13 @@ fn a_denser_crowd_hides_better() {
         let known = Known { span_s: draw.span_s / times, ..draw.known() };
         measure(&pressed(&lookups, times), &first(12), &known).blurred.all().asker_bits
     };
-    assert!(lost(1.0) > 1.2 * lost(10.0) && lost(10.0) > 1.2 * lost(100.0), "{} {} {}", lost(1.0), lost(10.0), lost(100.0));
+    assert!(
+        lost(1.0) > 1.2 * lost(10.0) && lost(10.0) > 1.2 * lost(100.0),
+        "{} {} {}",
+        lost(1.0),
+        lost(10.0),
+        lost(100.0)
+    );
 }
 
 #[test]

@@ -396,9 +396,11 @@ fn tell_clusters(report: &mut Report, rows: &[Row]) {
         "same hop before: of one client %",
         "of one client: same hop before %",
     ];
-    let title = "What the relay before a bad exit tells: pairs of lookups of different operations that bad exits opened";
+    let title =
+        "What the relay before a bad exit tells: pairs of lookups of different operations that bad exits opened";
     let mut table = Table::new("hop-before", title, &columns);
-    let mut chart = Chart::lines("hop-before", "Of one client, if the hop before the exit is the same", "bad relays, %", "%");
+    let mut chart =
+        Chart::lines("hop-before", "Of one client, if the hop before the exit is the same", "bad relays, %", "%");
     let sum = |row: &Row, figure: fn(&Clusters) -> f64| row.clusters.iter().map(figure).sum::<f64>();
     let told = |row: &Row| sum(row, |one| one.of_one_same_hop) / sum(row, |one| one.same_hop).max(1.0);
     for row in even(rows) {
@@ -436,8 +438,9 @@ fn tell_crowds(report: &mut Report, crowded: &[Crowded]) {
     ];
     let title = "Blurred timing in denser crowds: the same lookups in less time, one draw of who is bad";
     let mut table = Table::new("crowds", title, &columns);
-    let mut chart = Chart::lines("crowds", "Lookups linked by blurred timing", "lookups under way between guard and exit", "%")
-        .scaled(Scale::Log, Scale::Linear);
+    let mut chart =
+        Chart::lines("crowds", "Lookups linked by blurred timing", "lookups under way between guard and exit", "%")
+            .scaled(Scale::Log, Scale::Linear);
     for one in crowded {
         let all = one.score.all();
         table.row(vec![
@@ -466,7 +469,8 @@ fn tell_crowds(report: &mut Report, crowded: &[Crowded]) {
 
 fn check(report: &mut Report, rows: &[Row]) {
     for row in rows {
-        let of = |figure: fn(&Score) -> f64| (row.mean(|one| figure(&one.perfect)), row.mean(|one| figure(&one.blurred)));
+        let of =
+            |figure: fn(&Score) -> f64| (row.mean(|one| figure(&one.perfect)), row.mean(|one| figure(&one.blurred)));
         let (bits, blurred) = of(|score| score.all().mean(score.all().asker_bits));
         let detail = format!("{}: {bits:.3} and {blurred:.3} bits", row.name());
         report.check("perfect timing tells at least what blurred timing does", bits + BITS_SLACK >= blurred, detail);
@@ -478,7 +482,11 @@ fn check(report: &mut Report, rows: &[Row]) {
         let seen = row.mean(|one| one.perfect.all().share(one.perfect.all().seen));
         let slack = 0.005 + 4.0 * deviation.max(0.01) / real_count(row.scores.len().max(1)).sqrt();
         let detail = format!("{}: {:.2} % of {:.2} % seen", row.name(), percent(linked), percent(seen));
-        report.check("with perfect timing the share linked is that of bad relays", (linked - row.bad * seen).abs() <= slack, detail);
+        report.check(
+            "with perfect timing the share linked is that of bad relays",
+            (linked - row.bad * seen).abs() <= slack,
+            detail,
+        );
     }
 }
 

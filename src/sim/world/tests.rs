@@ -1,6 +1,8 @@
 //! Tests of the world itself.
 
 use super::*;
+use crate::limits::MEMBERS_MAX;
+use crate::membership::members::Members;
 use crate::request::{Consistency, Success};
 use crate::sim::records::Record;
 
