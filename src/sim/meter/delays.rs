@@ -69,8 +69,8 @@ mod tests {
     use super::*;
 
     fn mass(delay: &Delay) -> f64 {
-        let step = 1e-4;
-        (0..200_000_u32).map(|at| delay.at(f64::from(at) * step) * step).sum()
+        let ends = delay.bins.iter().skip(1).map(|(begin, _)| *begin).chain([delay.end]);
+        delay.bins.iter().zip(ends).map(|((begin, density), end)| (end - begin) * density).sum()
     }
 
     #[test]
