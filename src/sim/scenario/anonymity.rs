@@ -27,6 +27,8 @@ pub(super) use super::running::memory_needed;
 const TAKE_EVERY: Duration = Duration::from_secs(5);
 /// The same lookups in so many times less time.
 const CROWDS: [f64; 4] = [1.0, 10.0, 100.0, 1_000.0];
+/// But not less than this, seconds: what circuits take would be no small part of it.
+const CROWD_SPAN_MIN: f64 = 3.0;
 /// Fewer lookups say nothing about shares.
 const LOOKUPS_TO_JUDGE: usize = 1_000;
 /// What two means may differ by through arithmetic and what is learned of delays, bits.
@@ -80,14 +82,12 @@ pub(super) fn run(settings: &Settings, watch: &mut dyn Watch) -> Result<Report, 
     let mut report = Report::new(Scenario::Anonymity, settings);
     let mut tally = Tally::default();
     let most = settings.bad.iter().copied().fold(0.0, f64::max);
-    let placed = [Placed::Evenly, Placed::OneNetwork(most)];
-    let hops = HOPS_CLIENT_MIN..=settings.hops.max(HOPS_CLIENT_MIN);
-    let of = |nodes: &usize| {
-        let nodes = *nodes;
-        let hops = hops.clone();
-        placed.into_iter().flat_map(move |placed| hops.clone().map(move |hops| (nodes, hops, placed)))
-    };
-    let plan: Vec<(usize, usize, Placed)> = settings.nodes.iter().flat_map(of).collect();
+    let mut plan = Vec::new();
+    for nodes in &settings.nodes {
+        let hops = HOPS_CLIENT_MIN..=settings.hops.max(HOPS_CLIENT_MIN);
+        plan.extend(hops.map(|hops| (*nodes, hops, Placed::Evenly)));
+        plan.push((*nodes, HOPS_CLIENT_MIN, Placed::OneNetwork(most)));
+    }
     let (mut rows, mut crowded) = (Vec::new(), Vec::new());
     for (number, (nodes, hops, placed)) in (0_u32..).zip(&plan) {
         let part = |number: u32| f64::from(number) / real_count(plan.len());
@@ -246,7 +246,7 @@ fn crowds(settings: &Settings, run: &Run) -> Vec<Crowded> {
         let score = measure(&pressed(&run.lookups, times), &who, &known).blurred;
         Crowded { nodes: run.nodes, hops: run.hops, bad, times, rate, under_way: rate * ways, score }
     };
-    CROWDS.into_iter().map(crowd).collect()
+    CROWDS.into_iter().filter(|times| run.known.span_s / times >= CROWD_SPAN_MIN).map(crowd).collect()
 }
 
 impl Row {
@@ -528,7 +528,7 @@ mod tests {
         assert_eq!(report.failed(), Vec::<&str>::new(), "{:?}", report.checks);
         assert_eq!(report, run(Scenario::Anonymity, &small()));
         let rows = &report.tables[0].rows;
-        // Two shares with two attackers, and one network of bad relays.
+        // Two shares and one network of bad relays, two attackers each.
         assert_eq!(rows.len(), 6);
         assert!(rows[..2].iter().all(|row| row[5..] == rows[0][5..] && row[7] == share(0.0)), "{rows:?}");
         assert!(matches!(rows[2][5], Cell::Real(seen, _) if seen > 90.0), "{rows:?}");
