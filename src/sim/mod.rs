@@ -6,9 +6,11 @@
 pub mod chart;
 pub mod draw;
 pub mod internet;
+pub mod meter;
 pub mod records;
 pub mod report;
 pub mod scenario;
 pub mod settings;
 pub mod stage;
+pub mod trace;
 pub mod world;

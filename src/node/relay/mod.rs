@@ -315,8 +315,8 @@ impl Relay {
 
     fn on_link_up(&mut self, now: Now, link: LinkId, peer: Peer) {
         let relay = peer.descriptor.clone();
-        let address = peer.address;
-        self.effects.sight(|| Sight::Link { address, relay: relay.as_ref().map(|relay| relay.key) });
+        let (address, key) = (peer.address, peer.link_key);
+        self.effects.sight(|| Sight::Link { address, key, relay: relay.as_ref().map(|relay| relay.key) });
         let dialled = peer.dialled;
         let link_key = peer.link_key;
         self.links.on_up(now.instant, link, peer);

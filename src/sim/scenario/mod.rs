@@ -1,6 +1,7 @@
 //! The scenarios: which there are, what one is told and tells while it runs, and whether it would fit. It must not know clocks or
 //! who watches.
 
+mod anonymity;
 mod churn;
 mod faults;
 mod halves;
@@ -88,12 +89,13 @@ struct Entry {
 }
 
 /// Every scenario that can be run.
-const ENTRIES: [Entry; 5] = [
+const ENTRIES: [Entry; 6] = [
     Entry { scenario: Scenario::Scale, run: scale::run, memory_needed: scale::memory_needed },
     Entry { scenario: Scenario::Partitioning, run: partitioning::run, memory_needed: partitioning::memory_needed },
     Entry { scenario: Scenario::Faults, run: faults::run, memory_needed: faults::memory_needed },
     Entry { scenario: Scenario::Churn, run: churn::run, memory_needed: churn::memory_needed },
     Entry { scenario: Scenario::Halves, run: halves::run, memory_needed: halves::memory_needed },
+    Entry { scenario: Scenario::Anonymity, run: anonymity::run, memory_needed: anonymity::memory_needed },
 ];
 
 fn entry(scenario: Scenario) -> Result<&'static Entry, Refused> {
