@@ -8,6 +8,8 @@ mod own;
 mod passing;
 mod repair;
 mod storing;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::collections::BTreeMap;

@@ -48,7 +48,7 @@ pub(crate) const CHECKS: [Check; 21] = [
     check("onion_builds", (5, 7), circuit::build, circuit::refused_routing),
     check("onion_circuits", (5, 0), circuit::later, never_refused),
     check("places", (6, 0), crypto::place, never_refused),
-    check("records", (5, 8), values::record, values::refused_record),
+    check("records", (6, 8), values::record, values::refused_record),
     check("roots", (5, 11), values::root, values::refused_root),
     check("state_files", (2, 5), values::state_file, values::refused_state_file),
     check("statements", (7, 7), wire::statement, wire::refused_statement),
