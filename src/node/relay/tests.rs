@@ -68,6 +68,7 @@ impl World {
             address: own.address,
             family: [0; 8],
             bootstraps: [0, 1].map(|first| Contact::from(&relay(first))).to_vec(),
+            stored: crate::membership::members::Members::default(),
             issued_before: self.time().unix.to_wire(),
             rule: PrefixRule::Distinct,
             repair: RepairTiming::default(),
