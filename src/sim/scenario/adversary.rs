@@ -11,8 +11,8 @@ use crate::sim::draw::{real_count, whole};
 use crate::sim::report::{Cell, Report, Spread, Table};
 use crate::sim::settings::{Scenario, SettingRefused, Settings};
 use crate::sim::stage::{Doing, Ended, Ending, Stage};
+use crate::sim::world::NodeNo;
 use crate::sim::world::draw::below;
-use crate::sim::world::{NodeNo, Options};
 use crate::time::Duration;
 
 pub(super) use super::running::memory_needed;
@@ -63,7 +63,7 @@ pub(super) fn run(settings: &Settings, watch: &mut dyn Watch) -> Result<Report, 
         before += real_count(case.nodes);
         let name = case.behaviour.map_or("honest", Behaviour::name);
         let what = format!("{} nodes, {name}, {} %", case.nodes, percent(case.bad));
-        let mut stage = Stage::new(Options { ..options(settings, case.nodes, number) }, &what, watch);
+        let mut stage = Stage::new(options(settings, case.nodes, number), &what, watch);
         let length = seconds(80.0 + real_count(settings.gets) / GETS_PER_S);
         stage.span(part.0, part.1, length);
         let one = one(settings, case, &mut stage);
@@ -204,54 +204,56 @@ fn judged(first: &BTreeMap<usize, u64>, puts: &[Ended], gets: &[Ended]) -> Came 
 
 fn tell(report: &mut Report, settings: &Settings, behaviours: &[Behaviour], all: &[(Case, Came)]) {
     let columns = [
-        "nodes",
         "behaviour",
         "bad %",
         "right %",
         "false absent %",
         "older %",
-        "not reached %",
+        "lost %",
         "damaged %",
         "other %",
         "puts acked %",
-        "partly %",
+        "part %",
         "acked read %",
         "median s",
         "p99 s",
     ];
-    let title = "Gets of records that were acknowledged, and puts, while a share of the relays lies";
-    let mut table = Table::new("adversary", title, &columns);
+    for nodes in settings.nodes.iter().copied() {
+        let title = format!("Gets of records that were acknowledged, and puts, while a share of {nodes} relays lies");
+        let mut table = Table::new(&format!("adversary-{nodes}"), &title, &columns);
+        all.iter().filter(|(case, _)| case.nodes == nodes).for_each(|(case, came)| table.row(row(*case, came)));
+        report.tables.push(table);
+    }
+    report.note(
+        "false absent: attested \"not found\" of a value that was acknowledged, the worst that can come of a get",
+    );
+    report.note("lost: unreachable, in time; part: stored with fewer receipts than asked");
+    report.note("first versions are stored before the bad ones begin, second versions of half of the records after it");
+    report.note("acked read: acknowledged second versions that every later get brought");
+    charts(report, settings, behaviours, all);
+}
+
+fn row(case: Case, came: &Came) -> Vec<Cell> {
     let share = |part: usize, of: usize| match of {
         0 => Cell::Nothing,
         of => Cell::Real(percent(real_count(part) / real_count(of)), 1),
     };
-    for (case, came) in all {
-        let time =
-            |of: fn(&Spread) -> f64| came.times.map_or(Cell::Nothing, |times| Cell::Real(rounded(of(&times), 2), 2));
-        table.row(vec![
-            Cell::count(case.nodes),
-            Cell::text(case.behaviour.map_or("none", Behaviour::name)),
-            Cell::real(percent(case.bad)),
-            share(came.right, came.gets),
-            share(came.false_absent, came.gets),
-            share(came.older, came.gets),
-            share(came.unreachable, came.gets),
-            share(came.damaged, came.gets),
-            share(came.others, came.gets),
-            share(came.acknowledged, came.puts),
-            share(came.partly, came.puts),
-            share(came.readable, came.asked_later),
-            time(|times| times.median),
-            time(|times| times.p99),
-        ]);
-    }
-    report.tables.push(table);
-    report.note(
-        "false absent: attested \"not found\" of a value that was acknowledged, the worst that can come of a get",
-    );
-    report.note("first versions are stored before the bad ones begin, second versions of half of the records after it");
-    report.note("acked read: acknowledged second versions that every later get brought");
-    charts(report, settings, behaviours, all);
+    let time = |of: fn(&Spread) -> f64| came.times.map_or(Cell::Nothing, |times| Cell::Real(rounded(of(&times), 2), 2));
+    vec![
+        Cell::text(case.behaviour.map_or("none", Behaviour::name)),
+        Cell::real(percent(case.bad)),
+        share(came.right, came.gets),
+        share(came.false_absent, came.gets),
+        share(came.older, came.gets),
+        share(came.unreachable, came.gets),
+        share(came.damaged, came.gets),
+        share(came.others, came.gets),
+        share(came.acknowledged, came.puts),
+        share(came.partly, came.puts),
+        share(came.readable, came.asked_later),
+        time(|times| times.median),
+        time(|times| times.p99),
+    ]
 }
 
 fn charts(report: &mut Report, settings: &Settings, behaviours: &[Behaviour], all: &[(Case, Came)]) {

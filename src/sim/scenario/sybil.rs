@@ -231,7 +231,7 @@ fn tell(report: &mut Report, all: &[(Case, Came)]) {
 }
 
 fn tell_cost(report: &mut Report, all: &[(Case, Came)]) {
-    let columns = ["nodes", "Sybils made", "trials each", "core h for 20", "core h for 45", "core h, 45 at all three"];
+    let columns = ["nodes", "Sybils made", "trials each", "core-h for 20", "core-h for 45", "core-h for 3×45"];
     let title = "What an id next to a location costs: trials of the identity puzzle, at difficulty 0";
     let mut table = Table::new("cost", title, &columns);
     let mut sizes: Vec<usize> = all.iter().map(|(case, _)| case.nodes).collect();
