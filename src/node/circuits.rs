@@ -59,7 +59,8 @@ pub(super) struct Circuit {
     pub(super) from_client: Receiving,
     pub(super) to_exit: Sending,
     pub(super) from_exit: Receiving,
-    born: Instant,
+    /// When its build packet came.
+    pub(super) born: Instant,
     used: Instant,
 }
 

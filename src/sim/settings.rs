@@ -107,7 +107,7 @@ pub struct Settings {
     pub sybils: Vec<usize>,
     /// Share of the nodes that stop.
     pub stopped: f64,
-    /// Relays in every path.
+    /// Relays in every path; for `anonymity` the most, from three on.
     pub hops: usize,
     /// An operation ends within this, virtual seconds.
     pub deadline_s: f64,
@@ -211,6 +211,7 @@ impl Scenario {
             Self::Faults => "clients records gets fail",
             Self::Partition => "clients records gets minutes",
             Self::Halves => "clients records gets stopped",
+            Self::Anonymity => "clients records gets hours bad hops repeats",
             Self::Adversary => "clients records gets bad behaviours",
             Self::Sybil => "records gets sybils repeats",
             Self::FlashCrowd => "bandwidth_mbit clients gets deadline_s",
@@ -222,10 +223,9 @@ impl Scenario {
             }
             // No packets go between their nodes, or the hunt draws how.
             Self::Partitioning => "records repeats",
-            Self::Anonymity => "clients gets bad hops repeats",
             Self::Hunt => "ciphers clients records gets minutes",
         };
-        let has_packets = !matches!(self, Self::Partitioning | Self::Anonymity | Self::Hunt);
+        let has_packets = !matches!(self, Self::Partitioning | Self::Hunt);
         let world = if has_packets { "ciphers internet one_way_ms " } else { "" };
         ["nodes seed ", world, own].iter().flat_map(|keys| keys.split_whitespace()).collect()
     }

@@ -118,7 +118,7 @@ impl Saw {
         match sight {
             Sight::Link { relay, .. } => self.clients += usize::from(relay.is_none()),
             Sight::Passed { .. } => self.passed += 1,
-            Sight::Exited { from, location } => {
+            Sight::Exited { from, location, .. } => {
                 self.exited += 1;
                 self.locations.insert(*location);
                 self.joined |= !relays.contains_key(from);

@@ -398,8 +398,8 @@ impl ClientNode {
     }
 
     fn on_link_up(&mut self, now: Now, link: LinkId, peer: Peer) {
-        let (address, relay) = (peer.address, peer.descriptor.clone());
-        self.effects.sight(|| Sight::Link { address, relay: relay.as_ref().map(|relay| relay.key) });
+        let (address, key, relay) = (peer.address, peer.link_key, peer.descriptor.clone());
+        self.effects.sight(|| Sight::Link { address, key, relay: relay.as_ref().map(|relay| relay.key) });
         self.links.on_up(now.instant, link, peer);
         if let Some(relay) = relay {
             let key = relay.key;

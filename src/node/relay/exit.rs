@@ -176,9 +176,11 @@ impl Relay {
     ) {
         let Some(exit) = self.exits.get(&no) else { return };
         let nonce = if exit.shape == Shape::Record { exit.nonce } else { exit.nonce.of_slot(slot) };
-        if let Some(from) = self.circuits.get_mut(no).and_then(|circuit| self.links.peer(circuit.inward.0)) {
-            let from = from.link_key;
-            self.effects.sight(|| Sight::Exited { from, location });
+        let inward = self.circuits.get_mut(no).map(|circuit| circuit.inward);
+        if let Some((from, inward)) = inward.and_then(|(link, number)| Some((self.links.peer(link)?.link_key, number)))
+        {
+            let is_store = matches!(purpose, Purpose::Put { .. });
+            self.effects.sight(|| Sight::Exited { from, inward, location, is_store });
         }
         self.begin_errand(now, ErrandOwner::Slot(no, slot), (location, kind), nonce, purpose);
     }

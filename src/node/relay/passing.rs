@@ -72,11 +72,11 @@ impl Relay {
         let number = self.links.open_circuit(now.instant, link, &mut self.rng).filter(|_| is_meant);
         let (Some(number), Some(circuit)) = (number, self.circuits.get_mut(no)) else { return self.kill_circuit(no) };
         circuit.stage = Stage::Middle(hop);
-        let inward = circuit.inward.0;
+        let ((inward, inward_number), came) = (circuit.inward, circuit.born);
         self.circuits.join(no, (link, number));
         if let (Some(from), Some(to)) = (self.links.peer(inward), self.links.peer(link)) {
             let (from, to) = (from.link_key, to.link_key);
-            self.effects.sight(|| Sight::Passed { from, to });
+            self.effects.sight(|| Sight::Passed { from, to, inward: inward_number, outward: number, came });
         }
         self.effects.send(link, cell.on_circuit(number));
     }

@@ -57,7 +57,7 @@ impl Roles {
     }
 
     pub(super) fn see(&mut self, sight: &Sight) {
-        if let Sight::Passed { from, to } = sight {
+        if let Sight::Passed { from, to, .. } = sight {
             self.passed = Some((*from, *to));
         }
     }

@@ -49,14 +49,16 @@ impl Mask for Poison {
             _ => false,
         };
         let (ring, told) = (&self.ring, &mut self.told);
-        self.given.say(&mut self.questions, output, said, |asked, answer| match (asked, answer) {
-            (Some(Ask::Members { after }), Answer::Members { .. }) => {
-                *told += 1;
-                let otherwise = to_relay && told.is_multiple_of(OTHERWISE_EVERY);
-                let (descriptors, more) = ring.page(after, otherwise);
-                Some(Answer::Members { descriptors, more })
-            }
-            (_, answer) => Some(answer),
+        self.given.say(&mut self.questions, output, said, |asked, answer| {
+            let (after, until) = match (asked, &answer) {
+                (Some(Ask::Members { after }), Answer::Members { .. }) => (after, None),
+                (Some(Ask::Differences { after, until, .. }), Answer::Members { .. }) => (after, until),
+                _ => return Some(answer),
+            };
+            *told += 1;
+            let otherwise = to_relay && told.is_multiple_of(OTHERWISE_EVERY);
+            let (descriptors, more) = ring.page(after, until, otherwise);
+            Some(Answer::Members { descriptors, more })
         });
     }
 }

@@ -1,5 +1,5 @@
 //! Relays of one adversary: what each behaviour is called, and what they know of each other. A behaviour stands around a real
-//! relay and lies in its place; it must not know the world but by what its relay hears and says. Source: spec/simulation.md §7.
+//! relay and lies in its place; it must not know the world but by what its relay hears and says. Source: spec/simulation.md §8.
 
 mod circuits;
 mod ear;

@@ -82,11 +82,17 @@ impl Ring {
         contacts
     }
 
-    /// A page of the membership as they tell it; `otherwise` with the second descriptors of the invented.
+    /// A page of the membership between two keys as they tell it; `otherwise` with the second descriptors of the invented.
     #[must_use]
-    pub fn page(&self, after: Option<NodeKey>, otherwise: bool) -> (Vec<SignedDescriptor>, bool) {
+    pub fn page(
+        &self,
+        after: Option<NodeKey>,
+        until: Option<NodeKey>,
+        otherwise: bool,
+    ) -> (Vec<SignedDescriptor>, bool) {
         let [one, other] = &self.told;
-        let (page, more) = if otherwise { other } else { one }.page(after, MEMBERS_PAGE_MAX, |_| true);
+        let is_told = |member: &VerifiedDescriptor| until.is_none_or(|until| member.key <= until);
+        let (page, more) = if otherwise { other } else { one }.page(after, MEMBERS_PAGE_MAX, is_told);
         (page.into_iter().map(VerifiedDescriptor::to_signed).collect(), more)
     }
 }

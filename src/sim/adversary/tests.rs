@@ -198,7 +198,7 @@ fn a_ring_answers_with_its_own_nearest_and_its_pages_ascend() {
     assert_eq!(contacts.len(), crate::limits::BUCKET_SIZE.min(10 + bad.len()));
     let known = stage.world.members();
     assert_eq!(contacts.iter().filter(|one| known.by_id(&one.id).is_some()).count(), bad.len().min(10));
-    let pages = [false, true].map(|otherwise| ring.page(None, otherwise));
+    let pages = [false, true].map(|otherwise| ring.page(None, None, otherwise));
     for (page, more) in &pages {
         assert!(page.len() == 2 * bad.len() && !more);
         assert!(crate::wire::message::Answer::page_end(page, *more, None).is_some());

@@ -1,5 +1,5 @@
 //! A share of the relays is one adversary's and lies in one way after the other: what gets and puts come to.
-//! Source: spec/simulation.md §7.
+//! Source: spec/simulation.md §8.
 
 use std::collections::BTreeMap;
 

@@ -2,6 +2,7 @@
 //! who watches.
 
 mod adversary;
+mod anonymity;
 mod churn;
 mod faults;
 mod halves;
@@ -90,7 +91,7 @@ struct Entry {
 }
 
 /// Every scenario that can be run.
-const ENTRIES: [Entry; 7] = [
+const ENTRIES: [Entry; 8] = [
     Entry { scenario: Scenario::Scale, run: scale::run, memory_needed: scale::memory_needed },
     Entry { scenario: Scenario::Partitioning, run: partitioning::run, memory_needed: partitioning::memory_needed },
     Entry { scenario: Scenario::Faults, run: faults::run, memory_needed: faults::memory_needed },
@@ -98,6 +99,7 @@ const ENTRIES: [Entry; 7] = [
     Entry { scenario: Scenario::Halves, run: halves::run, memory_needed: halves::memory_needed },
     Entry { scenario: Scenario::Adversary, run: adversary::run, memory_needed: adversary::memory_needed },
     Entry { scenario: Scenario::Sybil, run: sybil::run, memory_needed: sybil::memory_needed },
+    Entry { scenario: Scenario::Anonymity, run: anonymity::run, memory_needed: anonymity::memory_needed },
 ];
 
 fn entry(scenario: Scenario) -> Result<&'static Entry, Refused> {

@@ -1,5 +1,5 @@
 //! Identities placed next to a record's locations, before or after it is put: whether readers still get it, whether anybody
-//! is told that it is not there, and what such places cost. Source: spec/simulation.md §8.
+//! is told that it is not there, and what such places cost. Source: spec/simulation.md §9.
 
 use super::running::{Endings, Tally, options, percent, rounded, seconds, wait_ready};
 use super::{Refused, Watch};

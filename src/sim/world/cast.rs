@@ -8,7 +8,7 @@ use rand::rngs::ChaCha20Rng;
 
 use super::actor::{Actor, Identity, Mind, State};
 use super::known::token_solution;
-use super::{Life, NodeNo, Repairs, World, index};
+use super::{Knowing, Life, NodeNo, Repairs, World, index};
 use crate::crypto::hash::blake3;
 use crate::crypto::keys::{DhSecret, IdentitySecret, NodeKey};
 use crate::crypto::puzzle::Solution;
@@ -154,13 +154,18 @@ impl World {
         Some(Relay::new(config, self.seeded(no, actor.life), self.now_of(actor)))
     }
 
-    /// Starts a client; with `knowing` it has a sample of guards and a membership from before, as after a first run.
-    pub fn start_client(&mut self, no: NodeNo, knowing: Option<&Members>) {
+    /// Starts a client with what it has from an earlier run.
+    pub fn start_client(&mut self, no: NodeNo, knowing: Knowing<'_>) {
         let rule = self.options.rule;
         let mut rng = self.seeded(no, u32::MAX);
         let unix = self.unix();
         let Some(actor) = self.actors.get_mut(index(no)) else { return };
-        if let Some(members) = knowing.filter(|_| actor.kept.guards.guards.is_empty()) {
+        let (sampled, stored) = match knowing {
+            Knowing::Nothing => (None, None),
+            Knowing::Guards(members) => (Some(members), None),
+            Knowing::All(members) => (Some(members), Some(members)),
+        };
+        if let Some(members) = sampled.filter(|_| actor.kept.guards.guards.is_empty()) {
             let mut guards = Guards::new(actor.kept.guards.clone());
             guards.fill(members, rule, unix, &[], &mut rng);
             let mut hops = SecondHops::new(actor.kept.second_hops.clone());
@@ -175,7 +180,7 @@ impl World {
             rule,
             stagger: STAGGER_MAX,
             ours: Vec::new(),
-            stored: knowing.cloned().unwrap_or_else(|| Members::new(MEMBERS_MAX)),
+            stored: stored.cloned().unwrap_or_else(|| Members::new(MEMBERS_MAX)),
             witness: true,
         };
         let Some(actor) = self.actor(no) else { return };

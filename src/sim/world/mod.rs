@@ -35,6 +35,7 @@ use crate::dht::repair::RepairTiming;
 use crate::dht::store::MemoryStore;
 use crate::limits::{HOPS_CLIENT_MIN, LINK_SILENCE_MAX, STORE_BYTES_MAX, STORE_VALUES_MAX};
 use crate::link::{DownReason, Timing};
+use crate::membership::members::Members;
 use crate::membership::prefix_rule::PrefixRule;
 use crate::node::io::Input;
 use crate::node::{ClientCommand, ClientEvent, Effect, RelayCommand, RelayEvent, Sight};
@@ -104,6 +105,17 @@ impl Options {
             rule: PrefixRule::Distinct,
         }
     }
+}
+
+/// What a client has from an earlier run.
+#[derive(Clone, Copy)]
+pub enum Knowing<'m> {
+    /// It comes for the first time.
+    Nothing,
+    /// A sample of guards and second hops, drawn from these.
+    Guards(&'m Members),
+    /// That, and these as its membership on disk.
+    All(&'m Members),
 }
 
 /// How a node stops.
