@@ -186,6 +186,49 @@ pub const CLOSER_MEMBERS_MAX: usize = 20;
 /// Nodes that wait behind one full bucket of the table.
 pub const BUCKET_WAITING_MAX: usize = 8;
 
+// ---- repair (spec/dht.md §7, spec/link.md §5.1) ----
+
+/// Nearest live members within which a relay looks after a place; so many nearest to itself it stays linked to.
+pub const REPAIR_REACH: usize = HOLDERS + 2;
+/// Each rank among the live holders waits so much longer before it looks after a place: the nearest usually does the work.
+pub const REPAIR_STEP: Duration = Duration::from_secs(15);
+/// Mean time between two looks after a place when nothing has happened.
+pub const REPAIR_EVERY: Duration = Duration::from_secs(3_600);
+/// A relay beyond the holders that was given a value looks after so long whether the holders lack it.
+pub const REPAIR_HINT_AFTER: Duration = Duration::from_secs(30);
+/// A check that did not come to its end is tried again after so long, then after twice that, up to [`REPAIR_EVERY`].
+pub const REPAIR_RETRY: Duration = Duration::from_secs(120);
+/// A check ends within this time, done or not.
+pub const REPAIR_CHECK_MAX: Duration = Duration::from_secs(20);
+/// A relay that was not asked to do anything for so long was stopped, and looks after all it holds.
+pub const REPAIR_PAUSE_MIN: Duration = Duration::from_secs(30);
+/// Checks of one relay under way at once.
+pub const REPAIR_CHECKS_MAX: usize = 32;
+/// Places that a relay looks after.
+pub const REPAIR_PLACES_MAX: usize = STORE_VALUES_MAX;
+/// Bytes of cells per second that a relay spends on repair for long.
+pub const REPAIR_BYTES_PER_S: u64 = 1 << 20;
+/// Bytes of cells that it spends on repair in a burst.
+pub const REPAIR_BYTES_BURST: u64 = 4 << 20;
+/// Members whose coming or going a relay has not yet held against the places that it holds; with more it looks at all places.
+pub const REPAIR_PASSES_MAX: usize = 64;
+/// Places that a relay holds against a change in one go.
+pub const REPAIR_SCAN_MAX: usize = 64;
+/// Between two such goes.
+pub const REPAIR_SCAN_EVERY: Duration = Duration::from_millis(10);
+/// Holders and neighbours that a relay stays linked to.
+pub const REPAIR_WATCHED_MAX: usize = 64;
+/// Places that a store tells in one answer.
+pub const PLACES_PAGE_MAX: usize = 1_024;
+/// Failed dials after which a member may count as gone.
+pub const GONE_DIALS: u32 = 3;
+/// From the first of them to the last at least so much passes.
+pub const GONE_AFTER: Duration = Duration::from_secs(60);
+/// A member that is gone is dialled again after so long.
+pub const GONE_RETRY: Duration = Duration::from_secs(120);
+/// A watched member whose link ended is dialled again within this time, and then about this often.
+pub const WATCH_REDIAL: Duration = Duration::from_secs(15);
+
 // ---- evidence (spec/evidence.md) ----
 
 /// Closest nodes of which each signs what it has.
@@ -417,7 +460,7 @@ pub const SIM_REPEATS_MAX: usize = 10_000;
 /// Hours of one simulation, virtual or real.
 pub const SIM_DURATION_HOURS_MAX: f64 = 100_000.0;
 /// Weights that rendezvous hashing may compute for its row of the comparison: nodes times locations.
-pub const SIM_RENDEZVOUS_WEIGHTS_MAX: u64 = 600_000_000;
+pub const SIM_RENDEZVOUS_WEIGHTS_MAX: u64 = 3_000_000_000;
 /// Relays of a simulated network up to which its links have real ciphers, unless a scenario is told otherwise.
 pub const SIM_REAL_CIPHERS_MAX: usize = 64;
 
@@ -430,6 +473,10 @@ const _: () = assert!(SEALED_CHUNK_LEN + 4_096 < MESSAGE_LEN_MAX);
 const _: () = assert!(MESSAGE_CELLS_MAX == 64 && CREDIT_START == 64);
 const _: () = assert!(CREDIT_START <= CREDIT_MAX && CREDIT_STEP < CREDIT_START);
 const _: () = assert!(HOPS_CLIENT_MIN <= HOPS_MAX);
+const _: () = assert!(HOLDERS < REPAIR_REACH && REPAIR_REACH <= BUCKET_SIZE && REPAIR_REACH < REPAIR_WATCHED_MAX);
+const _: () = assert!(
+    LINK_SILENCE_MAX.as_secs() + GONE_AFTER.as_secs() + 2 * WATCH_REDIAL.as_secs() + 6 * REPAIR_STEP.as_secs() < 300
+);
 const _: () = assert!(SIGNERS_LEFT_MIN <= SIGNERS && HOLDERS <= SIGNERS && SIGNERS <= BUCKET_SIZE);
 const _: () = assert!(ANSWER_DESCRIPTORS_MAX * 100 < SIGNERS * SIGNERS_PERCENT_MIN);
 const _: () = assert!(RECEIPT_NEWCOMERS_MAX < HOLDERS && RECEIPT_SIGNERS_REACH <= NEIGHBOURS_KNOWN);

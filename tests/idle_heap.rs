@@ -79,6 +79,7 @@ fn started(number: u32, stored: &Members) -> Relay {
         bootstraps: Vec::new(),
         stored: stored.clone(),
         issued_before: ISSUED.to_wire(),
+        repair: bauta::dht::repair::RepairTiming::default(),
         rule: PrefixRule::Distinct,
         witness: false,
     };

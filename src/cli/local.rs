@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::crypto::keys::{DhSecret, IdentitySecret, NodeKey};
 use crate::crypto::puzzle::{Solution, solve};
+use crate::dht::repair::RepairTiming;
 use crate::dht::store::MemoryStore;
 use crate::limits::{STORE_BYTES_MAX, STORE_VALUES_MAX};
 use crate::membership::members::Members;
@@ -43,6 +44,8 @@ pub struct LocalOptions {
     pub relays_per_net: usize,
     /// Deadlines of the relays' shells.
     pub limits: ShellLimits,
+    /// Times of their repair.
+    pub repair: RepairTiming,
     /// Who starts the relays, when it is not to be done the plain way.
     pub launch: Option<Launch>,
 }
@@ -61,6 +64,7 @@ impl LocalOptions {
             tap: None,
             relays_per_net: 1,
             limits,
+            repair: RepairTiming::default(),
             launch: None,
         }
     }
@@ -174,6 +178,7 @@ impl LocalNetwork {
                 bootstraps: bootstraps.clone(),
                 stored: Members::default(),
                 rule,
+                repair: options.repair,
                 witness: options.witness,
                 issued_before: 0,
             };
@@ -252,7 +257,10 @@ impl LocalRelay {
                 match event {
                     RelayEvent::Members(count) => drop(tell.send_replace(count)),
                     // Nobody here has asked for a lookup.
-                    RelayEvent::Looked { .. } | RelayEvent::Issued(_) | RelayEvent::Drained => (),
+                    RelayEvent::Looked { .. }
+                    | RelayEvent::Issued(_)
+                    | RelayEvent::Drained
+                    | RelayEvent::Repaired(_) => (),
                     RelayEvent::Sight(sight) => seen.lock().unwrap_or_else(PoisonError::into_inner).push(sight),
                 }
             }

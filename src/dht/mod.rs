@@ -7,5 +7,6 @@ pub mod evidence;
 pub mod lookup;
 mod neighbourhood;
 pub mod receipts;
+pub mod repair;
 pub mod store;
 pub mod table;

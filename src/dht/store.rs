@@ -1,6 +1,7 @@
 //! The store in memory: what is kept, replaced, refused and freed. Takes checked values alone; knows nobody who asks.
 //! Source: spec/dht.md §4.
 
+use core::ops::Bound;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::keyspace::Location;
@@ -30,6 +31,13 @@ pub enum StoreOp {
         /// The time.
         now: UnixTime,
     },
+    /// What is held, one page.
+    Places {
+        /// The last place of the page before.
+        after: Option<Place>,
+        /// At most so many.
+        max: usize,
+    },
 }
 
 /// What a store answers.
@@ -48,9 +56,31 @@ pub enum StoreResult {
     },
     /// To a put: there is no room, or the value's own time is over.
     Full,
+    /// To a question for places: a page of them in their order; a short page is the last.
+    Places(Vec<Holding>),
 }
 
-type Place = (ValueKind, Location);
+/// Where a value stands.
+pub type Place = (ValueKind, Location);
+
+/// What is known of a value that is held, without the value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Holding {
+    /// Where it stands.
+    pub place: Place,
+    /// Sequence number; 0 for hashed values.
+    pub seq: u64,
+    /// Digest of the value.
+    pub digest: [u8; 32],
+    /// When it ends.
+    pub expiry: Expiry,
+}
+
+impl From<&VerifiedValue> for Holding {
+    fn from(value: &VerifiedValue) -> Self {
+        Self { place: place(value), seq: value.seq(), digest: value.digest(), expiry: value.expiry() }
+    }
+}
 
 /// Values by kind and location, with an index by expiry.
 ///
@@ -81,6 +111,11 @@ impl MemoryStore {
             StoreOp::Expire { now } => {
                 self.expire(now);
                 StoreResult::Value(None)
+            }
+            StoreOp::Places { after, max } => {
+                let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+                let page = self.values.range((from, Bound::Unbounded)).take(max);
+                StoreResult::Places(page.map(|(_, value)| Holding::from(value)).collect())
             }
         }
     }
@@ -301,6 +336,25 @@ mod tests {
             assert_eq!(put(&mut store, &newer, None), StoreResult::Kept);
             assert_eq!((store.len(), store.bytes()), (1, RECORD_LEN));
         }
+    }
+
+    #[test]
+    fn what_is_held_is_told_page_by_page() {
+        let mut store = MemoryStore::new(9, 99_999);
+        for author in 1..=5 {
+            put(&mut store, &record(author, 5, 0, 4), None);
+        }
+        put(&mut store, &chunk(7, 10, 3), None);
+        let (mut told, mut after) = (Vec::new(), None);
+        loop {
+            let StoreResult::Places(page) = store.apply(NOW, StoreOp::Places { after, max: 2 }) else { unreachable!() };
+            assert!(page.len() <= 2);
+            let Some(last) = page.last() else { break };
+            after = Some(last.place);
+            told.extend(page);
+        }
+        assert_eq!(told, store.iter().map(Holding::from).collect::<Vec<_>>());
+        assert_eq!(told.len(), 6);
     }
 
     fn any_value() -> impl Strategy<Value = VerifiedValue> {

@@ -43,8 +43,12 @@ impl PinnedHop {
         NodeKey(self.key)
     }
 
+    fn failures(&self) -> u32 {
+        u32::try_from(self.failed_exits.len()).unwrap_or(u32::MAX)
+    }
+
     fn is_failing(&self) -> bool {
-        u32::try_from(self.failed_exits.len()).is_ok_and(|failures| failures >= SECOND_HOP_FAILURES_MAX)
+        self.failures() >= SECOND_HOP_FAILURES_MAX
     }
 }
 
@@ -68,13 +72,22 @@ impl SecondHops {
         self.0.hops.iter().map(PinnedHop::key)
     }
 
-    /// One of the pinned that are eligible, each as likely; a failing one only when there is no other.
+    /// One of the pinned that are eligible: each as likely, but one towards which circuits failed since one last held, a quarter as
+    /// likely for each, so that a dead one costs a client little before it is given up; a failing one only when there is no other.
     pub fn pick(&self, eligible: impl Fn(&NodeKey) -> bool, rng: &mut dyn CryptoRng) -> Option<NodeKey> {
         let (failing, sound): (Vec<_>, Vec<_>) =
             self.0.hops.iter().filter(|hop| eligible(&hop.key())).partition(|hop| hop.is_failing());
         let choice = if sound.is_empty() { failing } else { sound };
-        let index = uniform_below(u64::try_from(choice.len()).ok()?, rng);
-        choice.get(usize::try_from(index).ok()?).map(|hop| hop.key())
+        let weight = |hop: &PinnedHop| 1_u64 << (2 * SECOND_HOP_FAILURES_MAX.saturating_sub(hop.failures()));
+        let mut drawn = uniform_below(choice.iter().map(|hop| weight(hop)).sum(), rng);
+        let picked = choice.into_iter().find(|hop| match drawn.checked_sub(weight(hop)) {
+            Some(rest) => {
+                drawn = rest;
+                false
+            }
+            None => true,
+        });
+        picked.map(PinnedHop::key)
     }
 
     /// A circuit through this hop failed, the guard being up. Failing towards three different exits in a row it is dropped,

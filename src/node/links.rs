@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::deadlines::Deadlines;
 use super::io::{DownReason, LinkId, Output, Peer};
+use super::presence::Presence;
 use crate::crypto::CryptoRng;
 use crate::crypto::keys::{DhKey, NodeKey};
+use crate::dht::repair::RepairTiming;
 use crate::limits::{
     ASKS_PER_CLIENT_LINK_BURST, ASKS_PER_CLIENT_LINK_PER_S, BUILDS_PER_CLIENT_LINK_PER_S, BUILDS_PER_LINK_BURST,
-    BUILDS_PER_LINK_PER_S, DIAL_BACKOFF, DIAL_BACKOFFS_MAX, LINK_AGE_MAX, LINK_IDLE_MAX, MEMBERS_MAX, REDIAL_WITHIN,
+    BUILDS_PER_LINK_PER_S, LINK_AGE_MAX, LINK_IDLE_MAX, MEMBERS_MAX, REDIAL_WITHIN,
 };
 use crate::time::Instant;
 use crate::wire::address::Address;
@@ -74,7 +76,7 @@ pub(super) struct Links {
     dialled: BTreeMap<LinkId, (DhKey, Address)>,
     /// When dials began that were not tried twice yet.
     first_tries: BTreeMap<LinkId, Instant>,
-    backoff: BTreeMap<(DhKey, Address), Instant>,
+    pub(super) presence: Presence,
     pinned: BTreeSet<DhKey>,
     /// Relays that were linked to at, or from, the address they name.
     proven: BTreeMap<NodeKey, Address>,
@@ -82,6 +84,11 @@ pub(super) struct Links {
 }
 
 impl Links {
+    /// Those of a relay, which notes who is gone.
+    pub(super) fn of_relay(timing: &RepairTiming) -> Self {
+        Self { presence: Presence::of_relay(timing), ..Self::default() }
+    }
+
     /// Finds or starts a link to whoever holds this key at this address.
     pub(super) fn reach(&mut self, now: Instant, link_key: DhKey, address: Address) -> (Reach, Option<Output>) {
         if let Some(link) = self.by_key.get(&link_key) {
@@ -93,7 +100,7 @@ impl Links {
         if let Some(link) = self.dialling.get(&(link_key, address)) {
             return (Reach::Dialling(*link), None);
         }
-        if self.backoff.get(&(link_key, address)).is_some_and(|until| now < *until) {
+        if !self.presence.may_dial(now, &(link_key, address)) {
             return (Reach::Refused, None);
         }
         self.next += 1;
@@ -109,7 +116,7 @@ impl Links {
         self.first_tries.remove(&link);
         if let Some(key) = self.dialled.remove(&link) {
             self.dialling.remove(&key);
-            self.backoff.remove(&key);
+            self.presence.met(&key);
         }
         let key = peer.link_key;
         // Two ends may dial each other at once; both links then live and each end uses the one it heard of last,
@@ -120,6 +127,9 @@ impl Links {
             peer.dialled || peer.descriptor.as_ref().is_none_or(|relay| relay.address.0.ip() == peer.address.0.ip());
         if is_at_home {
             self.by_key.insert(key, link);
+            if let Some(relay) = &peer.descriptor {
+                self.presence.met(&(key, relay.address));
+            }
             if let Some(relay) = &peer.descriptor
                 && (self.proven.len() < MEMBERS_MAX || self.proven.contains_key(&relay.key))
             {
@@ -147,9 +157,8 @@ impl Links {
         self.first_tries.remove(&link);
         if let Some(key) = self.dialled.remove(&link) {
             self.dialling.remove(&key);
-            self.backoff.retain(|_, until| now < *until);
-            if reason != DownReason::Limit && self.backoff.len() < DIAL_BACKOFFS_MAX {
-                self.backoff.insert(key, now + DIAL_BACKOFF);
+            if reason != DownReason::Limit {
+                self.presence.failed(now, key);
             }
         }
         let gone = self.up.remove(&link)?;
@@ -241,13 +250,17 @@ impl Links {
         self.pinned.remove(link_key);
     }
 
-    /// Links without work for too long.
+    /// Links without work for too long. A relay that dialled this one closes its link itself, when it has no more use for it: it may
+    /// want to see that this relay is there.
     pub(super) fn idle(&self, now: Instant) -> Vec<LinkId> {
+        let is_theirs = |up: &Link| up.peer.descriptor.is_some() && !up.peer.dialled;
         let is_spare = |link: &LinkId, up: &Link| {
             !self.pinned.contains(&up.peer.link_key) || self.by_key.get(&up.peer.link_key) != Some(link)
         };
         let mut idle = self.idle_at.due(now);
-        idle.retain(|link| self.up.get(link).is_some_and(|up| up.open.is_empty() && is_spare(link, up)));
+        idle.retain(|link| {
+            self.up.get(link).is_some_and(|up| up.open.is_empty() && !is_theirs(up) && is_spare(link, up))
+        });
         idle
     }
 }
@@ -258,7 +271,7 @@ mod tests {
     use rand::rngs::ChaCha20Rng;
 
     use super::*;
-    use crate::limits::CIRCUITS_PER_LINK_MAX;
+    use crate::limits::{CIRCUITS_PER_LINK_MAX, DIAL_BACKOFF};
     use crate::time::Duration;
 
     fn address() -> Address {
@@ -376,17 +389,5 @@ mod tests {
         links.open_circuit(Instant::ZERO, LinkId(3), &mut rng).unwrap();
         assert_eq!(links.idle(Instant::from_micros(1)), vec![]);
         assert_eq!(links.idle(Instant::ZERO + LINK_IDLE_MAX), vec![LinkId(1)]);
-    }
-
-    #[test]
-    fn failed_dials_that_are_remembered_are_capped() {
-        let mut links = Links::default();
-        for number in 0..DIAL_BACKOFFS_MAX + 10 {
-            let mut key = [0; 32];
-            key[..8].copy_from_slice(&number.to_be_bytes());
-            let (Reach::Dialling(link), _) = links.reach(Instant::ZERO, DhKey(key), address()) else { unreachable!() };
-            links.on_down(Instant::ZERO, link, DownReason::Unreachable);
-        }
-        assert_eq!(links.backoff.len(), DIAL_BACKOFFS_MAX);
     }
 }

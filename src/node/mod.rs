@@ -10,6 +10,7 @@ mod effects;
 pub mod io;
 mod links;
 pub mod machine;
+mod presence;
 mod relay;
 mod sight;
 pub mod work;

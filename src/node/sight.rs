@@ -42,6 +42,11 @@ pub enum Sight {
         /// Whether it is a store.
         is_store: bool,
     },
+    /// It asks other relays about this location in its own name: it holds a value there and looks after its copies.
+    Repairs {
+        /// Where.
+        location: Location,
+    },
     /// A find or store for this location came.
     Asked {
         /// Link key of the asker.

@@ -126,15 +126,17 @@ impl Chart {
     #[must_use]
     pub fn svg(&self) -> String {
         let mut out = String::new();
+        // As high as the legend takes.
+        let height = self.legend_places().last().map_or(HEIGHT, |(_, y)| HEIGHT.max(y + 14.0));
         line(
             &mut out,
             &format!(
-                "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" \
-             height=\"{HEIGHT}\" font-family=\"sans-serif\" font-size=\"13\" fill=\"#222\">"
+                "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
+             height=\"{height}\" font-family=\"sans-serif\" font-size=\"13\" fill=\"#222\">"
             ),
         );
         line(&mut out, &format!("<title>{}</title>", escaped(&self.title)));
-        line(&mut out, &format!("<rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#fff\"/>"));
+        line(&mut out, &format!("<rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#fff\"/>"));
         text(&mut out, (WIDTH / 2.0, 26.0), "middle", "font-size=\"16\"", &self.title);
         let points = || self.series.iter().flat_map(|series| &series.points);
         let y = Axis::over(self.y_scale, points().map(|(_, y)| *y), (HEIGHT - BOTTOM, TOP));
@@ -212,22 +214,28 @@ impl Chart {
         }
     }
 
-    /// From left to right under the axis; a new line where there is no more room.
     fn legend(&self, out: &mut String) {
+        for (index, (series, (x, y))) in self.series.iter().zip(self.legend_places()).enumerate() {
+            let colour = COLOURS.get(index % COLOURS.len()).copied().unwrap_or("#222");
+            let top = y - 11.0;
+            line(out, &format!("<rect x=\"{x:.1}\" y=\"{top:.1}\" width=\"12\" height=\"12\" fill=\"{colour}\"/>"));
+            text(out, (x + 18.0, y), "start", "", &series.name);
+        }
+    }
+
+    /// From left to right under the axis; a new line where there is no more room.
+    fn legend_places(&self) -> Vec<(f64, f64)> {
         let (mut x, mut y) = (LEFT, HEIGHT - 30.0);
-        for (index, series) in self.series.iter().enumerate() {
+        let mut places = Vec::new();
+        for series in &self.series {
             let wide = 34.0 + 7.4 * real_count(series.name.chars().count());
             if x > LEFT && x + wide > WIDTH - RIGHT {
                 (x, y) = (LEFT, y + 18.0);
             }
-            let colour = COLOURS.get(index % COLOURS.len()).copied().unwrap_or("#222");
-            line(
-                out,
-                &format!("<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"12\" height=\"12\" fill=\"{colour}\"/>", y - 11.0),
-            );
-            text(out, (x + 18.0, y), "start", "", &series.name);
+            places.push((x, y));
             x += wide;
         }
+        places
     }
 }
 
@@ -418,6 +426,16 @@ mod tests {
         let svg = some(Shape::Bars, Scale::Linear, Scale::Linear).svg();
         assert!(svg.contains("a &lt;b&gt; &quot;c&quot;") && svg.contains("two &amp; three"), "{svg}");
         assert!(svg.contains(">first<") && svg.contains(">up<"), "{svg}");
+    }
+
+    #[test]
+    fn a_long_legend_makes_the_picture_higher() {
+        let mut chart = some(Shape::Lines, Scale::Linear, Scale::Linear);
+        assert!(chart.svg().contains("viewBox=\"0 0 760 430\""));
+        (0..12).for_each(|_| chart.add("a name of some length", [(0.5, 1.0)]));
+        let (_, lowest) = *chart.legend_places().last().unwrap();
+        assert!(lowest > HEIGHT && chart.svg().contains(&format!("viewBox=\"0 0 760 {}\"", lowest + 14.0)));
+        assert_well_formed(&chart.svg());
     }
 
     #[test]

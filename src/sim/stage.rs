@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::records::Record;
 use super::scenario::{Progress, Watch};
-use super::world::{Heard, NodeNo, Options, Said, Stop, World, draw};
+use super::world::{Heard, Knowing, NodeNo, Options, Said, Stop, World, draw};
 use crate::crypto::keys::NodeKey;
 use crate::limits::{GUARDS, MEMBERS_MAX};
 use crate::membership::members::Members;
@@ -206,18 +206,18 @@ impl<'w> Stage<'w> {
         self.world.start_all_knowing();
     }
 
-    /// So many clients that have been there before: a sample of guards and a membership on disk.
+    /// So many clients that have been there before: they have their samples of guards, and ask bootstraps for the membership now.
     pub fn known_clients(&mut self, count: usize) -> Vec<NodeNo> {
         let members = self.world.members();
-        self.clients(count, Some(&members))
+        self.clients(count, Knowing::Guards(&members))
     }
 
     /// So many clients that come for the first time.
     pub fn new_clients(&mut self, count: usize) -> Vec<NodeNo> {
-        self.clients(count, None)
+        self.clients(count, Knowing::Nothing)
     }
 
-    fn clients(&mut self, count: usize, knowing: Option<&Members>) -> Vec<NodeNo> {
+    fn clients(&mut self, count: usize, knowing: Knowing<'_>) -> Vec<NodeNo> {
         let start = |stage: &mut Self| {
             let no = stage.world.add_client();
             stage.world.start_client(no, knowing);

@@ -65,7 +65,8 @@ impl Trace {
                 Sight::Link { address, key, relay: None } => {
                     self.clients.extend(self.addresses.get(&address).map(|client| (key, *client)));
                 }
-                Sight::Link { .. } => (),
+                // Copies between holders are no lookups: the asker is no exit.
+                Sight::Link { .. } | Sight::Repairs { .. } => (),
                 _ if !wanted => (),
                 Sight::Passed { from, to, inward, outward, came } => {
                     self.passed.insert((node, to, outward), Passed { from, inward, came, left: at });

@@ -55,16 +55,17 @@ impl Exposure {
         let link_keys: BTreeMap<DhKey, NodeKey> =
             network.relays.iter().map(|relay| (relay.contact.link_key, relay.key)).collect();
         let all: Vec<(NodeKey, Vec<Sight>)> = network.relays.iter().map(|relay| (relay.key, relay.sights())).collect();
-        let exits: BTreeSet<(NodeKey, Location)> = all
+        // A holder that looks after its copies asks other holders in its own name, for no client.
+        let askers: BTreeSet<(NodeKey, Location)> = all
             .iter()
             .flat_map(|(key, sights)| sights.iter().map(move |sight| (key, sight)))
             .filter_map(|(key, sight)| match sight {
-                Sight::Exited { location, .. } => Some((*key, *location)),
+                Sight::Exited { location, .. } | Sight::Repairs { location } => Some((*key, *location)),
                 _ => None,
             })
             .collect();
         let asked_by_others = all.iter().flat_map(|(_, sights)| sights).any(|sight| match sight {
-            Sight::Asked { relay, location, .. } => relay.is_none_or(|relay| !exits.contains(&(relay, *location))),
+            Sight::Asked { relay, location, .. } => relay.is_none_or(|relay| !askers.contains(&(relay, *location))),
             _ => false,
         });
         let relays = network
@@ -100,7 +101,7 @@ impl Exposure {
                 held: self.clients.iter().all(|did| !did.guards.is_empty() && peers_fit(did)),
             },
             Check {
-                what: "every find and store reached a storer from an exit",
+                what: "every find and store reached a storer from an exit, or another holder",
                 held: !self.asked_by_others && was_asked,
             },
             Check {
@@ -122,6 +123,7 @@ impl Saw {
                 self.locations.insert(*location);
                 self.joined |= !relays.contains_key(from);
             }
+            Sight::Repairs { location } => drop(self.locations.insert(*location)),
             Sight::Asked { from, relay, location, .. } => {
                 self.asked += 1;
                 self.locations.insert(*location);

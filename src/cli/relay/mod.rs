@@ -17,6 +17,7 @@ use super::output::{print, say, warn};
 use super::settings::{KEYS, Settings};
 use super::way::folder;
 use super::{Said, Told, Usage, files};
+use crate::dht::repair::RepairTiming;
 use crate::dht::store::MemoryStore;
 use crate::disk::StateDir;
 use crate::limits::{RELAY_DRAIN_TIMEOUT, STORE_VALUES_MAX};
@@ -138,6 +139,7 @@ fn start(
         stored: Members::default(),
         issued_before: identity.issued,
         rule: settings.rule,
+        repair: RepairTiming::default(),
         witness: false,
     };
     let relay = Relay::new(config, runtime.entropy().generator(), runtime.clock().now());
@@ -186,6 +188,7 @@ async fn serve(
                 }
                 tell_members(told, count);
             }
+            Some(RelayEvent::Repaired(counts)) => tracing::debug!(?counts, "copies were moved"),
             Some(RelayEvent::Looked { .. } | RelayEvent::Drained | RelayEvent::Sight(_)) => (),
         }
     }

@@ -193,7 +193,7 @@ impl Relay {
         nonce: Nonce,
         purpose: Purpose,
     ) {
-        let start = self.known_closest(&location);
+        let start = self.known_closest(now, &location);
         let deadline = now.instant + EXIT_TIMEOUT;
         let errand = Errand::new(location, kind, nonce, purpose, start, self.config.rule, (now.instant, deadline));
         let id = self.next_id();

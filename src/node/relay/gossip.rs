@@ -126,8 +126,18 @@ impl Relay {
 
     pub(super) fn on_descriptors(&mut self, now: Now, descriptors: Vec<VerifiedDescriptor>) {
         let before = self.members.len();
-        if self.members.merge_all(descriptors, now.unix).contains(&Merge::New) {
-            self.pulls.hurry(now.instant);
+        let told: Vec<_> = descriptors.iter().map(|one| (one.id(), (one.link_key, one.address))).collect();
+        let merged = self.members.merge_all(descriptors, now.unix);
+        for ((id, at), merge) in told.into_iter().zip(merged) {
+            match merge {
+                Merge::New => {
+                    self.pulls.hurry(now.instant);
+                    self.on_member_here(now, id);
+                }
+                // It has signed it itself: it was there after all.
+                Merge::Newer if self.links.presence.met(&at) => self.on_member_here(now, id),
+                _ => (),
+            }
         }
         if self.members.len() != before {
             self.effects.event(RelayEvent::Members(self.members.len()));

@@ -6,7 +6,9 @@ mod exit;
 mod gossip;
 mod own;
 mod passing;
+mod repair;
 mod storing;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +19,9 @@ use self::errands::Errands;
 use self::exit::ExitOperation;
 use self::own::Drain;
 pub use self::own::{Looked, RelayCommand};
+use self::repair::RepairAsk;
 use self::storing::Asker;
+use self::watch::Watch;
 use super::asks::{AskId, Asks, ErrandAsk};
 use super::circuits::{CircuitNo, Circuits};
 use super::effects::{Effect, Effects};
@@ -28,7 +32,8 @@ use super::work::{Done, Job};
 use crate::crypto::forget_past;
 use crate::crypto::keys::{DhKey, IdentitySecret};
 use crate::crypto::puzzle::Solution;
-use crate::dht::store::StoreResult;
+use crate::dht::repair::{Repair, RepairCounts, RepairInput, RepairTiming};
+use crate::dht::store::{Holding, Place, StoreResult};
 use crate::dht::table::Table;
 use crate::limits::{CIRCUITS_PER_LINK_MAX, DESCRIPTOR_RENEW_S};
 use crate::membership::members::Members;
@@ -70,6 +75,8 @@ pub struct RelayConfig {
     pub issued_before: u32,
     /// Whether addresses keep nodes apart.
     pub rule: PrefixRule,
+    /// Times of repair; those of `limits.rs` unless a test asks for others.
+    pub repair: RepairTiming,
     /// Whether sights are told: tests, simulations and the demo alone.
     pub witness: bool,
 }
@@ -90,6 +97,8 @@ pub enum RelayEvent {
         /// What came of it; `None` when the relay is too busy.
         looked: Option<Looked>,
     },
+    /// It sent copies to other holders, or took newer values from them; what it has done so since it started.
+    Repaired(RepairCounts),
     /// It saw something.
     Sight(Sight),
 }
@@ -106,11 +115,15 @@ enum Pending {
     FindStored { asker: Asker, question: Question, contacts: Vec<Contact>, want_value: bool },
     FindSigned { asker: Asker, contacts: Vec<Contact>, value: Option<Box<VerifiedValue>> },
     StoreChecked { asker: Asker, question: Question, expected: Option<u64> },
-    StoreStored { asker: Asker, question: Question, seq: u64, digest: [u8; 32] },
+    StoreStored { asker: Asker, question: Question, holding: Holding },
     StoreSigned { asker: Asker },
     ErrandChecked { errand: u64, from: crate::keyspace::Id },
     PutChecked { circuit: CircuitNo, slot: usize, expected: Option<u64> },
     Descriptors { from: Contact, sent: usize, next: Option<crate::crypto::keys::NodeKey> },
+    Places,
+    RepairLoaded(Place),
+    RepairChecked(Place),
+    RepairKept(Holding),
     Expired,
 }
 
@@ -118,6 +131,7 @@ enum Pending {
 enum AskOwner {
     Errand(ErrandAsk),
     Members { from: Contact, after: Option<crate::crypto::keys::NodeKey> },
+    Repair(RepairAsk),
 }
 
 /// The machine.
@@ -139,6 +153,8 @@ pub struct Relay {
     errands: Errands,
     pending: BTreeMap<u64, Pending>,
     pulls: gossip::Pulls,
+    repair: Repair,
+    watch: Watch,
     next_id: u64,
     sweep_at: Instant,
     drain: Drain,
@@ -160,7 +176,7 @@ impl Relay {
             replay: ReplayFilter::default(),
             members,
             table: Table::new(descriptor.id()).with_rule(config.rule),
-            links: Links::default(),
+            links: Links::of_relay(&config.repair),
             circuits: Circuits::default(),
             asks: Asks::default(),
             ask_owners: BTreeMap::new(),
@@ -169,6 +185,8 @@ impl Relay {
             errands: Errands::default(),
             pending: BTreeMap::new(),
             pulls: gossip::Pulls::new(now.instant),
+            repair: Repair::new(descriptor.id(), config.repair, now),
+            watch: Watch::default(),
             next_id: 0,
             sweep_at: now.instant + SWEEP_EVERY,
             descriptor,
@@ -180,6 +198,7 @@ impl Relay {
             relay.effects.event(RelayEvent::Members(relay.members.len()));
         }
         relay.publish_descriptor(now);
+        relay.load_places(None);
         relay.handle_time(now);
         relay
     }
@@ -219,9 +238,13 @@ impl Relay {
             Some(Pending::FindStored { asker, question, contacts, want_value }) => {
                 self.on_find_stored(now, asker, question, contacts, want_value, result);
             }
-            Some(Pending::StoreStored { asker, question, seq, digest }) => {
-                self.on_store_stored(now, asker, question, (seq, digest), result);
+            Some(Pending::StoreStored { asker, question, holding }) => {
+                self.on_held(now, holding, &result);
+                self.on_store_stored(now, asker, question, (holding.seq, holding.digest), result);
             }
+            Some(Pending::RepairKept(holding)) => self.on_held(now, holding, &result),
+            Some(Pending::RepairLoaded(place)) => self.on_repair_loaded(now, place, result),
+            Some(Pending::Places) => self.on_places(now, result),
             _ => (),
         }
         self.handle_time(now);
@@ -246,6 +269,9 @@ impl Relay {
             (Some(Pending::PutChecked { circuit, slot, expected }), Done::Value(value)) => {
                 self.on_put_checked(now, circuit, slot, expected, value);
             }
+            (Some(Pending::RepairChecked(place)), Done::Value(value)) => {
+                self.repair_handle(now, RepairInput::Checked { place, value });
+            }
             (Some(Pending::Descriptors { from, sent, next }), Done::Descriptors(descriptors)) => {
                 self.on_page_checked(now, from, (sent, next), descriptors);
             }
@@ -263,7 +289,8 @@ impl Relay {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let own = earlier(Some(self.sweep_at), self.pulls.poll_timeout());
-        earlier(earlier(own, self.errands.poll_timeout()), self.asks.poll_timeout())
+        let asked = earlier(self.asks.poll_timeout(), self.repair_timeout());
+        earlier(earlier(own, self.errands.poll_timeout()), asked)
     }
 
     fn next_id(&mut self) -> u64 {
@@ -288,7 +315,9 @@ impl Relay {
         let (address, key) = (peer.address, peer.link_key);
         self.effects.sight(|| Sight::Link { address, key, relay: relay.as_ref().map(|relay| relay.key) });
         let dialled = peer.dialled;
+        let link_key = peer.link_key;
         self.links.on_up(now.instant, link, peer);
+        self.watched_up(now, &link_key);
         if let Some(descriptor) = relay {
             if dialled {
                 // Only who answered a dial of ours enters the table.
@@ -305,6 +334,7 @@ impl Relay {
     fn on_link_down(&mut self, now: Now, link: LinkId, peer: Option<Peer>) {
         if let Some(descriptor) = peer.and_then(|peer| peer.descriptor) {
             self.table.on_failed(&descriptor.id());
+            self.watched_down(now, &descriptor.link_key);
         }
         for no in self.circuits.on_link(link) {
             self.kill_circuit(no);
@@ -385,6 +415,7 @@ impl Relay {
             self.sweep_at = now.instant + SWEEP_EVERY;
             self.sweep(now);
         }
+        self.repair_time(now);
     }
 
     fn sweep(&mut self, now: Now) {
@@ -408,6 +439,7 @@ impl Relay {
             let members = &self.members;
             self.links.keep_proofs(|key| members.get(key).is_some());
         }
+        self.watch_neighbours(now);
         self.store(Pending::Expired, crate::dht::store::StoreOp::Expire { now: now.unix });
     }
 

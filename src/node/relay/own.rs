@@ -97,6 +97,7 @@ mod tests {
     use super::*;
     use crate::crypto::keys::DhKey;
     use crate::crypto::puzzle::Solution;
+    use crate::dht::repair::RepairTiming;
     use crate::keyspace::Id;
     use crate::limits::EXIT_TIMEOUT;
     use crate::membership::fixture::{ISSUED, network, relay, secret};
@@ -127,6 +128,7 @@ mod tests {
             stored,
             issued_before: 0,
             rule: PrefixRule::Distinct,
+            repair: RepairTiming::default(),
             witness: false,
         };
         Relay::new(config, ChaCha20Rng::seed_from_u64(1), START)

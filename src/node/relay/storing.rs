@@ -1,7 +1,7 @@
 //! Questions of other relays (and our own): what is here, keep this, whom do you know. Source: spec/messages.md §2.
 
 use super::{AskOwner, Pending, Relay};
-use crate::dht::store::{StoreOp, StoreResult};
+use crate::dht::store::{Holding, StoreOp, StoreResult};
 use crate::limits::{ASKS_PER_LINK_MAX, BUCKET_SIZE, CIRCUITS_PER_LINK_MAX, CLOSER_MEMBERS_MAX, MEMBERS_PAGE_MAX};
 use crate::node::asks::{AskId, Heard};
 use crate::node::io::{DownReason, LinkId, Output};
@@ -73,6 +73,7 @@ impl Relay {
         match self.ask_owners.remove(&ask) {
             Some(AskOwner::Errand(owner)) => self.on_errand_answer(now, owner, answer),
             Some(AskOwner::Members { from, after }) => self.on_members_page(now, from, after, answer),
+            Some(AskOwner::Repair(ask)) => self.on_repair_answer(now, ask, answer),
             None => (),
         }
     }
@@ -82,6 +83,7 @@ impl Relay {
         match self.ask_owners.remove(&ask) {
             Some(AskOwner::Errand(owner)) => self.on_errand_failed(now, owner),
             Some(AskOwner::Members { from, .. }) => self.pulls.ended(&from.link_key),
+            Some(AskOwner::Repair(ask)) => self.on_repair_failed(now, ask),
             None => (),
         }
     }
@@ -98,7 +100,7 @@ impl Relay {
             Ask::Find { kind, location, nonce, want_value } => {
                 let question = Question { nonce, operation: Operation::Find, location };
                 self.note_asked(asker, &question);
-                let contacts = self.known_closest(&question.location);
+                let contacts = self.known_closest(now, &question.location);
                 let pending = Pending::FindStored { asker, question, contacts, want_value };
                 self.store(pending, StoreOp::Get { kind, location });
             }
@@ -114,11 +116,16 @@ impl Relay {
         self.effects.sight(|| Sight::Asked { from, relay, location, is_store });
     }
 
-    /// The closest nodes this relay knows: from its table, and its members as shortcuts.
-    pub(super) fn known_closest(&self, location: &crate::keyspace::Location) -> Vec<Contact> {
-        let members = self.members.closest(location, BUCKET_SIZE, |_| false);
+    /// The closest nodes this relay knows: from its table, and its members as shortcuts. Who is gone is left out, but for those
+    /// whose turn it is to be tried again.
+    pub(super) fn known_closest(&self, now: Now, location: &crate::keyspace::Location) -> Vec<Contact> {
+        let is_passed_over = |key: &crate::crypto::keys::NodeKey| {
+            self.members.get(key).is_some_and(|member| self.is_passed_over(now, &Contact::from(member)))
+        };
+        let members = self.members.closest(location, BUCKET_SIZE, is_passed_over);
         let mut contacts: Vec<Contact> = members.into_iter().map(Contact::from).collect();
         contacts.extend(self.table.closest(location, BUCKET_SIZE));
+        contacts.retain(|contact| !self.is_passed_over(now, contact));
         contacts.sort_by_key(|contact| contact.id.distance(location));
         contacts.dedup_by_key(|contact| contact.id);
         contacts.truncate(BUCKET_SIZE);
@@ -180,8 +187,7 @@ impl Relay {
             let saying = self.saying(Verdict::NotCloseEnough, 0, [0; 32]);
             return self.sign(now, question, saying, Pending::StoreSigned { asker });
         }
-        let (seq, digest) = (value.seq(), value.digest());
-        let pending = Pending::StoreStored { asker, question, seq, digest };
+        let pending = Pending::StoreStored { asker, question, holding: Holding::from(&*value) };
         self.store(pending, StoreOp::Put { value: *value, expected });
     }
 

@@ -264,6 +264,8 @@ impl Row {
     }
 }
 
+/// One number of a score.
+type Figure = fn(&Score) -> f64;
 /// One of the two attackers.
 type Attacker = fn(&Scores) -> &Score;
 const ATTACKERS: [(&str, Attacker); 2] = [("perfect", |scores| &scores.perfect), ("blurred", |scores| &scores.blurred)];
@@ -320,7 +322,7 @@ fn tell_askers(report: &mut Report, rows: &[Row]) {
         }
     }
     report.tables.push(table);
-    let charts: [(&str, &str, &str, fn(&Score) -> f64); 3] = [
+    let charts: [(&str, &str, &str, Figure); 3] = [
         ("linked", "Lookups linked to who asked", "%", |score| 100.0 * score.all().share(score.all().linked)),
         ("ever", "Clients linked to at least one of their lookups", "%", |score| 100.0 * score.ever()),
         ("bits", "Lost about who asked, mean of all lookups", "bits", |score| score.all().mean(score.all().asker_bits)),

@@ -117,7 +117,7 @@ fn one(settings: &Settings, nodes: usize, session: f64, stage: &mut Stage<'_>) -
     let (counts, repairs) = (stage.world.counts(), stage.world.repairs());
     let repair = Costs {
         all_bytes: real(counts.frames - before.0.frames) * real_count(FRAME_LEN) / node_hours,
-        repair_bytes: real(repairs.frames - before.1.frames) * real_count(FRAME_LEN) / node_hours,
+        repair_bytes: real(repairs.bytes - before.1.bytes) / node_hours,
         copies: real(repairs.copies - before.1.copies) / node_hours,
     };
     Run { nodes, session, readings, sessions: stage.sessions, up: up / f64::from(ups.max(1)), repair }

@@ -7,7 +7,7 @@ use rand::rngs::ChaCha20Rng;
 
 use super::behaviour::Mask;
 use super::pipe::{PipeNo, Side};
-use super::{Group, Life};
+use super::{Group, Life, Repairs};
 use crate::crypto::keys::{DhSecret, IdentitySecret, NodeKey};
 use crate::crypto::puzzle::Solution;
 use crate::dht::store::{MemoryStore, StoreOp, StoreResult};
@@ -121,6 +121,8 @@ pub(super) struct Actor {
     pub(super) sent_frames: u64,
     /// Most links that it had open at once.
     pub(super) links_most: usize,
+    /// What its earlier lives did to keep copies.
+    pub(super) repaired: Repairs,
 }
 
 impl Actor {
@@ -130,6 +132,18 @@ impl Actor {
 
     pub(super) fn is_relay(&self) -> bool {
         self.identity.is_some()
+    }
+
+    /// What it did to keep copies, in all its lives.
+    pub(super) fn repairs(&self) -> Repairs {
+        let mut all = self.repaired;
+        if let Some(Mind::Relay(relay)) = &self.mind {
+            let counts = relay.repair_counts();
+            all.bytes += counts.bytes;
+            all.checks += counts.checks;
+            all.copies += counts.copies_sent + counts.copies_fetched;
+        }
+        all
     }
 
     pub(super) fn apply(&mut self, now: Now, op: StoreOp) -> StoreResult {

@@ -8,7 +8,7 @@ use rand::rngs::ChaCha20Rng;
 
 use super::actor::{Actor, Identity, Mind, State};
 use super::known::token_solution;
-use super::{Life, NodeNo, World, index};
+use super::{Knowing, Life, NodeNo, Repairs, World, index};
 use crate::crypto::hash::blake3;
 use crate::crypto::keys::{DhSecret, IdentitySecret, NodeKey};
 use crate::dht::store::MemoryStore;
@@ -79,6 +79,7 @@ impl World {
             group: 0,
             sent_frames: 0,
             links_most: 0,
+            repaired: Repairs::default(),
         });
         no
     }
@@ -139,18 +140,24 @@ impl World {
             stored,
             issued_before: identity.issued,
             rule: self.options.rule,
+            repair: self.options.repair,
             witness: true,
         };
         Some(Relay::new(config, self.seeded(no, actor.life), self.now_of(actor)))
     }
 
-    /// Starts a client; with `knowing` it has a sample of guards and a membership from before, as after a first run.
-    pub fn start_client(&mut self, no: NodeNo, knowing: Option<&Members>) {
+    /// Starts a client with what it has from an earlier run.
+    pub fn start_client(&mut self, no: NodeNo, knowing: Knowing<'_>) {
         let rule = self.options.rule;
         let mut rng = self.seeded(no, u32::MAX);
         let unix = self.unix();
         let Some(actor) = self.actors.get_mut(index(no)) else { return };
-        if let Some(members) = knowing.filter(|_| actor.kept.guards.guards.is_empty()) {
+        let (sampled, stored) = match knowing {
+            Knowing::Nothing => (None, None),
+            Knowing::Guards(members) => (Some(members), None),
+            Knowing::All(members) => (Some(members), Some(members)),
+        };
+        if let Some(members) = sampled.filter(|_| actor.kept.guards.guards.is_empty()) {
             let mut guards = Guards::new(actor.kept.guards.clone());
             guards.fill(members, rule, unix, &[], &mut rng);
             let mut hops = SecondHops::new(actor.kept.second_hops.clone());
@@ -165,7 +172,7 @@ impl World {
             rule,
             stagger: STAGGER_MAX,
             ours: Vec::new(),
-            stored: knowing.cloned().unwrap_or_else(|| Members::new(MEMBERS_MAX)),
+            stored: stored.cloned().unwrap_or_else(|| Members::new(MEMBERS_MAX)),
             witness: true,
         };
         let Some(actor) = self.actor(no) else { return };

@@ -156,7 +156,7 @@ impl Checks {
                     .breach("nobody sees asker and question", || format!("{node:?} was asked by a client, {from:?}"));
             }
             Sight::Asked { from, .. } => Some(*from),
-            Sight::Link { .. } | Sight::Passed { .. } => None,
+            Sight::Link { .. } | Sight::Passed { .. } | Sight::Repairs { .. } => None,
         };
         if asker.is_some_and(|asker| !self.relay_keys.contains(&asker)) {
             self.breach("nobody sees asker and question", || format!("{node:?} has a question straight from a client"));

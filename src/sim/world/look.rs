@@ -85,7 +85,12 @@ impl World {
     /// What relays did to keep copies, all together.
     #[must_use]
     pub fn repairs(&self) -> Repairs {
-        Repairs::default()
+        let each = self.actors.iter().map(Actor::repairs);
+        each.fold(Repairs::default(), |all, one| Repairs {
+            checks: all.checks + one.checks,
+            bytes: all.bytes + one.bytes,
+            copies: all.copies + one.copies,
+        })
     }
 
     /// Has the checks look at the tables of all nodes that run.

@@ -31,9 +31,11 @@ use self::pipe::Pipes;
 use self::queue::{Event, Queue};
 use super::internet::Internet;
 use crate::crypto::keys::NodeKey;
+use crate::dht::repair::RepairTiming;
 use crate::dht::store::MemoryStore;
 use crate::limits::{HOPS_CLIENT_MIN, LINK_SILENCE_MAX, STORE_BYTES_MAX, STORE_VALUES_MAX};
 use crate::link::{DownReason, Timing};
+use crate::membership::members::Members;
 use crate::membership::prefix_rule::PrefixRule;
 use crate::node::io::Input;
 use crate::node::{ClientCommand, ClientEvent, Effect, RelayCommand, RelayEvent, Sight};
@@ -77,6 +79,8 @@ pub struct Options {
     pub keeps_sights: bool,
     /// Deadlines of real links.
     pub timing: Timing,
+    /// Times of repair.
+    pub repair: RepairTiming,
     /// Hops of clients' paths.
     pub hops: usize,
     /// How many bootstraps nodes are configured with: the first relays.
@@ -95,11 +99,23 @@ impl Options {
             internet,
             keeps_sights: false,
             timing: Timing::default(),
+            repair: RepairTiming::default(),
             hops: HOPS_CLIENT_MIN,
             bootstraps: 5,
             rule: PrefixRule::Distinct,
         }
     }
+}
+
+/// What a client has from an earlier run.
+#[derive(Clone, Copy)]
+pub enum Knowing<'m> {
+    /// It comes for the first time.
+    Nothing,
+    /// A sample of guards and second hops, drawn from these.
+    Guards(&'m Members),
+    /// That, and these as its membership on disk.
+    All(&'m Members),
 }
 
 /// How a node stops.
@@ -153,9 +169,11 @@ pub struct Counts {
 /// What relays did to keep copies where they belong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Repairs {
-    /// Frames of questions and of copies, about.
-    pub frames: u64,
-    /// Copies sent.
+    /// Places looked after.
+    pub checks: u64,
+    /// Bytes of cells, questions and copies.
+    pub bytes: u64,
+    /// Copies that holders were sent or fetched.
     pub copies: u64,
 }
 
@@ -245,6 +263,7 @@ impl World {
     /// Ends a node's process or host; with the disk what it stored goes too.
     pub fn stop(&mut self, no: NodeNo, how: Stop, keeps_disk: bool) {
         let Some(actor) = self.actors.get_mut(index(no)) else { return };
+        actor.repaired = actor.repairs();
         actor.state = if how == Stop::Crash { State::Down } else { State::Silent };
         actor.mind = None;
         actor.shown = None;
@@ -432,7 +451,7 @@ impl World {
         match sight {
             Sight::Asked { .. } => self.counts.asked += 1,
             Sight::Exited { .. } => self.counts.exited += 1,
-            Sight::Link { .. } | Sight::Passed { .. } => (),
+            Sight::Link { .. } | Sight::Passed { .. } | Sight::Repairs { .. } => (),
         }
         if self.options.keeps_sights {
             self.sights.push((self.now, no, sight));

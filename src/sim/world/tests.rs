@@ -40,7 +40,7 @@ fn done(world: &mut World, client: NodeNo, id: u64, operation: crate::node::Oper
 fn put_and_get(options: Options) -> World {
     let mut world = ran(options, 30);
     let client = world.add_client();
-    world.start_client(client, None);
+    world.start_client(client, Knowing::Nothing);
     let mut rng = ChaCha20Rng::seed_from_u64(9);
     let mut record = Record::new(&mut rng).unwrap();
     let put = record.put(&world.network(), world.unix(), 86_400, &mut rng);
