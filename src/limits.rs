@@ -153,6 +153,9 @@ pub const DIAL_BACKOFFS_MAX: usize = 4_096;
 /// Descriptors in one page of a membership answer.
 pub const MEMBERS_PAGE_MAX: usize = 256;
 
+/// Fingerprints in a question for differences: what leaves it one cell long.
+pub const FINGERPRINTS_MAX: usize = 640;
+
 // ---- keyspace and lookups (spec/dht.md) ----
 
 /// Bytes of an identifier or a location.
@@ -312,6 +315,16 @@ pub const SECOND_HOP_LIFE_MAX_S: u64 = 12 * 24 * 3_600;
 pub const SECOND_HOP_FAILURES_MAX: u32 = 3;
 /// Pull of the membership from another relay, mean interval.
 pub const MEMBERS_PULL_EVERY: Duration = Duration::from_secs(30);
+/// A relay pulls all pages of one relay so often, whatever the differences said.
+pub const MEMBERS_WHOLE_PULL_EVERY: Duration = Duration::from_secs(3_600);
+/// A relay tells of another for so long after their last meeting, where it has three bootstraps or fewer: a relay visits each of
+/// them every two pulls times their number, so that five visits may fail.
+pub const PRESENCE_MAX: Duration = Duration::from_secs(900);
+/// Bootstraps up to which [`PRESENCE_MAX`] holds as it is; with more of them it grows with their number.
+pub const PRESENCE_BOOTSTRAPS: usize = 3;
+/// Percent of its members that a client drops at most because no bootstrap tells of them any more; were it to be more, it drops
+/// none.
+pub const ABSENT_PERCENT_MAX: usize = 50;
 /// Bootstraps that a joining client asks for the membership.
 pub const BOOTSTRAPS_ASKED: usize = 3;
 /// Bootstraps that must say the same of a relay before a client goes through it; all, where fewer are configured.
@@ -464,6 +477,8 @@ pub const SIM_RENDEZVOUS_WEIGHTS_MAX: u64 = 3_000_000_000;
 /// Relays of a simulated network up to which its links have real ciphers, unless a scenario is told otherwise.
 pub const SIM_REAL_CIPHERS_MAX: usize = 64;
 
+const _: () = assert!(1 + 33 + 33 + 8 + 2 + 3 * FINGERPRINTS_MAX <= BODY_LEN - 4);
+const _: () = assert!(PRESENCE_MAX.as_secs() >= 5 * 2 * MEMBERS_PULL_EVERY.as_secs() * 3 && PRESENCE_BOOTSTRAPS == 3);
 const _: () = assert!(REQUEST_LEN_MAX == 1_638);
 const _: () = assert!(REPLY0_DATA_LEN_MAX == 1_798);
 const _: () = assert!(CIRCUIT_DATA_LEN_MAX == 1_958);

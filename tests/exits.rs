@@ -61,6 +61,29 @@ async fn what_is_not_there_is_not_found_and_attested() {
     assert!(!user.path("a name that nobody has put").exists());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_its_owner_deleted_is_not_found_until_it_is_published_again() {
+    let world = World::start(81, 16).await;
+    let (user, reader) = (user_of(&world, 1), user_of(&world, 2));
+    user.run(&["key", "new", "mine"]).fine();
+    let publish = || user.run(&["publish", &user.file("file", b"x"), "--key", "mine", "--label", "l"]);
+    let delete = ["delete", "--key", "mine", "--label", "l"];
+    assert!(user.run(&[&delete[..], &["--json"]].concat()).object(3, "not found")["error"].is_string());
+    let link = publish().alone();
+    user.run(&["delete", &link]).with(2);
+    let object = user.run(&[&delete[..], &["--json"]].concat()).json();
+    assert_eq!((&object["link"], object["root_copies"].as_array().unwrap().len()), (&link.as_str().into(), 3));
+    let object = ends(&reader, &["get", &link, "-o", "got"], 3, "not found");
+    assert!(object["error"].as_str().unwrap().contains("deleted by its owner"), "{object}");
+    assert!(!reader.path("got").exists());
+    assert_eq!(publish().alone(), link);
+    reader.run(&["get", &link, "-o", "got"]).fine();
+    reader.run_with(&["put", "a name of all"], b"x").fine();
+    // A name is everybody's: who can say it can delete it.
+    user.run(&["delete", "a name of all"]).fine();
+    ends(&reader, &["get", "a name of all", "-o", "gone"], 3, "not found");
+}
+
 // ---- 4: unreachable ----
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use bauta::cli::local::LocalOptions;
-use bauta::client::{GetOptions, PutOptions};
+use bauta::client::{ClientError, GetOptions, PutOptions};
 use bauta::dht::repair::RepairTiming;
 use bauta::keyspace::Location;
 use bauta::limits::HOLDERS;
@@ -103,4 +103,39 @@ async fn who_was_away_is_handed_what_was_stored_meanwhile() {
     assert!(missing(&world) > 0);
     until(|| is_repaired(&world)).await;
     assert_eq!(missing(&world), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_wins_over_a_holder_that_comes_back_with_the_old_value_and_a_put_after_it_is_read() {
+    let mut world = World::with(shortened(92, 14)).await;
+    let (client, locator) = (world.client(1), locator(0, b"kept"));
+    let place = locator.locations()[0];
+    let put = |payload: &'static [u8], previous| {
+        let client = client.clone();
+        let options = PutOptions { previous, ..PutOptions::default() };
+        async move { patiently(client.put_record(&author(0), b"kept", payload, options)).await.unwrap() }
+    };
+    let first = put(b"first", None).await;
+    let away = nearest(&world, &place).into_iter().find(|index| *index > 2).unwrap();
+    world.network.stop(away).await;
+    let options = PutOptions { previous: Some(first.seq), lifetime: Duration::from_secs(1), ..PutOptions::default() };
+    let deleted = patiently(client.delete(&author(0), b"kept", options)).await.unwrap();
+    let held = |world: &World, index: usize| {
+        let store = world.network.relays[index].store.lock().unwrap_or_else(PoisonError::into_inner);
+        store.iter().find(|value| value.location() == place).map(|value| (value.seq(), value.expiry()))
+    };
+    let old = held(&world, away).unwrap();
+    let runtime = world.runtime.clone();
+    world.network.restart(&runtime, away).await.unwrap();
+    until(|| held(&world, away).is_some_and(|(seq, _)| seq > old.0)).await;
+    assert_eq!(held(&world, away).unwrap().1, old.1, "a deletion ends with what it deletes, and not before");
+    // Of readers that have not seen anything before, neither.
+    let reader = world.client(2);
+    match patiently(reader.get_record(&locator, GetOptions::default())).await {
+        Err(ClientError::Deleted { seq, .. }) => assert_eq!(seq, deleted.seq),
+        other => panic!("{other:?}"),
+    }
+    let again = put(b"again", patiently(reader.current_seq(&locator, GetOptions::default())).await.unwrap()).await;
+    let got = patiently(reader.get_record(&locator, GetOptions::default())).await.unwrap();
+    assert_eq!((got.payload, got.seq), (b"again".to_vec(), again.seq));
 }

@@ -120,7 +120,7 @@ impl Told {
 /// The numbers of an operation that failed, if the error has them.
 pub(super) fn counts_of(error: &anyhow::Error) -> Option<Counts> {
     match (error.downcast_ref::<ClientError>(), error.downcast_ref::<CallError>()) {
-        (Some(ClientError::Refused(_, counts)), _) => Some(*counts),
+        (Some(ClientError::Refused(_, counts) | ClientError::Deleted { counts, .. }), _) => Some(*counts),
         (_, Some(CallError::Refused { counts, .. })) => *counts,
         _ => None,
     }

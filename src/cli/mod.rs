@@ -1,6 +1,7 @@
 //! The command line: parse, call, print. Everything it does can be done with the library; exit codes are decided here alone.
 
 mod ask;
+mod delete;
 mod demo;
 mod devnet;
 mod doctor;
@@ -87,6 +88,8 @@ enum Command {
     Get(get::GetArguments),
     /// Put a file under a name that people can say. Whoever can guess the name can read and replace it.
     Put(publish::PutArguments),
+    /// Delete what stands under a key of yours or a name, before its time is over.
+    Delete(delete::DeleteArguments),
     /// Print each new version of what a link or a name leads to, asking at random times.
     Watch(watch::WatchArguments),
     /// Keys to publish under: what they sign can be updated.
@@ -202,6 +205,7 @@ fn run(Arguments { common, command }: Arguments) -> anyhow::Result<Said> {
         Command::Publish(arguments) => tokio.block_on(publish::publish(&told, arguments)),
         Command::Get(arguments) => tokio.block_on(get::get(&told, arguments)),
         Command::Put(arguments) => tokio.block_on(publish::put(&told, arguments)),
+        Command::Delete(arguments) => tokio.block_on(delete::delete(&told, arguments)),
         Command::Watch(arguments) => tokio.block_on(watch::watch(&told, arguments)),
         Command::Key(arguments) => keys::run(&told, arguments),
         Command::Status => tokio.block_on(status::status(&told)),

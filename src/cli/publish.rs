@@ -69,10 +69,7 @@ struct Work {
 pub(super) async fn publish(told: &Told, arguments: PublishArguments) -> anyhow::Result<Said> {
     let mut settings = told.settings.clone();
     arguments.lifetime.apply(&mut settings)?;
-    let label = arguments.label.unwrap_or_default().into_bytes();
-    if label.len() > LABEL_LEN_MAX {
-        return Err(Usage(format!("a label has at most {LABEL_LEN_MAX} bytes")).into());
-    }
+    let label = label_of(arguments.label)?;
     let author = match &arguments.key {
         Some(name) => Some(ask::secret_of(Keyring::open(&settings.state)?.get(name)?, name)?),
         None => None,
@@ -183,6 +180,15 @@ async fn carry_over(told: &Told, way: &Way, work: Work) -> anyhow::Result<(Said,
         .with("ttl_s", told.settings.ttl.as_secs())
         .with("counts", counts_json(&published.counts));
     Ok((said, published))
+}
+
+/// A label's bytes; none is the empty one.
+pub(super) fn label_of(given: Option<String>) -> anyhow::Result<Vec<u8>> {
+    let label = given.unwrap_or_default().into_bytes();
+    if label.len() > LABEL_LEN_MAX {
+        return Err(Usage(format!("a label has at most {LABEL_LEN_MAX} bytes")).into());
+    }
+    Ok(label)
 }
 
 /// The link of an author's label.

@@ -7,10 +7,12 @@ use std::sync::{Mutex, PoisonError};
 use super::Told;
 use super::identity::Identity;
 use super::settings::Settings;
-use crate::client::{Client, ClientError, ClientOptions, Content, GetOptions, Progress, PublishOptions, Published};
+use crate::client::{
+    Client, ClientError, ClientOptions, Content, GetOptions, Progress, PublishOptions, Published, PutOptions, Stored,
+};
 use crate::content::{ContentLink, FileName};
 use crate::crypto::hash::blake3;
-use crate::crypto::keys::NodeKey;
+use crate::crypto::keys::{IdentitySecret, NodeKey};
 use crate::disk::StateDir;
 use crate::gateway::{Answer, CallError, Caller, Demands, How, Request, SOCKET, Status};
 use crate::limits::HOPS_CLIENT_MIN;
@@ -75,6 +77,33 @@ impl Way {
                 Ok(Published { link: link.parse()?, seq, chunks, chunk_copies_min, root_copies, counts })
             }
             _ => Err(unfit()),
+        }
+    }
+
+    /// See [`Client::delete`].
+    pub(super) async fn delete(
+        &self,
+        author: &IdentitySecret,
+        label: &[u8],
+        options: PutOptions,
+    ) -> anyhow::Result<Stored> {
+        match self {
+            Self::Own(client) => Ok(client.delete(author, label, options).await?),
+            Self::Node(node, paths) => {
+                let request = Request::Delete {
+                    author: author.to_bytes(),
+                    label: label.to_vec(),
+                    previous: options.previous,
+                    above: options.above,
+                    lifetime_s: options.lifetime.as_secs(),
+                };
+                match ask(node, paths, request, |_| ()).await? {
+                    Answer::Stored { seq, copies, counts } => {
+                        Ok(Stored { seq, copies, counts: crate::gateway::counts(counts) })
+                    }
+                    _ => Err(unfit()),
+                }
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 //! a client that forgets its guard gives every observer another chance.
 
 mod events;
+mod records;
 mod stored;
 mod transfer;
 
@@ -17,23 +18,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rand::rngs::ChaCha20Rng;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::records::Seen;
+pub use self::records::{Found, GetOptions, PutOptions, Stored};
 pub use self::stored::stored_membership;
 pub use self::transfer::{Content, Progress, PublishOptions, Published};
 use crate::content::{ChunkRefused, LinkRefused, NameRefused, RootRefused};
-use crate::crypto::forget_past;
-use crate::crypto::keys::{IdentitySecret, NodeKey};
+use crate::crypto::keys::NodeKey;
 use crate::disk::{StateDir, StateError};
 use crate::keyspace::Location;
-use crate::limits::{
-    EXPIRY_STEP_S, HOPS_CLIENT_MIN, HOPS_MAX, OPERATION_GRACE, OPERATION_TIMEOUT, SEEN_SEQS_MAX, SEQ_FIRST_MAX,
-    SEQ_STEP_MAX, STAGGER_MAX,
-};
+use crate::limits::{HOPS_CLIENT_MIN, HOPS_MAX, OPERATION_GRACE, OPERATION_TIMEOUT, STAGGER_MAX};
 use crate::membership::members::Members;
 use crate::membership::prefix_rule::PrefixRule;
 use crate::net::{Counts as LinkEnds, DownKind, LinkIdentity, NodeHandle, Runtime, ShellConfig, Tap, spawn_node};
 use crate::node::{BuiltPath, ClientCommand, ClientConfig, ClientNode, Joined, Kept, Operation, Sight};
-use crate::record::{INDICES, Locator, SealRefused};
-use crate::request::{Consistency, Counts, Refused, Success};
+use crate::record::SealRefused;
+use crate::request::{Counts, Refused, Success};
 use crate::time::{Duration, UnixTime};
 use crate::wire::contact::Contact;
 use crate::wire::network::Network;
@@ -99,6 +98,14 @@ pub enum ClientError {
     /// The operation ended without a result; see [`Refused`] for which way.
     #[error("{0} ({1})")]
     Refused(Refused, Counts),
+    /// Its owner has deleted it. The number is that of the deletion: what an update must name.
+    #[error("not found: deleted by its owner ({counts})")]
+    Deleted {
+        /// Sequence number of the deletion.
+        seq: u64,
+        /// What was asked and what came back.
+        counts: Counts,
+    },
     /// What came does not hold together, although its author signed it.
     #[error(transparent)]
     Root(#[from] RootRefused),
@@ -165,35 +172,12 @@ impl ClientError {
                 Refused::Partly { .. } => Ending::Partly,
                 Refused::PrivacyFloor(_) | Refused::GuardsGone => Ending::PrivacyFloor,
             },
+            Self::Deleted { .. } => Ending::NotFound,
             Self::Root(_) | Self::Chunk(_) | Self::Unreadable => Ending::Damaged,
             Self::Seal(_) | Self::Name(_) | Self::Link(_) | Self::Hops(_) | Self::Stagger(_) => Ending::Usage,
             Self::State(_) | Self::Stopped => Ending::Failed,
         }
     }
-}
-
-/// A record that was found.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Found {
-    /// The payload, decrypted.
-    pub payload: Vec<u8>,
-    /// Its sequence number: what an update must name.
-    pub seq: u64,
-    /// Whether enough of the closest nodes signed that nothing newer is there.
-    pub attested: bool,
-    /// What was asked and what came back.
-    pub counts: Counts,
-}
-
-/// A record that was stored.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Stored {
-    /// Its sequence number.
-    pub seq: u64,
-    /// Holders that signed a receipt, for each location.
-    pub copies: Vec<usize>,
-    /// What was asked and what came back.
-    pub counts: Counts,
 }
 
 /// A client of the network. Clones share it; it ends with the last of them.
@@ -214,7 +198,7 @@ struct Inner {
     next: AtomicU64,
     rng: Mutex<ChaCha20Rng>,
     /// By first location. Never written to disk: it would say what was looked for.
-    seen: Mutex<BTreeMap<Location, u64>>,
+    seen: Mutex<BTreeMap<Location, Seen>>,
     timeout: Duration,
     link_ends: Arc<LinkEnds>,
 }
@@ -392,90 +376,6 @@ impl Client {
         let _ = self.inner.shared.ended.subscribe().wait_for(|ended| *ended).await;
     }
 
-    /// Gets and decrypts a record.
-    ///
-    /// # Errors
-    /// [`ClientError::Refused`] tells apart not found, unreachable, damaged, older and privacy floor.
-    pub async fn get_record(&self, locator: &Locator, options: GetOptions) -> Result<Found, ClientError> {
-        let GetOptions { consistency, seq_min, timeout } = options;
-        let seq_min = seq_min.max(self.seen(locator));
-        let operation = Operation::RecordGet { places: locator.places(), consistency, seq_min };
-        let (success, counts) = self.run(operation, timeout.unwrap_or(self.inner.timeout)).await?;
-        match success {
-            Success::Record { record, seq, attested } => {
-                let payload = locator.open(&record).map_err(|_| ClientError::Unreadable)?;
-                self.see(locator, seq);
-                Ok(Found { payload, seq, attested, counts })
-            }
-            _ => Err(ClientError::Stopped),
-        }
-    }
-
-    /// The sequence number of the value that a locator leads to now, if there is one: what an update must name.
-    ///
-    /// # Errors
-    /// As [`Self::get_record`], but absence is `None`.
-    pub async fn current_seq(&self, locator: &Locator, options: GetOptions) -> Result<Option<u64>, ClientError> {
-        match self.get_record(locator, options).await {
-            Ok(found) => Ok(Some(found.seq)),
-            Err(ClientError::Refused(Refused::NotFound, _)) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Seals and stores a record at its three locations. `previous` is the sequence number that it replaces; without one,
-    /// nothing may be there yet.
-    ///
-    /// # Errors
-    /// [`ClientError::Refused`] with [`Refused::Conflict`] when something else is there, [`Refused::Partly`] when fewer copies
-    /// than asked have a receipt.
-    pub async fn put_record(
-        &self,
-        author: &IdentitySecret,
-        label: &[u8],
-        payload: &[u8],
-        options: PutOptions,
-    ) -> Result<Stored, ClientError> {
-        let locator = Locator::of_author(author, label)?;
-        let expiry = self.expiry(options.lifetime);
-        let (seq, records) = {
-            let mut rng = lock(&self.inner.rng);
-            let step = u64::from(u16::from_be_bytes(crate::crypto::random_bytes(&mut *rng))) + 1;
-            debug_assert!(step <= SEQ_STEP_MAX);
-            // A first number is random, so that none says how often its value has changed.
-            let first = u64::from(u32::from_be_bytes(crate::crypto::random_bytes(&mut *rng))).min(SEQ_FIRST_MAX);
-            let seq = options.previous.unwrap_or(first).max(options.above).saturating_add(step);
-            let network = self.inner.network;
-            let mut seal = |index| locator.seal(&network, author, index, (seq, expiry), payload, &mut *rng);
-            let records = INDICES.into_iter().map(&mut seal).collect::<Result<Vec<_>, _>>()?;
-            forget_past(&mut rng);
-            (seq, locator.places().into_iter().zip(records).collect())
-        };
-        let operation = Operation::RecordPut { records, expected: Some(options.previous.unwrap_or(0)) };
-        match self.run(operation, options.timeout.unwrap_or(self.inner.timeout)).await? {
-            (Success::RecordStored { copies }, counts) => {
-                self.see(&locator, seq);
-                Ok(Stored { seq, copies, counts })
-            }
-            _ => Err(ClientError::Stopped),
-        }
-    }
-
-    /// The newest sequence number that this client has seen of a value: nothing older is taken any more.
-    fn seen(&self, locator: &Locator) -> u64 {
-        let [first, ..] = locator.locations();
-        lock(&self.inner.seen).get(&first).copied().unwrap_or(0)
-    }
-
-    fn see(&self, locator: &Locator, seq: u64) {
-        let [first, ..] = locator.locations();
-        let mut seen = lock(&self.inner.seen);
-        if seen.len() < SEEN_SEQS_MAX || seen.contains_key(&first) {
-            let newest = seen.entry(first).or_insert(seq);
-            *newest = seq.max(*newest);
-        }
-    }
-
     /// The first expiry step after so long from now.
     fn expiry(&self, lifetime: Duration) -> Expiry {
         Expiry::at_least(UnixTime(self.inner.runtime.clock().now().unix.0.saturating_add(lifetime.as_secs())))
@@ -502,37 +402,6 @@ impl Client {
 
     fn stopped(&self) -> ClientError {
         lock(&self.inner.shared.state_error).take().map_or(ClientError::Stopped, ClientError::State)
-    }
-}
-
-/// How a record is got.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct GetOptions {
-    /// How many of the three locations must answer.
-    pub consistency: Consistency,
-    /// A value older than this is not taken: what the caller has seen before.
-    pub seq_min: u64,
-    /// Other than the usual 30 s.
-    pub timeout: Option<Duration>,
-}
-
-/// How a record is put.
-#[derive(Clone, Copy, Debug)]
-pub struct PutOptions {
-    /// The sequence number that is replaced, if any.
-    pub previous: Option<u64>,
-    /// The new number is greater than this one: of a value that has expired meanwhile, readers may remember the number.
-    pub above: u64,
-    /// How long it shall be kept, rounded up to six hours.
-    pub lifetime: Duration,
-    /// Other than the usual 30 s.
-    pub timeout: Option<Duration>,
-}
-
-impl Default for PutOptions {
-    fn default() -> Self {
-        // Four steps: a day.
-        Self { previous: None, above: 0, lifetime: Duration::from_secs(4 * EXPIRY_STEP_S), timeout: None }
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 
 use super::wire::{self, Answer, Demands, Failure, How, Opening, Reply, Request, Status, VERSION, WirePath};
-use crate::client::{Client, ClientError, Ending, GetOptions, Progress, PublishOptions};
+use crate::client::{Client, ClientError, Ending, GetOptions, Progress, PublishOptions, PutOptions};
 use crate::content::{ContentLink, FileName};
 use crate::crypto::keys::IdentitySecret;
 use crate::limits::{
@@ -153,6 +153,12 @@ async fn act(
             };
             publish(client, &name, content, options, progress).await.map_err(failure)
         }
+        Request::Delete { author, label, previous, above, lifetime_s } => {
+            let lifetime = Duration::from_secs(lifetime_s);
+            let options = PutOptions { previous, above, lifetime, timeout: None };
+            let stored = client.delete(&IdentitySecret::from_bytes(&author), &label, options).await.map_err(failure)?;
+            Ok(Answer::Stored { seq: stored.seq, copies: stored.copies, counts: wire::counts_out(stored.counts) })
+        }
         Request::Get { link, how } => get(client, &link, options(how)?, progress).await.map_err(failure),
         Request::CurrentSeq { link, how } => current_seq(client, &link, options(how)?).await.map_err(failure),
     }
@@ -205,7 +211,7 @@ fn options(how: How) -> Result<GetOptions, Failure> {
 
 fn failure(error: ClientError) -> Failure {
     let counts = match &error {
-        ClientError::Refused(_, counts) => Some(wire::counts_out(*counts)),
+        ClientError::Refused(_, counts) | ClientError::Deleted { counts, .. } => Some(wire::counts_out(*counts)),
         _ => None,
     };
     Failure { ending: error.ending(), message: error.to_string(), counts }

@@ -16,7 +16,7 @@ use crate::wire::codec::Reader;
 use crate::wire::contact::Contact;
 
 /// The version of these shapes; another one is refused.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 
 /// What a command demands of paths: a node that does less refuses, it never does less silently.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -51,6 +51,19 @@ pub enum Request {
         /// The new one is greater than this.
         above: u64,
         /// Seconds for which it is kept.
+        lifetime_s: u64,
+    },
+    /// As [`crate::client::Client::delete`].
+    Delete {
+        /// Seed of the author's key.
+        author: Zeroizing<[u8; 32]>,
+        /// Its label.
+        label: Vec<u8>,
+        /// The sequence number that is replaced.
+        previous: Option<u64>,
+        /// The new one is greater than this.
+        above: u64,
+        /// Seconds for which the deletion is kept, at least.
         lifetime_s: u64,
     },
     /// As [`crate::client::Client::get`].
@@ -117,6 +130,15 @@ pub enum Answer {
         /// Receipts of the root at each location.
         root_copies: Vec<usize>,
         /// What was asked for the root.
+        counts: [usize; 5],
+    },
+    /// Of [`Request::Delete`].
+    Stored {
+        /// Sequence number of the deletion.
+        seq: u64,
+        /// Receipts at each location.
+        copies: Vec<usize>,
+        /// What was asked.
         counts: [usize; 5],
     },
     /// Of [`Request::Get`].

@@ -224,6 +224,13 @@ impl Members {
         self.by_key.is_empty()
     }
 
+    /// The relays after this key, in the order of keys; all for `None`.
+    #[must_use]
+    pub fn after(&self, after: Option<NodeKey>) -> &[VerifiedDescriptor] {
+        let from = after.map_or(0, |after| self.by_key.partition_point(|member| member.key <= after));
+        self.by_key.get(from..).unwrap_or_default()
+    }
+
     /// At most `max` relays to be told of, after this key, in the order of keys, and whether more follow.
     #[must_use]
     pub fn page(
@@ -232,10 +239,17 @@ impl Members {
         max: usize,
         is_told: impl Fn(&VerifiedDescriptor) -> bool,
     ) -> (Vec<&VerifiedDescriptor>, bool) {
-        let from = after.map_or(0, |after| self.by_key.partition_point(|member| member.key <= after));
-        let mut rest = self.by_key.iter().skip(from).filter(|member| is_told(member));
+        let mut rest = self.after(after).iter().filter(|member| is_told(member));
         let page = rest.by_ref().take(max).collect();
         (page, rest.next().is_some())
+    }
+
+    /// Drops the relays that are not to be kept.
+    pub fn retain(&mut self, keep: impl Fn(&VerifiedDescriptor) -> bool) {
+        if !self.by_key.iter().all(&keep) {
+            Arc::make_mut(&mut self.by_key).retain(&keep);
+            Arc::make_mut(&mut self.by_id).retain(&keep);
+        }
     }
 
     /// Drops the relays whose descriptors were not renewed in time. Looks at them only when there may be one; whether there was.
@@ -245,12 +259,9 @@ impl Members {
         }
         self.oldest =
             self.by_key.iter().map(|one| one.issued).filter(|one| !is_over_at(*one, now)).min().unwrap_or(u32::MAX);
-        let any = self.by_key.iter().any(|one| is_over(one, now));
-        if any {
-            Arc::make_mut(&mut self.by_key).retain(|one| !is_over(one, now));
-            Arc::make_mut(&mut self.by_id).retain(|one| !is_over(one, now));
-        }
-        any
+        let before = self.len();
+        self.retain(|one| !is_over(one, now));
+        self.len() < before
     }
 
     /// The closest relays to a location, nearest first, at most two of one narrow prefix, without those to skip.

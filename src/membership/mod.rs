@@ -2,6 +2,7 @@
 //!
 //! Source: `spec/membership.md`.
 
+pub mod differences;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod guards;

@@ -2,11 +2,13 @@
 //! weigh as much as one. Source: Auvolat et al., BASALT (Middleware 2023); spec/membership.md §4.
 
 use core::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use super::members::Members;
 use crate::crypto::hash::blake3;
 use crate::crypto::keys::NodeKey;
 use crate::crypto::{CryptoRng, random_bytes};
+use crate::wire::address::Prefix;
 use crate::wire::descriptor::VerifiedDescriptor;
 
 type Rank = [u8; 32];
@@ -23,8 +25,12 @@ pub fn draw(
 ) -> Option<NodeKey> {
     let seed = random_bytes(rng);
     let mut best: Option<(Rank, &VerifiedDescriptor)> = None;
+    // Thousands of relays share some hundred of these prefixes: each is hashed once.
+    let mut first_ranks: BTreeMap<Prefix, Rank> = BTreeMap::new();
+    let [(_, v4, v6), ..] = LEVELS;
     for member in members.iter() {
-        let first = first_rank(&seed, member);
+        let rank = || first_rank(&seed, member);
+        let first = *first_ranks.entry(member.address.prefix(v4, v6)).or_insert_with(rank);
         let leads = best.is_none_or(|(lowest, holder)| {
             first.cmp(&lowest).then_with(|| compare_further(&seed, member, holder)) == Ordering::Less
         });
@@ -88,6 +94,26 @@ mod tests {
         let captured = captured.filter(|member| member.address.0.ip().to_string().starts_with("222.7.")).count();
         assert_eq!(drawn.len(), 2_000);
         assert!(captured < 20, "{captured} of 2000");
+    }
+
+    #[test]
+    fn whoever_is_drawn_has_the_lowest_of_all_ranks_hashed_one_by_one() {
+        let spread = |number: u32| {
+            let [_, _, high, low] = (number * 7_919 % 60_000).to_be_bytes();
+            relay_at(number, [1 + high % 4, low % 5, high % 3, 1])
+        };
+        let members = members_of((0..300).map(spread));
+        let eligible = |member: &VerifiedDescriptor| member.key.0[3] < 200;
+        for seed in 0..60 {
+            let drawn = draw(&members, eligible, &mut ChaCha20Rng::seed_from_u64(seed));
+            let seed: [u8; 32] = random_bytes(&mut ChaCha20Rng::seed_from_u64(seed));
+            let ranks = |member: &&VerifiedDescriptor| {
+                let prefixes = LEVELS.map(|(level, v4, v6)| prefix_rank(&seed, member, level, v4, v6));
+                (prefixes, id_rank(&seed, member))
+            };
+            let lowest = members.iter().filter(|member| eligible(member)).min_by_key(ranks);
+            assert_eq!(drawn, lowest.map(|member| member.key));
+        }
     }
 
     #[test]

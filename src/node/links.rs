@@ -12,7 +12,7 @@ use crate::limits::{
     ASKS_PER_CLIENT_LINK_BURST, ASKS_PER_CLIENT_LINK_PER_S, BUILDS_PER_CLIENT_LINK_PER_S, BUILDS_PER_LINK_BURST,
     BUILDS_PER_LINK_PER_S, LINK_AGE_MAX, LINK_IDLE_MAX, MEMBERS_MAX, REDIAL_WITHIN,
 };
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::address::Address;
 use crate::wire::cell::CircuitId;
 use crate::wire::descriptor::VerifiedDescriptor;
@@ -62,6 +62,14 @@ impl Bucket {
     }
 }
 
+/// That there was a link to a relay at home.
+struct Meeting {
+    address: Address,
+    link_key: DhKey,
+    /// When it came up or ended; while it is up this does not count.
+    last: Instant,
+}
+
 /// The table.
 #[derive(Default)]
 pub(super) struct Links {
@@ -69,7 +77,7 @@ pub(super) struct Links {
     /// When a link is idle, should nothing be open on it by then.
     idle_at: Deadlines<LinkId>,
     by_key: BTreeMap<DhKey, LinkId>,
-    /// All links of a key: the one in `by_key`, and those that it replaced or that are not used.
+    /// All links of a key that may be used: the one in `by_key`, and those that it replaced.
     of_key: BTreeSet<(DhKey, LinkId)>,
     /// By key and address: a wrong address said of somebody must not keep us from the right one.
     dialling: BTreeMap<(DhKey, Address), LinkId>,
@@ -79,7 +87,9 @@ pub(super) struct Links {
     pub(super) presence: Presence,
     pinned: BTreeSet<DhKey>,
     /// Relays that were linked to at, or from, the address they name.
-    proven: BTreeMap<NodeKey, Address>,
+    met: BTreeMap<NodeKey, Meeting>,
+    /// When each of them is to be looked at again.
+    met_until: Deadlines<NodeKey>,
     next: u64,
 }
 
@@ -127,18 +137,19 @@ impl Links {
             peer.dialled || peer.descriptor.as_ref().is_none_or(|relay| relay.address.0.ip() == peer.address.0.ip());
         if is_at_home {
             self.by_key.insert(key, link);
+            self.of_key.insert((key, link));
             if let Some(relay) = &peer.descriptor {
                 self.presence.met(&(key, relay.address));
             }
             if let Some(relay) = &peer.descriptor
-                && (self.proven.len() < MEMBERS_MAX || self.proven.contains_key(&relay.key))
+                && (self.met.len() < MEMBERS_MAX || self.met.contains_key(&relay.key))
             {
-                self.proven.insert(relay.key, relay.address);
+                self.met.insert(relay.key, Meeting { address: relay.address, link_key: key, last: now });
+                self.met_until.set(relay.key, Some(now));
             }
         }
         let builds = Bucket::new(BUILDS_PER_LINK_BURST, now);
         let asks = Bucket::new(ASKS_PER_CLIENT_LINK_BURST, now);
-        self.of_key.insert((key, link));
         self.idle_at.set(link, Some(now + LINK_IDLE_MAX));
         self.up.insert(link, Link { peer, born: now, open: BTreeSet::new(), builds, asks });
     }
@@ -165,6 +176,9 @@ impl Links {
         self.of_key.remove(&(gone.peer.link_key, link));
         self.idle_at.remove(&link);
         if self.by_key.get(&gone.peer.link_key) == Some(&link) {
+            if let Some(meeting) = gone.peer.descriptor.as_ref().and_then(|relay| self.met.get_mut(&relay.key)) {
+                meeting.last = now;
+            }
             self.by_key.remove(&gone.peer.link_key);
             let key = gone.peer.link_key;
             let other = self.of_key.range((key, LinkId(0))..=(key, LinkId(u64::MAX))).next();
@@ -230,15 +244,32 @@ impl Links {
         up.peer.descriptor.is_some() || up.asks.take(ASKS_PER_CLIENT_LINK_BURST, ASKS_PER_CLIENT_LINK_PER_S, now)
     }
 
-    /// Whether this node itself has had a link to the relay at the address it names, or from there. Only of those it tells others:
-    /// else one host could fill the membership with addresses that it does not have.
-    pub(super) fn has_proven(&self, relay: &VerifiedDescriptor) -> bool {
-        self.proven.get(&relay.key).is_some_and(|address| address.0.ip() == relay.address.0.ip())
+    /// Whether this node itself has, or had within `presence`, a link to the relay at the address it names, or from there. Only of
+    /// those it tells others: else one host could fill the membership with addresses that it does not have, and relays that are
+    /// gone would be told of for a day.
+    pub(super) fn has_met(&self, now: Instant, relay: &VerifiedDescriptor, presence: Duration) -> bool {
+        let Some(meeting) = self.met.get(&relay.key) else { return false };
+        let is_present = meeting.last.until(now) < presence || self.is_linked(&relay.key, &meeting.link_key);
+        is_present && meeting.address.0.ip() == relay.address.0.ip()
     }
 
-    /// Forgets proofs of relays that are members no more.
-    pub(super) fn keep_proofs(&mut self, is_member: impl Fn(&NodeKey) -> bool) {
-        self.proven.retain(|key, _| is_member(key));
+    fn is_linked(&self, key: &NodeKey, link_key: &DhKey) -> bool {
+        let peer = self.link_to(link_key).and_then(|link| self.peer(link));
+        peer.and_then(|peer| peer.descriptor.as_ref()).is_some_and(|relay| relay.key == *key)
+    }
+
+    /// Forgets relays that were not met for so long. Looks at each about once in that time.
+    pub(super) fn forget_absent(&mut self, now: Instant, presence: Duration) {
+        for key in self.met_until.due(now) {
+            let Some(meeting) = self.met.get(&key) else { continue };
+            let last = if self.is_linked(&key, &meeting.link_key) { now } else { meeting.last };
+            if last.until(now) < presence {
+                self.met_until.set(key, Some(last + presence));
+            } else {
+                self.met_until.remove(&key);
+                self.met.remove(&key);
+            }
+        }
     }
 
     /// A pinned link does not leave for idleness.
@@ -271,8 +302,7 @@ mod tests {
     use rand::rngs::ChaCha20Rng;
 
     use super::*;
-    use crate::limits::{CIRCUITS_PER_LINK_MAX, DIAL_BACKOFF};
-    use crate::time::Duration;
+    use crate::limits::{CIRCUITS_PER_LINK_MAX, DIAL_BACKOFF, PRESENCE_MAX};
 
     fn address() -> Address {
         Address("127.1.0.1:1".parse().unwrap())
@@ -336,11 +366,40 @@ mod tests {
         {
             let mut links = Links::default();
             links.on_up(Instant::ZERO, LinkId(1), from(ip, dialled));
-            assert_eq!(links.has_proven(&relay), is_believed, "{ip} {dialled}");
+            assert_eq!(links.has_met(Instant::ZERO, &relay, PRESENCE_MAX), is_believed, "{ip} {dialled}");
             assert_eq!(links.link_to(&relay.link_key).is_some(), is_believed);
-            links.keep_proofs(|_| false);
-            assert!(!links.has_proven(&relay));
         }
+        let mut links = Links::default();
+        links.on_up(Instant::ZERO, LinkId(1), from("10.1.0.1", false));
+        links.on_up(Instant::ZERO, LinkId(2), from("10.2.0.1", false));
+        links.on_down(Instant::ZERO, LinkId(1), DownReason::Closed);
+        assert_eq!(links.link_to(&relay.link_key), None, "the other is not used in its place");
+    }
+
+    #[test]
+    fn a_relay_is_told_of_while_it_is_linked_and_for_its_presence_after_that() {
+        let relay = crate::membership::fixture::relay_at(1, [10, 1, 0, 1]);
+        let (link_key, address) = (relay.link_key, relay.address);
+        let peer = Peer { link_key, descriptor: Some(relay.clone()), address, dialled: true };
+        let mut links = Links::default();
+        links.on_up(Instant::ZERO, LinkId(1), peer);
+        let (left, at) = (Instant::ZERO + PRESENCE_MAX * 10, |more| Instant::ZERO + PRESENCE_MAX * 10 + more);
+        for minute in 0..150 {
+            let now = Instant::ZERO + Duration::from_secs(60) * minute;
+            links.forget_absent(now, PRESENCE_MAX);
+            assert!(links.has_met(now, &relay, PRESENCE_MAX), "a link that holds is a meeting that lasts");
+        }
+        links.on_down(left, LinkId(1), DownReason::Closed);
+        let almost = at(PRESENCE_MAX - Duration::from_micros(1));
+        for now in [left, almost] {
+            links.forget_absent(now, PRESENCE_MAX);
+            assert!(links.has_met(now, &relay, PRESENCE_MAX));
+        }
+        let gone = at(PRESENCE_MAX);
+        assert!(!links.has_met(gone, &relay, PRESENCE_MAX), "whether or not it was forgotten yet");
+        assert_eq!(links.met.len(), 1);
+        links.forget_absent(at(PRESENCE_MAX * 2), PRESENCE_MAX);
+        assert!(links.met.is_empty() && links.met_until.next().is_none());
     }
 
     #[test]

@@ -40,6 +40,18 @@ impl Place {
     }
 }
 
+/// In the place of a payload's length: its owner has deleted what was here.
+const DELETED: u16 = u16::MAX;
+
+/// What a record says to who can open it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Opened {
+    /// This payload.
+    Payload(Vec<u8>),
+    /// That its owner has deleted what was here before. To who cannot open it, it is an update like any other.
+    Deleted,
+}
+
 /// What is needed to find and read a signed value, and no more.
 #[derive(Clone, Debug)]
 pub struct Locator {
@@ -135,13 +147,39 @@ impl Locator {
         payload: &[u8],
         rng: &mut dyn CryptoRng,
     ) -> Result<RecordBytes, SealRefused> {
-        if payload.len() > PAYLOAD_LEN_MAX {
-            return Err(SealRefused::PayloadTooLong);
-        }
+        let len = u16::try_from(payload.len()).ok().filter(|_| payload.len() <= PAYLOAD_LEN_MAX);
+        let len = len.ok_or(SealRefused::PayloadTooLong)?;
+        self.seal_text(network, author, index, (seq, expiry), (len, payload), rng)
+    }
+
+    /// Seals, for one location, that what was there is deleted. It should not end before what it deletes: a holder that comes
+    /// back with the old value must not find nothing in its way.
+    ///
+    /// # Errors
+    /// [`SealRefused::Key`].
+    pub fn seal_deletion(
+        &self,
+        network: &Network,
+        author: &IdentitySecret,
+        index: u8,
+        (seq, expiry): (u64, Expiry),
+        rng: &mut dyn CryptoRng,
+    ) -> Result<RecordBytes, SealRefused> {
+        self.seal_text(network, author, index, (seq, expiry), (DELETED, &[]), rng)
+    }
+
+    fn seal_text(
+        &self,
+        network: &Network,
+        author: &IdentitySecret,
+        index: u8,
+        (seq, expiry): (u64, Expiry),
+        (len, payload): (u16, &[u8]),
+        rng: &mut dyn CryptoRng,
+    ) -> Result<RecordBytes, SealRefused> {
         let signer = BlindedSecret::new(author, &self.label, &self.secret, index).map_err(|_| SealRefused::Key)?;
         let mut text = [0; RECORD_TEXT_LEN];
-        let len = u16::try_from(payload.len()).map_err(|_| SealRefused::PayloadTooLong)?.to_be_bytes();
-        text.iter_mut().zip(len.iter().chain(payload)).for_each(|(to, from)| *to = *from);
+        text.iter_mut().zip(len.to_be_bytes().iter().chain(payload)).for_each(|(to, from)| *to = *from);
         let key = signer.public();
         let seq = seq.saturating_add(self.seq_offset(&key));
         let nonce = random_bytes(rng);
@@ -151,11 +189,11 @@ impl Locator {
         Ok(fields.encode())
     }
 
-    /// Opens a record that was checked before: its payload.
+    /// Opens a record that was checked before.
     ///
     /// # Errors
     /// [`Forged`] when it is of another locator, or its author did not seal it as values are sealed.
-    pub fn open(&self, record: &RecordBytes) -> Result<Vec<u8>, Forged> {
+    pub fn open(&self, record: &RecordBytes) -> Result<Opened, Forged> {
         let fields = record.fields().map_err(|_| Forged)?;
         if !self.blinded.contains(&fields.key) {
             return Err(Forged);
@@ -164,7 +202,10 @@ impl Locator {
         let ad = associated(&fields.key, fields.seq, fields.expiry);
         self.value_key(&fields.key).open_extended(&fields.nonce, &ad, &mut text, &fields.tag)?;
         let (len, rest) = text.split_first_chunk::<2>().ok_or(Forged)?;
-        rest.get(..usize::from(u16::from_be_bytes(*len))).map(<[u8]>::to_vec).ok_or(Forged)
+        match u16::from_be_bytes(*len) {
+            DELETED => Ok(Opened::Deleted),
+            len => rest.get(..usize::from(len)).map(|payload| Opened::Payload(payload.to_vec())).ok_or(Forged),
+        }
     }
 
     fn value_key(&self, blinded: &NodeKey) -> Key {
@@ -207,7 +248,7 @@ mod tests {
                 let value = Value::Signed(record.clone());
                 let verified = VerifiedValue::check(&Network::named("test", 0), value, NOW).unwrap();
                 assert_eq!(verified.location(), location);
-                assert_eq!(locator.open(record).unwrap(), payload);
+                assert_eq!(locator.open(record).unwrap(), Opened::Payload(payload.to_vec()));
             }
             assert_ne!(records[0].0[43..1109], records[1].0[43..1109]);
             let seqs: Vec<u64> = records.iter().map(|record| record.fields().unwrap().seq).collect();
@@ -215,6 +256,23 @@ mod tests {
             let read = |(place, seq): (Place, &u64)| place.seq_of(*seq);
             assert!(locator.places().into_iter().zip(&seqs).map(read).all(|seq| seq == Some(7)));
         }
+    }
+
+    #[test]
+    fn a_deletion_reads_as_one_and_looks_like_any_other_value() {
+        let mut rng = ChaCha20Rng::seed_from_u64(2);
+        let (author, network) = (IdentitySecret::generate(&mut rng), Network::named("test", 0));
+        let locator = Locator::of_author(&author, b"label").unwrap();
+        let expiry = Expiry::at_least(UnixTime(NOW.0 + 3_600));
+        let deletion = locator.seal_deletion(&network, &author, 1, (8, expiry), &mut rng).unwrap();
+        let update = locator.seal(&network, &author, 1, (8, expiry), b"payload", &mut rng).unwrap();
+        assert_eq!(locator.open(&deletion).unwrap(), Opened::Deleted);
+        let (deleted, updated) = (deletion.fields().unwrap(), update.fields().unwrap());
+        let plain = |fields: &RecordFields| (fields.key, fields.seq, fields.expiry);
+        assert_eq!(plain(&deleted), plain(&updated), "all that stands in clear");
+        assert!(VerifiedValue::check(&network, Value::Signed(deletion), NOW).is_ok());
+        let zeros = |text: &[u8]| text.iter().filter(|byte| **byte == 0).count();
+        assert!(zeros(&deleted.text) < 40, "what is sealed shows nothing of its zeros");
     }
 
     #[test]

@@ -3,5 +3,5 @@
 mod locator;
 mod verified;
 
-pub use locator::{INDICES, Locator, Place, SealRefused};
+pub use locator::{INDICES, Locator, Opened, Place, SealRefused};
 pub use verified::{RecordRefused, VerifiedValue, record_message};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::address::Address;
 use super::codec::{Malformed, Reader};
 use super::network::Network;
+use crate::crypto::hash::blake3;
 use crate::crypto::keys::{DhKey, IdentitySecret, NodeKey, Signature};
 use crate::crypto::puzzle::Solution;
 use crate::keyspace::Id;
@@ -55,8 +56,14 @@ pub struct VerifiedDescriptor(Arc<Checked>);
 struct Checked {
     descriptor: Descriptor,
     id: Id,
+    /// Stands for the bytes where two relays compare what they hold.
+    digest: u64,
     bytes: [u8; DESCRIPTOR_LEN],
 }
+
+/// Three bytes that stand for a descriptor in one question. They prove nothing. Source: spec/membership.md §2.4.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Fingerprint(pub [u8; 3]);
 
 /// Why a descriptor is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -196,7 +203,9 @@ impl SignedDescriptor {
 
 impl VerifiedDescriptor {
     fn of(descriptor: Descriptor, bytes: [u8; DESCRIPTOR_LEN]) -> Self {
-        Self(Arc::new(Checked { id: descriptor.solution.id(&descriptor.key), descriptor, bytes }))
+        let id = descriptor.solution.id(&descriptor.key);
+        let digest = blake3(&[b"bauta/1 held", &bytes]).first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
+        Self(Arc::new(Checked { descriptor, id, digest, bytes }))
     }
 
     /// The node's id.
@@ -209,6 +218,15 @@ impl VerifiedDescriptor {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; DESCRIPTOR_LEN] {
         &self.0.bytes
+    }
+
+    /// What stands for it under this salt. Whatever two descriptors are, few salts give them one fingerprint: one in eight
+    /// million at most, so nobody can make a descriptor that hides another.
+    #[must_use]
+    pub fn fingerprint(&self, salt: u64) -> Fingerprint {
+        // Multiply-shift hashing. Source: Dietzfelbinger et al., A reliable randomized algorithm for the closest-pair problem (1997).
+        let [first, second, third, ..] = self.0.digest.wrapping_mul(salt | 1).to_be_bytes();
+        Fingerprint([first, second, third])
     }
 
     /// The same bytes as somebody else gets them: unchecked.

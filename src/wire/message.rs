@@ -5,12 +5,12 @@
 use super::cell::{Cell, CircuitId, Command};
 use super::codec::{Malformed, Reader, put_list};
 use super::contact::Contact;
-use super::descriptor::SignedDescriptor;
+use super::descriptor::{Fingerprint, SignedDescriptor};
 use super::record::{Value, ValueKind};
 use super::statement::{Nonce, Statement};
 use crate::crypto::keys::NodeKey;
 use crate::keyspace::{Id, Location};
-use crate::limits::{BODY_LEN, BUCKET_SIZE, MEMBERS_PAGE_MAX, MESSAGE_LEN_MAX};
+use crate::limits::{BODY_LEN, BUCKET_SIZE, FINGERPRINTS_MAX, MEMBERS_PAGE_MAX, MESSAGE_LEN_MAX};
 
 /// A question.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,6 +40,17 @@ pub enum Ask {
         /// The last key of the page before.
         after: Option<NodeKey>,
     },
+    /// Which relays do you know between these keys that I do not? Relays only; always one cell.
+    Differences {
+        /// After this key.
+        after: Option<NodeKey>,
+        /// Up to this key, itself included; `None`: up to the last.
+        until: Option<NodeKey>,
+        /// Of the fingerprints, drawn for this question.
+        salt: u64,
+        /// Of all descriptors that the asker has between the two keys; strictly ascending.
+        held: Vec<Fingerprint>,
+    },
 }
 
 /// An answer.
@@ -59,7 +70,7 @@ pub enum Answer {
         /// The storer's receipt, or why not.
         statement: Statement,
     },
-    /// To [`Ask::Members`].
+    /// To [`Ask::Members`] and [`Ask::Differences`].
     Members {
         /// One page.
         descriptors: Vec<SignedDescriptor>,
@@ -84,6 +95,10 @@ fn option<'a, T>(
     if reader.flag()? { read(reader).map(Some) } else { Ok(None) }
 }
 
+fn key(reader: &mut Reader<'_>) -> Result<NodeKey, Malformed> {
+    reader.array().map(NodeKey)
+}
+
 impl Ask {
     /// Encodes.
     #[must_use]
@@ -105,6 +120,13 @@ impl Ask {
             Self::Members { after } => {
                 out.push(3);
                 put_option(&mut out, after.as_ref(), |out, key| out.extend_from_slice(&key.0));
+            }
+            Self::Differences { after, until, salt, held } => {
+                out.push(4);
+                put_option(&mut out, after.as_ref(), |out, key| out.extend_from_slice(&key.0));
+                put_option(&mut out, until.as_ref(), |out, key| out.extend_from_slice(&key.0));
+                out.extend_from_slice(&salt.to_be_bytes());
+                put_list(&mut out, held, |out, one| out.extend_from_slice(&one.0));
             }
         }
         out
@@ -128,11 +150,21 @@ impl Ask {
                 expected: option(&mut reader, Reader::u64)?,
                 value: Value::decode(&mut reader)?,
             },
-            3 => Self::Members { after: option(&mut reader, |reader| reader.array().map(NodeKey))? },
+            3 => Self::Members { after: option(&mut reader, key)? },
+            4 => Self::decode_differences(&mut reader)?,
             _ => return Err(Malformed::Value),
         };
         reader.finish()?;
         Ok(ask)
+    }
+
+    fn decode_differences(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let (after, until) = (option(reader, key)?, option(reader, key)?);
+        let salt = reader.u64()?;
+        let held = reader.list(FINGERPRINTS_MAX, |reader| reader.array().map(Fingerprint))?;
+        let is_range = until.is_none_or(|until| after.is_none_or(|after| after < until));
+        let ascends = held.is_sorted_by(|one, next| one < next);
+        if is_range && ascends { Ok(Self::Differences { after, until, salt, held }) } else { Err(Malformed::Value) }
     }
 }
 
@@ -288,9 +320,39 @@ mod tests {
             Ask::Store { nonce, expected: Some(9), value: Value::Hashed(chunk) },
             Ask::Members { after: Some(NodeKey([3; 32])) },
             Ask::Members { after: None },
+            differences(Some(1), Some(2), &[[0, 0, 1], [0, 1, 0]]),
+            differences(None, None, &[]),
         ] {
             assert_eq!(Ask::decode(&ask.encode()), Ok(ask));
         }
+    }
+
+    fn differences(after: Option<u8>, until: Option<u8>, held: &[[u8; 3]]) -> Ask {
+        let key = |first: u8| NodeKey([first; 32]);
+        let held = held.iter().map(|one| Fingerprint(*one)).collect();
+        Ask::Differences { after: after.map(key), until: until.map(key), salt: 7, held }
+    }
+
+    #[test]
+    fn a_question_for_differences_between_no_keys_or_with_fingerprints_out_of_order_is_refused() {
+        for ask in [
+            differences(Some(2), Some(2), &[]),
+            differences(Some(3), Some(2), &[]),
+            differences(None, None, &[[0, 0, 2], [0, 0, 1]]),
+            differences(None, None, &[[0, 0, 2], [0, 0, 2]]),
+        ] {
+            assert_eq!(Ask::decode(&ask.encode()), Err(Malformed::Value));
+        }
+    }
+
+    #[test]
+    fn the_longest_question_for_differences_is_one_cell_and_a_longer_one_is_refused() {
+        let most = u32::try_from(FINGERPRINTS_MAX).unwrap();
+        let held = |count: u32| (0..count).map(|one| one.to_be_bytes()[1..].try_into().unwrap()).collect::<Vec<_>>();
+        let ask = differences(Some(1), Some(2), &held(most));
+        assert_eq!(cells_of(CircuitId(1), Command::Ask, &ask.encode()).unwrap().len(), 1);
+        assert_eq!(Ask::decode(&ask.encode()), Ok(ask));
+        assert_eq!(Ask::decode(&differences(Some(1), Some(2), &held(most + 1)).encode()), Err(Malformed::Value));
     }
 
     #[test]

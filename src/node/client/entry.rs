@@ -1,14 +1,14 @@
 //! How a client enters: membership from bootstraps, guards by their rule, circuits only once a guard is in use.
 //! Source: spec/membership.md §2.3, §5.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ClientEvent, ClientNode, Joined, Kept, Pending};
 use crate::crypto::keys::{DhKey, NodeKey};
 use crate::crypto::random_bytes;
 use crate::limits::{
-    BOOTSTRAPS_AGREE_MIN, BOOTSTRAPS_ASKED, JOIN_TIMEOUT, MEMBERS_FRESH_FOR, MEMBERS_MAX, STORED_MEMBERS_DOUBT_MAX,
-    STORED_MEMBERS_DOUBT_MIN, STORED_MEMBERS_FAILURES_MAX,
+    ABSENT_PERCENT_MAX, BOOTSTRAPS_AGREE_MIN, BOOTSTRAPS_ASKED, JOIN_TIMEOUT, MEMBERS_FRESH_FOR, MEMBERS_MAX,
+    STORED_MEMBERS_DOUBT_MAX, STORED_MEMBERS_DOUBT_MIN, STORED_MEMBERS_FAILURES_MAX,
 };
 use crate::membership::guards::{GuardOutcome, Guards};
 use crate::membership::members::Members;
@@ -48,6 +48,8 @@ pub(super) struct Entry {
     stored: Option<Stored>,
     /// What the bootstraps said, until it is told.
     joined: Joined,
+    /// Whom any of them told of, until the membership is there.
+    told: BTreeSet<NodeKey>,
 }
 
 /// What is held against a membership from disk.
@@ -296,6 +298,7 @@ impl ClientNode {
             said.entry(*descriptor.as_bytes()).or_insert_with(|| (0, descriptor)).0 += 1;
         }
         self.entry.joined.told = said.len();
+        self.entry.told = said.values().map(|(_, descriptor)| descriptor.claim().0).collect();
         let agreed = said.into_values().filter(|(times, _)| *times >= needed).map(|(_, descriptor)| descriptor);
         let agreed: Vec<_> = agreed.collect();
         self.entry.joined.agreed = agreed.len();
@@ -322,6 +325,7 @@ impl ClientNode {
     fn joined(&mut self, now: Now) {
         self.members.expire(now.unix);
         self.judged.expire(now.unix);
+        self.drop_absent();
         if self.members.is_empty() {
             return self.join_failed();
         }
@@ -332,6 +336,18 @@ impl ClientNode {
         self.effects.event(ClientEvent::Joined(Joined { members, ..self.entry.joined.clone() }));
         self.sample(now);
         self.leave_bootstraps(now);
+    }
+
+    /// Of whom none of the bootstraps that told all has told is gone, and no hop is made of it. One that tells of it is enough for
+    /// it to stay: else two bad ones could take relays away. Guards and second hops end by rules of their own, so that nobody
+    /// makes this client draw new ones. Where most were to go, it is likelier that the bootstraps have just started.
+    fn drop_absent(&mut self) {
+        let told = core::mem::take(&mut self.entry.told);
+        let pinned: Vec<NodeKey> = self.guards.ordered().into_iter().chain(self.second_hops.keys()).collect();
+        let absent = self.members.iter().filter(|member| !told.contains(&member.key)).count();
+        if absent * 100 <= self.members.len() * ABSENT_PERCENT_MAX {
+            self.members.retain(|member| told.contains(&member.key) || pinned.contains(&member.key));
+        }
     }
 
     /// What is held already stays in use: a client that is in is not thrown out by bootstraps that fail.

@@ -4,28 +4,18 @@ use rand::SeedableRng;
 
 use super::*;
 use crate::crypto::keys::DhKey;
-use crate::crypto::puzzle::Solution;
 use crate::limits::{
     DOUBTED_CIRCUITS_MAX, MEMBERS_FRESH_FOR, STAGGER_MAX, STORED_MEMBERS_DOUBT_MAX, STORED_MEMBERS_DOUBT_MIN,
     STORED_MEMBERS_FAILURES_MAX,
 };
 use crate::membership::fixture::{ISSUED, network, relay};
-use crate::node::machine::Puzzles;
+use crate::node::machine::Solved;
 use crate::node::work::run;
 use crate::record::Locator;
 use crate::wire::message::{Answer, cells_of};
 
 const RELAYS: u32 = 20;
 const BOOTSTRAPS: u32 = 3;
-
-/// The relays of the fixture pay for no puzzle.
-struct Solved;
-
-impl Puzzles for Solved {
-    fn check(&self, _: &Solution, _: &[u8; 32], _: &NodeKey, _: u8) -> bool {
-        true
-    }
-}
 
 struct World {
     client: ClientNode,
@@ -40,6 +30,9 @@ struct World {
     destroys: bool,
     builds: usize,
     kept: Kept,
+    /// Relays that no bootstrap tells of, and those that one alone tells of.
+    untold: Vec<NodeKey>,
+    told_by_one: Vec<NodeKey>,
 }
 
 fn at(instant: Instant) -> Now {
@@ -87,6 +80,8 @@ impl World {
             destroys: false,
             builds: 0,
             kept,
+            untold: Vec::new(),
+            told_by_one: Vec::new(),
         };
         world.drain();
         world
@@ -133,7 +128,11 @@ impl World {
 
     fn asked(&mut self, link: LinkId, cell: &Cell) {
         self.asks += 1;
-        let mut all: Vec<_> = (0..RELAYS).map(relay).collect();
+        let is_first = self.client.links.peer(link).is_some_and(|peer| peer.link_key == relay(0).link_key);
+        let is_told = |one: &VerifiedDescriptor| {
+            !self.untold.contains(&one.key) && (is_first || !self.told_by_one.contains(&one.key))
+        };
+        let mut all: Vec<_> = (0..RELAYS).map(relay).filter(is_told).collect();
         all.sort_by_key(|relay| relay.key);
         let descriptors = all.iter().map(VerifiedDescriptor::to_signed).collect();
         let answer = Answer::Members { descriptors, more: false }.encode();
@@ -223,6 +222,43 @@ fn bootstraps_are_no_exits_however_they_became_members_and_only_while_they_are()
         world.client.members.expire(crate::time::UnixTime(u64::MAX));
         check(&world.client);
     }
+}
+
+/// Goes to the next refresh and gives the keys of all relays that paths are made of then.
+fn refreshed(world: &mut World) -> Vec<NodeKey> {
+    assert!(world.until(world.now.instant + MEMBERS_FRESH_FOR * 3 / 2) > 0);
+    world.client.members.iter().map(|one| one.key).collect()
+}
+
+#[test]
+fn no_hop_is_made_of_a_relay_that_no_bootstrap_tells_of_any_more_but_guards_and_second_hops_stay() {
+    let mut world = World::new();
+    let guards: Vec<NodeKey> = world.kept.guards.guards.iter().map(|guard| NodeKey(guard.key)).collect();
+    let hops: Vec<NodeKey> = SecondHops::new(world.kept.second_hops.clone()).keys().collect();
+    let pinned: Vec<NodeKey> = guards.iter().chain(&hops).copied().collect();
+    let others: Vec<NodeKey> = all_relays().iter().map(|one| one.key).filter(|key| !pinned.contains(key)).collect();
+    let [gone, back, doubtful, ..] = others[..] else { unreachable!("a network of {RELAYS}") };
+    world.untold = vec![gone, back, guards[0], hops[0]];
+    world.told_by_one = vec![doubtful];
+    let held = refreshed(&mut world);
+    assert_eq!(held.len(), usize::try_from(RELAYS).unwrap() - 2);
+    assert!(!held.contains(&gone) && !held.contains(&back));
+    assert!([guards[0], hops[0], doubtful].iter().all(|key| held.contains(key)));
+    assert!(world.client.judged.get(&gone).is_some(), "what it signs is judged as before");
+    assert_eq!(pinned, {
+        let kept = SecondHops::new(world.kept.second_hops.clone());
+        world.kept.guards.guards.iter().map(|guard| NodeKey(guard.key)).chain(kept.keys()).collect::<Vec<_>>()
+    });
+    world.untold.retain(|key| *key != back);
+    assert!(refreshed(&mut world).contains(&back), "who is back is taken again");
+}
+
+#[test]
+fn bootstraps_that_have_just_started_and_know_hardly_anybody_take_nobody_away() {
+    let mut world = World::new();
+    let few = usize::try_from(RELAYS).unwrap() / 4;
+    world.untold = all_relays().iter().map(|one| one.key).skip(few).collect();
+    assert_eq!(refreshed(&mut world).len(), all_relays().len());
 }
 
 #[test]

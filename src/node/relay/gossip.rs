@@ -1,22 +1,36 @@
-//! The membership among relays: whole pages pulled from one relay at a time, everything checked before it is believed.
-//! Source: spec/membership.md §2.3.
+//! The membership among relays: what one lacks is pulled from one relay at a time, everything checked before it is believed.
+//! Source: spec/membership.md §2.3, §2.4.
 
 use std::collections::BTreeSet;
 
+use super::storing::Asker;
 use super::{AskOwner, Pending, Relay, RelayEvent};
-use crate::crypto::CryptoRng;
 use crate::crypto::keys::{DhKey, NodeKey};
-use crate::limits::MEMBERS_PULL_EVERY;
+use crate::crypto::{CryptoRng, random_bytes};
+use crate::limits::{
+    MEMBERS_PAGE_MAX, MEMBERS_PULL_EVERY, MEMBERS_WHOLE_PULL_EVERY, PRESENCE_BOOTSTRAPS, PRESENCE_MAX,
+};
+use crate::membership::differences::{held, lacking};
 use crate::membership::members::Merge;
 use crate::membership::sample::draw;
 use crate::node::work::Job;
 use crate::time::{Duration, Instant, Now};
 use crate::wire::contact::Contact;
-use crate::wire::descriptor::VerifiedDescriptor;
+use crate::wire::descriptor::{Fingerprint, VerifiedDescriptor};
 use crate::wire::message::{Answer, Ask};
 
 /// First pause between pulls; it doubles up to [`MEMBERS_PULL_EVERY`].
 const PULL_FIRST: Duration = Duration::from_millis(250);
+
+/// What of the membership one question of a pull is about.
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    after: Option<NodeKey>,
+    /// Up to this key; `None`: to the last.
+    until: Option<NodeKey>,
+    /// Whether the pull is of all pages, not of differences.
+    whole: bool,
+}
 
 /// When to pull, and how far the pulls under way have come.
 pub(super) struct Pulls {
@@ -24,11 +38,13 @@ pub(super) struct Pulls {
     pause: Duration,
     under_way: BTreeSet<DhKey>,
     turn: usize,
+    /// When all pages are due again.
+    whole_at: Instant,
 }
 
 impl Pulls {
     pub(super) fn new(now: Instant) -> Self {
-        Self { at: now, pause: PULL_FIRST, under_way: BTreeSet::new(), turn: 0 }
+        Self { at: now, pause: PULL_FIRST, under_way: BTreeSet::new(), turn: 0, whole_at: now }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -41,7 +57,7 @@ impl Pulls {
 
     fn schedule(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
         // Half to one and a half times the pause, so that relays started together drift apart.
-        let [jitter] = crate::crypto::random_bytes::<1>(rng);
+        let [jitter] = random_bytes::<1>(rng);
         self.at = now + self.pause / 2 + self.pause * u32::from(jitter) / 256;
         self.pause = (self.pause * 2).min(MEMBERS_PULL_EVERY);
     }
@@ -53,27 +69,40 @@ impl Pulls {
     }
 }
 
+/// For how long after their last meeting a relay with so many bootstraps tells of another. The more there are, the longer it
+/// takes everybody to visit them all.
+pub(super) fn presence(bootstraps: usize) -> Duration {
+    let rounds = u32::try_from(bootstraps.div_ceil(PRESENCE_BOOTSTRAPS)).unwrap_or(u32::MAX);
+    PRESENCE_MAX * rounds.max(1)
+}
+
 impl Relay {
     pub(super) fn pull_members(&mut self, now: Now) {
         if now.instant < self.pulls.at {
             return;
         }
         self.pulls.schedule(now.instant, &mut self.rng);
+        let whole = self.pulls.whole_at <= now.instant;
+        if whole {
+            self.pulls.whole_at = now.instant + MEMBERS_WHOLE_PULL_EVERY;
+        }
         if self.pulls.turn == 0 {
             // All bootstraps at once, the first time: each then has met this relay, and tells of it.
             self.pulls.turn = 1;
             let own = self.config.link_key;
             let others = self.config.bootstraps.iter().filter(|one| one.link_key != own).copied().collect::<Vec<_>>();
             for from in others {
-                if self.pulls.under_way.insert(from.link_key) {
-                    self.pull_page(now, from, None);
-                }
+                self.begin_pull(now, from, whole);
             }
             return;
         }
         let Some(from) = self.pull_target() else { return };
+        self.begin_pull(now, from, whole);
+    }
+
+    fn begin_pull(&mut self, now: Now, from: Contact, whole: bool) {
         if self.pulls.under_way.insert(from.link_key) {
-            self.pull_page(now, from, None);
+            self.pull_part(now, from, None, whole);
         }
     }
 
@@ -92,36 +121,72 @@ impl Relay {
         member.and_then(|key| self.members.get(&key)).map(Contact::from).or(bootstrap)
     }
 
-    fn pull_page(&mut self, now: Now, from: Contact, after: Option<NodeKey>) {
-        self.ask(now, from, AskOwner::Members { from, after }, Ask::Members { after });
+    fn pull_part(&mut self, now: Now, from: Contact, after: Option<NodeKey>, whole: bool) {
+        let (until, question) = if whole {
+            (None, Ask::Members { after })
+        } else {
+            let salt = u64::from_be_bytes(random_bytes(&mut self.rng));
+            let (until, held) = held(&self.members, after, salt);
+            (until, Ask::Differences { after, until, salt, held })
+        };
+        self.ask(now, from, AskOwner::Members { from, part: Part { after, until, whole } }, question);
     }
 
-    pub(super) fn on_members_page(&mut self, now: Now, from: Contact, after: Option<NodeKey>, answer: Answer) {
+    pub(super) fn on_members_page(&mut self, now: Now, from: Contact, part: Part, answer: Answer) {
         self.pulls.ended(&from.link_key);
         let Answer::Members { descriptors, more } = answer else { return };
-        let Some(last) = Answer::page_end(&descriptors, more, after) else { return };
+        let Some(last) = Answer::page_end(&descriptors, more, part.after) else { return };
+        if last.is_some_and(|last| part.until.is_some_and(|until| until < last)) {
+            return;
+        }
         let wanted: Vec<_> = descriptors.into_iter().filter(|one| self.members.wants(one)).collect();
-        let (network, unix, next) = (self.config.network, now.unix, last.filter(|_| more));
+        let (network, unix, next) = (self.config.network, now.unix, if more { last } else { part.until });
+        let (sent, next) = (wanted.len(), next.map(|after| (after, part.whole)));
         self.pulls.under_way.insert(from.link_key);
-        let pending = Pending::Descriptors { from, sent: wanted.len(), next };
+        if sent == 0 {
+            return self.on_page_checked(now, from, (0, next), Vec::new());
+        }
+        let pending = Pending::Descriptors { from, sent, next };
         self.work(pending, Job::CheckDescriptors { network, descriptors: wanted, now: unix });
     }
 
-    /// The next page is asked for only once this one has held: who sends what does not, costs us one page.
+    /// The next part is asked for only once this one has held: who sends what does not, costs us one page.
     pub(super) fn on_page_checked(
         &mut self,
         now: Now,
         from: Contact,
-        (sent, next): (usize, Option<NodeKey>),
+        (sent, next): (usize, Option<(NodeKey, bool)>),
         held: Vec<VerifiedDescriptor>,
     ) {
         self.pulls.ended(&from.link_key);
         let all_held = held.len() == sent;
         self.on_descriptors(now, held);
-        if let Some(after) = next.filter(|_| all_held) {
+        if let Some((after, whole)) = next.filter(|_| all_held) {
             self.pulls.under_way.insert(from.link_key);
-            self.pull_page(now, from, Some(after));
+            self.pull_part(now, from, Some(after), whole);
         }
+    }
+
+    pub(super) fn answer_members(&mut self, now: Now, asker: Asker, after: Option<NodeKey>) {
+        let (page, more) = self.members.page(after, MEMBERS_PAGE_MAX, |member| self.tells_of(now, member));
+        let descriptors = page.into_iter().map(VerifiedDescriptor::to_signed).collect();
+        self.send_answer(asker, &Answer::Members { descriptors, more });
+    }
+
+    pub(super) fn answer_differences(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        range: (Option<NodeKey>, Option<NodeKey>),
+        held: (u64, &[Fingerprint]),
+    ) {
+        let (page, more) = lacking(&self.members, range, held, |member| self.tells_of(now, member));
+        let descriptors = page.into_iter().map(VerifiedDescriptor::to_signed).collect();
+        self.send_answer(asker, &Answer::Members { descriptors, more });
+    }
+
+    fn tells_of(&self, now: Now, member: &VerifiedDescriptor) -> bool {
+        member.key == self.descriptor.key || self.links.has_met(now.instant, member, self.presence)
     }
 
     pub(super) fn on_descriptors(&mut self, now: Now, descriptors: Vec<VerifiedDescriptor>) {
@@ -142,5 +207,224 @@ impl Relay {
         if self.members.len() != before {
             self.effects.event(RelayEvent::Members(self.members.len()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rand::SeedableRng;
+    use rand::rngs::ChaCha20Rng;
+
+    use super::*;
+    use crate::membership::fixture::{ISSUED, key, network, relay, secret};
+    use crate::membership::members::Members;
+    use crate::membership::prefix_rule::PrefixRule;
+    use crate::node::effects::Effect;
+    use crate::node::io::{DownReason, Input, LinkId, Output, Peer};
+    use crate::node::machine::Solved;
+    use crate::node::relay::RelayConfig;
+    use crate::node::work::run;
+    use crate::wire::cell::{Cell, CircuitId, Command};
+    use crate::wire::message::{Assembler, cells_of};
+
+    /// The link between two relays of a test, as each end numbers it.
+    const LINK: LinkId = LinkId(1_000_001);
+
+    fn now(seconds: u64) -> Now {
+        let instant = Instant::ZERO + Duration::from_secs(seconds);
+        Now { instant, unix: crate::time::UnixTime(ISSUED.0 + 1 + seconds) }
+    }
+
+    fn started(number: u32, bootstraps: Vec<Contact>) -> Relay {
+        let own = relay(number);
+        let config = RelayConfig {
+            network: network(),
+            identity: Arc::new(secret(number)),
+            solution: own.solution,
+            link_key: own.link_key,
+            address: own.address,
+            family: [0; 8],
+            bootstraps,
+            stored: Members::default(),
+            issued_before: 0,
+            repair: crate::dht::repair::RepairTiming::default(),
+            rule: PrefixRule::Distinct,
+            witness: false,
+        };
+        Relay::new(config, ChaCha20Rng::seed_from_u64(u64::from(number)), now(0))
+    }
+
+    fn peer(of: &VerifiedDescriptor, dialled: bool) -> Box<Peer> {
+        Box::new(Peer { link_key: of.link_key, descriptor: Some(of.clone()), address: of.address, dialled })
+    }
+
+    /// Makes it know these relays, and have met them.
+    fn meet(one: &mut Relay, numbers: core::ops::Range<u32>) {
+        for number in numbers {
+            let (link, met) = (LinkId(u64::from(number) * 2 + 1), relay(number));
+            one.handle(now(0), Input::LinkUp { link, peer: peer(&met, false) });
+            one.handle(now(0), Input::LinkDown { link, reason: DownReason::Closed });
+        }
+    }
+
+    fn join(one: &mut Relay, other: &mut Relay, at: Now) {
+        one.handle(at, Input::LinkUp { link: LINK, peer: peer(&other.descriptor, true) });
+        other.handle(at, Input::LinkUp { link: LINK, peer: peer(&one.descriptor, false) });
+    }
+
+    /// Carries the cells of one to the other and does its work: how many cells, and whether there was anything.
+    fn carry(from: &mut Relay, to: &mut Relay, at: Now) -> (usize, bool) {
+        let (mut cells, mut any) = (0, false);
+        while let Some(effect) = from.poll_effect() {
+            match effect {
+                Effect::Io(Output::Send { link: LINK, cell }) => {
+                    cells += 1;
+                    to.handle(at, Input::Cell { link: LINK, cell });
+                }
+                Effect::Work { id, job } => {
+                    from.handle_worked(at, id, run(job, &Solved, &mut ChaCha20Rng::seed_from_u64(4)));
+                }
+                _ => continue,
+            }
+            any = true;
+        }
+        (cells, any)
+    }
+
+    /// Both ways until nothing is left; how many cells it was.
+    fn settle(one: &mut Relay, other: &mut Relay, at: Now) -> usize {
+        let mut cells = 0;
+        loop {
+            let (there, back) = (carry(one, other, at), carry(other, one, at));
+            cells += there.0 + back.0;
+            if !there.1 && !back.1 {
+                return cells;
+            }
+        }
+    }
+
+    fn pull(from: &mut Relay, by: &mut Relay, at: Now) -> usize {
+        settle(by, from, at);
+        by.begin_pull(at, from.contact(), false);
+        settle(by, from, at)
+    }
+
+    fn keys(one: &Relay) -> Vec<NodeKey> {
+        one.members.iter().map(|member| member.key).collect()
+    }
+
+    #[test]
+    fn two_relays_that_pull_in_turn_come_to_know_the_same_and_then_a_pull_is_two_cells() {
+        let (mut one, mut other) = (started(1, Vec::new()), started(2, Vec::new()));
+        meet(&mut one, 10..400);
+        meet(&mut other, 300..420);
+        join(&mut one, &mut other, now(1));
+        pull(&mut other, &mut one, now(1));
+        pull(&mut one, &mut other, now(1));
+        assert_eq!((one.members.len(), keys(&one)), (412, keys(&other)));
+        assert_eq!(pull(&mut other, &mut one, now(1)), 2);
+        assert_eq!(pull(&mut one, &mut other, now(1)), 2);
+    }
+
+    #[test]
+    fn a_relay_tells_of_those_it_met_of_late_and_keeps_the_others_to_itself() {
+        for (seconds, told) in [(1, true), (PRESENCE_MAX.as_secs() - 1, true), (PRESENCE_MAX.as_secs(), false)] {
+            let (mut one, mut other) = (started(1, Vec::new()), started(2, Vec::new()));
+            meet(&mut one, 10..12);
+            one.on_descriptors(now(0), vec![relay(20)]);
+            join(&mut one, &mut other, now(seconds));
+            pull(&mut one, &mut other, now(seconds));
+            assert_eq!(other.members.get(&key(10)).is_some(), told, "after {seconds} s");
+            assert!(other.members.get(&key(1)).is_some() && other.members.get(&key(20)).is_none());
+            assert!(one.members.get(&key(10)).is_some(), "it stays a member");
+        }
+    }
+
+    #[test]
+    fn the_time_for_which_a_relay_tells_of_another_grows_with_the_bootstraps_that_all_must_visit() {
+        for (bootstraps, times) in [(0, 1), (1, 1), (3, 1), (4, 2), (6, 2), (64, 22)] {
+            assert_eq!(presence(bootstraps), PRESENCE_MAX * times);
+        }
+    }
+
+    /// The questions about the membership that it sends to its bootstrap by then.
+    fn asked(one: &mut Relay, bootstrap: &VerifiedDescriptor, at: Now) -> Vec<Ask> {
+        one.handle(at, Input::LinkUp { link: LINK, peer: peer(bootstrap, true) });
+        let mut asks = Vec::new();
+        while let Some(effect) = one.poll_effect() {
+            if let Effect::Io(Output::Send { link: LINK, cell }) = effect {
+                let message = Assembler::default().push(cell.body()).unwrap().unwrap();
+                asks.push(Ask::decode(&message).unwrap());
+            }
+        }
+        one.handle(at, Input::LinkDown { link: LINK, reason: DownReason::Closed });
+        asks
+    }
+
+    #[test]
+    fn all_pages_are_pulled_at_the_start_and_hourly_and_what_differs_between() {
+        let bootstrap = relay(2);
+        let mut one = started(1, vec![Contact::from(&bootstrap)]);
+        let dialled = core::iter::from_fn(|| one.poll_effect()).find_map(|effect| match effect {
+            Effect::Io(Output::Dial { link, .. }) => Some(link),
+            _ => None,
+        });
+        one.handle(now(0), Input::LinkUp { link: dialled.unwrap(), peer: peer(&bootstrap, true) });
+        let message = core::iter::from_fn(|| one.poll_effect()).find_map(|effect| match effect {
+            Effect::Io(Output::Send { cell, .. }) => Assembler::default().push(cell.body()).unwrap(),
+            _ => None,
+        });
+        assert_eq!(Ask::decode(&message.unwrap()), Ok(Ask::Members { after: None }));
+        one.handle(now(0), Input::LinkDown { link: dialled.unwrap(), reason: DownReason::Closed });
+        let hour = MEMBERS_WHOLE_PULL_EVERY.as_secs();
+        let mut count = |from: u64, to: u64| {
+            let asks: Vec<Ask> = (from..to).flat_map(|second| asked(&mut one, &bootstrap, now(second))).collect();
+            let whole = asks.iter().filter(|ask| matches!(ask, Ask::Members { after: None })).count();
+            let differing = asks.iter().filter(|ask| matches!(ask, Ask::Differences { after: None, .. })).count();
+            assert_eq!(whole + differing, asks.len());
+            (whole, differing)
+        };
+        let (whole, differing) = count(1, hour);
+        assert!(whole == 0 && differing > 60, "{differing}");
+        let (whole, _) = count(hour, hour + 120);
+        assert_eq!(whole, 1);
+    }
+
+    #[test]
+    fn nothing_is_taken_of_a_page_that_goes_beyond_what_was_asked_for() {
+        let mut one = started(1, Vec::new());
+        let mut told: Vec<_> = (10..14).map(relay).collect();
+        told.sort_by_key(|member| member.key);
+        let from = Contact::from(&relay(2));
+        let works = |one: &mut Relay, until: NodeKey| {
+            let part = Part { after: None, until: Some(until), whole: false };
+            let descriptors = told.iter().map(VerifiedDescriptor::to_signed).collect();
+            one.on_members_page(now(0), from, part, Answer::Members { descriptors, more: false });
+            core::iter::from_fn(|| one.poll_effect()).any(|effect| matches!(effect, Effect::Work { .. }))
+        };
+        assert!(!works(&mut one, told[2].key));
+        assert!(works(&mut one, told[3].key));
+    }
+
+    #[test]
+    fn a_client_that_asks_for_differences_is_refused() {
+        let mut one = started(1, Vec::new());
+        let link_key = DhKey([9; 32]);
+        let client = Peer { link_key, descriptor: None, address: relay(9).address, dialled: false };
+        one.handle(now(0), Input::LinkUp { link: LINK, peer: Box::new(client) });
+        let ask = Ask::Differences { after: None, until: None, salt: 1, held: Vec::new() };
+        let circuit = CircuitId(0x8000_0001);
+        for cell in cells_of(circuit, Command::Ask, &ask.encode()).unwrap() {
+            one.handle(now(0), Input::Cell { link: LINK, cell });
+        }
+        let said: Vec<Cell> = core::iter::from_fn(|| one.poll_effect())
+            .filter_map(|effect| match effect {
+                Effect::Io(Output::Send { cell, .. }) => Some(cell),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(said, cells_of(circuit, Command::Answer, &Answer::Refused.encode()).unwrap());
     }
 }

@@ -8,6 +8,8 @@ mod own;
 mod passing;
 mod repair;
 mod storing;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -30,7 +32,7 @@ use super::links::{Links, Reach};
 use super::sight::Sight;
 use super::work::{Done, Job};
 use crate::crypto::forget_past;
-use crate::crypto::keys::{DhKey, IdentitySecret};
+use crate::crypto::keys::{DhKey, IdentitySecret, NodeKey};
 use crate::crypto::puzzle::Solution;
 use crate::dht::repair::{Repair, RepairCounts, RepairInput, RepairTiming};
 use crate::dht::store::{Holding, Place, StoreResult};
@@ -119,7 +121,7 @@ enum Pending {
     StoreSigned { asker: Asker },
     ErrandChecked { errand: u64, from: crate::keyspace::Id },
     PutChecked { circuit: CircuitNo, slot: usize, expected: Option<u64> },
-    Descriptors { from: Contact, sent: usize, next: Option<crate::crypto::keys::NodeKey> },
+    Descriptors { from: Contact, sent: usize, next: Option<(NodeKey, bool)> },
     Places,
     RepairLoaded(Place),
     RepairChecked(Place),
@@ -130,7 +132,7 @@ enum Pending {
 /// Whose question it was.
 enum AskOwner {
     Errand(ErrandAsk),
-    Members { from: Contact, after: Option<crate::crypto::keys::NodeKey> },
+    Members { from: Contact, part: gossip::Part },
     Repair(RepairAsk),
 }
 
@@ -155,6 +157,8 @@ pub struct Relay {
     pulls: gossip::Pulls,
     repair: Repair,
     watch: Watch,
+    /// For how long after their last meeting it tells of others.
+    presence: Duration,
     next_id: u64,
     sweep_at: Instant,
     drain: Drain,
@@ -187,6 +191,7 @@ impl Relay {
             pulls: gossip::Pulls::new(now.instant),
             repair: Repair::new(descriptor.id(), config.repair, now),
             watch: Watch::default(),
+            presence: gossip::presence(config.bootstraps.len()),
             next_id: 0,
             sweep_at: now.instant + SWEEP_EVERY,
             descriptor,
@@ -435,10 +440,8 @@ impl Relay {
         if changed || now.unix.0 >= u64::from(self.descriptor.issued) + DESCRIPTOR_RENEW_S {
             self.publish_descriptor(now);
         }
-        if self.members.expire(now.unix) {
-            let members = &self.members;
-            self.links.keep_proofs(|key| members.get(key).is_some());
-        }
+        self.members.expire(now.unix);
+        self.links.forget_absent(now.instant, self.presence);
         self.watch_neighbours(now);
         self.store(Pending::Expired, crate::dht::store::StoreOp::Expire { now: now.unix });
     }

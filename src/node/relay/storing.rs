@@ -2,7 +2,7 @@
 
 use super::{AskOwner, Pending, Relay};
 use crate::dht::store::{Holding, StoreOp, StoreResult};
-use crate::limits::{ASKS_PER_LINK_MAX, BUCKET_SIZE, CIRCUITS_PER_LINK_MAX, CLOSER_MEMBERS_MAX, MEMBERS_PAGE_MAX};
+use crate::limits::{ASKS_PER_LINK_MAX, BUCKET_SIZE, CIRCUITS_PER_LINK_MAX, CLOSER_MEMBERS_MAX};
 use crate::node::asks::{AskId, Heard};
 use crate::node::io::{DownReason, LinkId, Output};
 use crate::node::sight::Sight;
@@ -11,7 +11,6 @@ use crate::record::VerifiedValue;
 use crate::time::Now;
 use crate::wire::cell::{Cell, CircuitId, Command};
 use crate::wire::contact::Contact;
-use crate::wire::descriptor::VerifiedDescriptor;
 use crate::wire::message::{Answer, Ask, cells_of};
 use crate::wire::record::Value;
 use crate::wire::statement::{Nonce, Operation, Question, Saying, Statement, Verdict};
@@ -72,7 +71,7 @@ impl Relay {
     fn on_answer(&mut self, now: Now, ask: AskId, answer: Answer) {
         match self.ask_owners.remove(&ask) {
             Some(AskOwner::Errand(owner)) => self.on_errand_answer(now, owner, answer),
-            Some(AskOwner::Members { from, after }) => self.on_members_page(now, from, after, answer),
+            Some(AskOwner::Members { from, part }) => self.on_members_page(now, from, part, answer),
             Some(AskOwner::Repair(ask)) => self.on_repair_answer(now, ask, answer),
             None => (),
         }
@@ -94,7 +93,7 @@ impl Relay {
             Asker::Remote(link, _) => self.links.peer(link).is_some_and(|peer| peer.descriptor.is_some()),
         };
         match ask {
-            Ask::Members { after } => self.answer_members(asker, after),
+            Ask::Members { after } => self.answer_members(now, asker, after),
             // A client that asked a storer itself would show what it asks for.
             _ if !is_relay => self.reply(now, asker, Answer::Refused),
             Ask::Find { kind, location, nonce, want_value } => {
@@ -105,6 +104,9 @@ impl Relay {
                 self.store(pending, StoreOp::Get { kind, location });
             }
             Ask::Store { nonce, expected, value } => self.on_store_ask(asker, nonce, expected, value, now),
+            Ask::Differences { after, until, salt, held } => {
+                self.answer_differences(now, asker, (after, until), (salt, &held));
+            }
         }
     }
 
@@ -221,14 +223,6 @@ impl Relay {
         self.work(pending, Job::Sign { network, secret, question, saying, now: now.unix });
     }
 
-    fn answer_members(&mut self, asker: Asker, after: Option<crate::crypto::keys::NodeKey>) {
-        let own = self.descriptor.key;
-        let is_told = |member: &VerifiedDescriptor| member.key == own || self.links.has_proven(member);
-        let (page, more) = self.members.page(after, MEMBERS_PAGE_MAX, is_told);
-        let descriptors = page.into_iter().map(|member| member.to_signed()).collect();
-        self.send_answer(asker, &Answer::Members { descriptors, more });
-    }
-
     fn reply(&mut self, now: Now, asker: Asker, answer: Answer) {
         match asker {
             Asker::Own(ask) => self.on_answer(now, ask, answer),
@@ -236,7 +230,7 @@ impl Relay {
         }
     }
 
-    fn send_answer(&mut self, asker: Asker, answer: &Answer) {
+    pub(super) fn send_answer(&mut self, asker: Asker, answer: &Answer) {
         let Asker::Remote(link, circuit) = asker else { return };
         self.links.close_circuit(link, circuit);
         if self.links.peer(link).is_none() {

@@ -4,7 +4,7 @@ use bauta::content::{Body, ContentLink, PublicationSecret, Root, open_chunk, sea
 use bauta::crypto::hash::hashed_location;
 use bauta::crypto::keys::IdentitySecret;
 use bauta::disk::StateDir;
-use bauta::record::{Locator, VerifiedValue};
+use bauta::record::{Locator, Opened, VerifiedValue};
 use bauta::time::UnixTime;
 use bauta::wire::network::Network;
 use bauta::wire::record::{Expiry, RecordBytes, Value};
@@ -16,7 +16,8 @@ pub(super) fn record(case: &Case) {
     let record = RecordBytes::new(&case.bytes("bytes")).unwrap();
     let network = Network { id: case.array("network_id"), difficulty: 0 };
     let author = IdentitySecret::from_bytes(&case.array("author_seed"));
-    let (label, index, payload) = (case.bytes("label"), case.byte("index"), case.bytes("payload"));
+    let (label, index) = (case.bytes("label"), case.byte("index"));
+    let payload = case.has("payload").then(|| case.bytes("payload"));
     let locator = Locator::of_author(&author, &label).unwrap();
     let place = locator.places()[usize::from(index)];
 
@@ -27,12 +28,16 @@ pub(super) fn record(case: &Case) {
     assert_eq!(place.seq_of(verified.seq()), Some(case.number("seq")));
     assert_eq!(verified.expiry().time().0, case.number("expiry"));
     assert_eq!(record.fields().unwrap().key.0, case.array("blinded_key"));
-    assert_eq!(locator.open(&record).unwrap(), payload);
+    assert_eq!(locator.open(&record).unwrap(), payload.clone().map_or(Opened::Deleted, Opened::Payload));
 
     let expiry = Expiry::at_least(UnixTime(case.number("expiry")));
     let mut given = make::Given(case.bytes("nonce"));
-    let again = locator.seal(&network, &author, index, (case.number("seq"), expiry), &payload, &mut given).unwrap();
-    assert!(again == record);
+    let numbered = (case.number("seq"), expiry);
+    let again = match &payload {
+        Some(payload) => locator.seal(&network, &author, index, numbered, payload, &mut given),
+        None => locator.seal_deletion(&network, &author, index, numbered, &mut given),
+    };
+    assert!(again.unwrap() == record);
 }
 
 pub(super) fn refused_record(case: &Case) -> String {

@@ -1,5 +1,6 @@
 //! Descriptors, hellos, cells, messages, requests, answers, statements: decoded, and encoded to the same bytes.
 
+use bauta::crypto::hash::blake3;
 use bauta::crypto::keys::{DhKey, IdentitySecret, NodeKey};
 use bauta::keyspace::Id;
 use bauta::limits::CELL_LEN;
@@ -8,7 +9,7 @@ use bauta::wire::address::Address;
 use bauta::wire::cell::{Cell, CircuitId, Command};
 use bauta::wire::codec::Reader;
 use bauta::wire::contact::Contact;
-use bauta::wire::descriptor::SignedDescriptor;
+use bauta::wire::descriptor::{Fingerprint, SignedDescriptor};
 use bauta::wire::hello::Hello;
 use bauta::wire::message::{Answer, Ask, Assembler, cells_of};
 use bauta::wire::network::Network;
@@ -39,6 +40,10 @@ pub(super) fn descriptor(case: &Case) {
     assert_eq!(u64::from(one.onion_epoch), case.number("onion_epoch"));
     assert_eq!(u64::from(one.issued), case.number("issued"));
     assert_eq!((one.onion_hint(), one.id().0), (case.byte("hint"), case.array("node_id")));
+    let (digest, salt) = (blake3(&[b"bauta/1 held", &raw]), u64::from_be_bytes(case.array("salt")));
+    let digest = u128::from(u64::from_be_bytes(digest[..8].try_into().unwrap()));
+    let product = (digest * u128::from(salt | 1)).to_be_bytes();
+    assert_eq!((&product[8..11], one.fingerprint(salt).0), (&case.bytes("fingerprint")[..], case.array("fingerprint")));
     let secret = IdentitySecret::from_bytes(&case.array("seed"));
     assert_eq!(one.sign(&network, &secret).as_bytes()[..], raw);
 }
@@ -149,8 +154,18 @@ fn ask(case: &Case) -> Ask {
             want_value: case.flag("want_value"),
         },
         "store" => Ask::Store { nonce: nonce(), expected: expected(case), value: value(&case.part("value").unwrap()) },
-        _ => Ask::Members { after: case.has("after").then(|| NodeKey(case.array("after"))) },
+        "differences" => Ask::Differences {
+            after: key(case, "after"),
+            until: key(case, "until"),
+            salt: u64::from_be_bytes(case.array("salt")),
+            held: case.bytes_list("held").into_iter().map(|one| Fingerprint(one.try_into().unwrap())).collect(),
+        },
+        _ => Ask::Members { after: key(case, "after") },
     }
+}
+
+fn key(case: &Case, name: &str) -> Option<NodeKey> {
+    case.has(name).then(|| NodeKey(case.array(name)))
 }
 
 fn answer(case: &Case) -> Answer {

@@ -23,21 +23,26 @@ fn expiry() -> Expiry {
     Expiry::at_least(UnixTime(NOW.0 + 86_400))
 }
 
-fn sealed(index: u8, payload: &[u8], expiry: Expiry) -> RecordBytes {
+fn sealed(index: u8, payload: Option<&[u8]>, expiry: Expiry) -> RecordBytes {
     let author = identity("author");
     let nonce: [u8; 24] = made(&format!("record nonce {index}"));
     let locator = Locator::of_author(&author, b"label").unwrap();
-    locator.seal(&network(), &author, index, (SEQ, expiry), payload, &mut Given::new(&[&nonce])).unwrap()
+    let (numbered, mut given) = ((SEQ, expiry), Given::new(&[&nonce]));
+    let sealed = match payload {
+        Some(payload) => locator.seal(&network(), &author, index, numbered, payload, &mut given),
+        None => locator.seal_deletion(&network(), &author, index, numbered, &mut given),
+    };
+    sealed.unwrap()
 }
 
 /// The record at one of the three locations.
 pub(super) fn record(index: u8) -> RecordBytes {
-    sealed(index, PAYLOAD, expiry())
+    sealed(index, Some(PAYLOAD), expiry())
 }
 
 fn records() -> VectorFile {
     let author = identity("author");
-    let case = |index: u8, payload: &[u8]| {
+    let case = |index: u8, payload: Option<&[u8]>| {
         let record = sealed(index, payload, expiry());
         let fields = record.fields().unwrap();
         let locator = Locator::of_author(&author, b"label").unwrap();
@@ -49,7 +54,7 @@ fn records() -> VectorFile {
             ("seq", SEQ.into()),
             ("expiry", expiry().time().0.into()),
             ("nonce", bytes(fields.nonce)),
-            ("payload", bytes(payload)),
+            ("payload", payload.map_or(Field::None, bytes)),
             ("now", NOW.0.into()),
             ("blinded_key", bytes(fields.key.0)),
             ("seq_there", fields.seq.into()),
@@ -71,14 +76,15 @@ fn records() -> VectorFile {
     VectorFile {
         name: "records",
         description: "Signed values: one author's, label's and number's records at the three locations. seq is the author's number, \
-            seq_there the one in the bytes.",
+            seq_there the one in the bytes. A payload of null is a deletion.",
         spec: &["values.md §2", "values.md §4"],
         cases: vec![
-            case(0, PAYLOAD),
-            case(1, PAYLOAD),
-            case(2, PAYLOAD),
-            case(0, b""),
-            case(1, &made_vec("payload", 1_024)),
+            case(0, Some(PAYLOAD)),
+            case(1, Some(PAYLOAD)),
+            case(2, Some(PAYLOAD)),
+            case(0, Some(b"")),
+            case(1, Some(&made_vec("payload", 1_024))),
+            case(2, None),
         ],
         invalid: vec![
             refused("another key", &flipped(0), NOW.0, forged),

@@ -7,7 +7,7 @@ use bauta::time::UnixTime;
 use bauta::wire::address::Address;
 use bauta::wire::cell::{Cell, CircuitId, Command};
 use bauta::wire::contact::Contact;
-use bauta::wire::descriptor::{Descriptor, SignedDescriptor, VerifiedDescriptor};
+use bauta::wire::descriptor::{Descriptor, Fingerprint, SignedDescriptor, VerifiedDescriptor};
 use bauta::wire::hello::Hello;
 use bauta::wire::message::{Answer, Ask, cells_of};
 use bauta::wire::onion::{ExitAnswer, ExitRequest};
@@ -63,6 +63,8 @@ fn descriptors() -> VectorFile {
             ("now", NOW.0.into()),
             ("hint", u64::from(signed.onion_hint()).into()),
             ("node_id", bytes(signed.id().0)),
+            ("salt", bytes(made::<8>("salt"))),
+            ("fingerprint", bytes(signed.fingerprint(u64::from_be_bytes(made("salt"))).0)),
             ("bytes", bytes(signed.as_bytes())),
         ]);
         fields
@@ -312,6 +314,12 @@ fn fields_of_ask(ask: &Ask) -> Fields {
             ("value", value_field(value)),
         ],
         Ask::Members { after } => vec![("after", after.map_or(Field::None, |key| bytes(key.0)))],
+        Ask::Differences { after, until, salt, held } => vec![
+            ("after", after.map_or(Field::None, |key| bytes(key.0))),
+            ("until", until.map_or(Field::None, |key| bytes(key.0))),
+            ("salt", bytes(salt.to_be_bytes())),
+            ("held", Field::List(held.iter().map(|one| bytes(one.0)).collect())),
+        ],
     }
 }
 
@@ -379,10 +387,19 @@ fn messages() -> VectorFile {
     let stored = statement("relay one", Operation::Store, Verdict::Stored, 7, made("digest"));
     let page = Answer::Members { descriptors: shown, more: true };
     let members = page.encode();
+    let differences = |after: Option<[u8; 32]>, until: Option<[u8; 32]>, salt, held| {
+        let (after, until) = (after.map(NodeKey), until.map(NodeKey));
+        Ask::Differences { after, until, salt, held }
+    };
+    let made_salt = u64::from_be_bytes(made("salt"));
+    let held = vec![descriptor("relay one", NOW.to_wire(), "192.0.2.7:7000").fingerprint(made_salt)];
+    let between = |after: u8, until: u8| differences(Some([after; 32]), Some([until; 32]), 0, vec![]).encode();
+    let twice = differences(None, None, 0, vec![Fingerprint([1; 3]); 2]).encode();
+    let too_many = [&[4, 0, 0][..], &[0; 8], &[2, 129]].concat();
     VectorFile {
         name: "messages",
         description: "Every question and answer. The parts are those of the other files: record 0 of records, a chunk of 100 bytes, the \
-            first statement of statements.",
+            first statement of statements; the fingerprint is that of the descriptor in members.",
         spec: &["messages.md §2", "messages.md §3", "messages.md §4"],
         cases: vec![
             ask("find signed", &Ask::Find { kind: ValueKind::Signed, location: LOCATION, nonce, want_value: true }),
@@ -392,6 +409,8 @@ fn messages() -> VectorFile {
             ask("store hashed", &Ask::Store { nonce, expected: None, value: hashed.clone() }),
             ask("members", &Ask::Members { after: None }),
             ask("members after a key", &Ask::Members { after: Some(NodeKey(made("a key"))) }),
+            ask("differences", &differences(None, None, 1, vec![])),
+            ask("differences between two keys", &differences(Some([1; 32]), Some([2; 32]), made_salt, held)),
             answer("refused", &Answer::Refused),
             answer("found nothing", &found(vec![], None)),
             answer("found contacts", &found(contacts, None)),
@@ -404,7 +423,10 @@ fn messages() -> VectorFile {
         invalid: vec![
             with_type("ask", refused("empty", [], SHORT)),
             with_type("ask", refused("kind 0", [0], VALUE)),
-            with_type("ask", refused("kind 4", [4], VALUE)),
+            with_type("ask", refused("kind 5", [5], VALUE)),
+            with_type("ask", refused("differences, no key between", between(2, 2), VALUE)),
+            with_type("ask", refused("differences, held twice", twice, VALUE)),
+            with_type("ask", refused("differences, 641 announced", too_many, VALUE)),
             with_type("ask", refused("find, value kind 2", [&[1, 2][..], &[0; 37]].concat(), VALUE)),
             with_type("ask", refused("find, flag 2", [&[1, 0][..], &[0; 36], &[2]].concat(), VALUE)),
             with_type("ask", refused("find, a byte behind", [&[1, 0][..], &[0; 38]].concat(), TRAILING)),

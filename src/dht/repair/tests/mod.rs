@@ -217,7 +217,7 @@ impl World {
                 self.store(to, value);
                 Answer::Stored { statement: say(Verdict::Stored, 0, [0; 32]) }
             }
-            Ask::Members { .. } => panic!("repair asks for no members"),
+            Ask::Members { .. } | Ask::Differences { .. } => panic!("repair asks for no members"),
         }
     }
 

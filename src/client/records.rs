@@ -1,0 +1,195 @@
+//! Single records through the client: get, put, delete, and what it remembers of those it has seen. It knows no files.
+
+use super::{Client, ClientError, lock};
+use crate::crypto::forget_past;
+use crate::crypto::keys::IdentitySecret;
+use crate::limits::{EXPIRY_STEP_S, SEEN_SEQS_MAX, SEQ_FIRST_MAX, SEQ_STEP_MAX};
+use crate::node::Operation;
+use crate::record::{INDICES, Locator, Opened};
+use crate::request::{Consistency, Counts, Refused, Success};
+use crate::time::Duration;
+use crate::wire::record::Expiry;
+
+/// A record that was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// The payload, decrypted.
+    pub payload: Vec<u8>,
+    /// Its sequence number: what an update must name.
+    pub seq: u64,
+    /// Whether enough of the closest nodes signed that nothing newer is there.
+    pub attested: bool,
+    /// What was asked and what came back.
+    pub counts: Counts,
+}
+
+/// A record that was stored.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stored {
+    /// Its sequence number.
+    pub seq: u64,
+    /// Holders that signed a receipt, for each location.
+    pub copies: Vec<usize>,
+    /// What was asked and what came back.
+    pub counts: Counts,
+}
+
+/// The newest that a client has seen of a value.
+#[derive(Clone, Copy)]
+pub(super) struct Seen {
+    seq: u64,
+    /// The last end of all that was seen there: what replaces it does not end before, or it would come back.
+    expiry: Expiry,
+}
+
+/// How a record is got.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GetOptions {
+    /// How many of the three locations must answer.
+    pub consistency: Consistency,
+    /// A value older than this is not taken: what the caller has seen before.
+    pub seq_min: u64,
+    /// Other than the usual 30 s.
+    pub timeout: Option<Duration>,
+}
+
+/// How a record is put.
+#[derive(Clone, Copy, Debug)]
+pub struct PutOptions {
+    /// The sequence number that is replaced, if any.
+    pub previous: Option<u64>,
+    /// The new number is greater than this one: of a value that has expired meanwhile, readers may remember the number.
+    pub above: u64,
+    /// How long it shall be kept, rounded up to six hours; not less than what this client has seen there.
+    pub lifetime: Duration,
+    /// Other than the usual 30 s.
+    pub timeout: Option<Duration>,
+}
+
+impl Default for PutOptions {
+    fn default() -> Self {
+        // Four steps: a day.
+        Self { previous: None, above: 0, lifetime: Duration::from_secs(4 * EXPIRY_STEP_S), timeout: None }
+    }
+}
+
+impl Client {
+    /// Gets and decrypts a record.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] tells apart not found, unreachable, damaged, older and privacy floor; [`ClientError::Deleted`].
+    pub async fn get_record(&self, locator: &Locator, options: GetOptions) -> Result<Found, ClientError> {
+        let GetOptions { consistency, seq_min, timeout } = options;
+        let seq_min = self.seen(locator).map_or(seq_min, |seen| seen.seq.max(seq_min));
+        let operation = Operation::RecordGet { places: locator.places(), consistency, seq_min };
+        let (success, counts) = self.run(operation, timeout.unwrap_or(self.inner.timeout)).await?;
+        match success {
+            Success::Record { record, seq, attested } => {
+                let expiry = record.fields().map_err(|_| ClientError::Unreadable)?.expiry;
+                let opened = locator.open(&record).map_err(|_| ClientError::Unreadable)?;
+                self.see(locator, Seen { seq, expiry });
+                match opened {
+                    Opened::Payload(payload) => Ok(Found { payload, seq, attested, counts }),
+                    Opened::Deleted => Err(ClientError::Deleted { seq, counts }),
+                }
+            }
+            _ => Err(ClientError::Stopped),
+        }
+    }
+
+    /// The sequence number of the value that a locator leads to now, if there is one: what an update must name.
+    ///
+    /// # Errors
+    /// As [`Self::get_record`], but absence is `None`, and a deletion is a value that an update replaces.
+    pub async fn current_seq(&self, locator: &Locator, options: GetOptions) -> Result<Option<u64>, ClientError> {
+        match self.get_record(locator, options).await {
+            Ok(found) => Ok(Some(found.seq)),
+            Err(ClientError::Deleted { seq, .. }) => Ok(Some(seq)),
+            Err(ClientError::Refused(Refused::NotFound, _)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Seals and stores a record at its three locations. `previous` is the sequence number that it replaces; without one,
+    /// nothing may be there yet.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with [`Refused::Conflict`] when something else is there, [`Refused::Partly`] when fewer copies
+    /// than asked have a receipt.
+    pub async fn put_record(
+        &self,
+        author: &IdentitySecret,
+        label: &[u8],
+        payload: &[u8],
+        options: PutOptions,
+    ) -> Result<Stored, ClientError> {
+        self.replace(author, label, Some(payload), options).await
+    }
+
+    /// Deletes a record before its time is over: a newer value that says so takes its place, at all who keep it, until the old
+    /// one would have ended. `previous` is the sequence number of what is deleted. Storers see an update like any other; chunks
+    /// stay where they are until they expire, and nobody finds them.
+    ///
+    /// # Errors
+    /// As [`Self::put_record`].
+    pub async fn delete(
+        &self,
+        author: &IdentitySecret,
+        label: &[u8],
+        options: PutOptions,
+    ) -> Result<Stored, ClientError> {
+        self.replace(author, label, None, options).await
+    }
+
+    /// Stores a payload, or that it is deleted.
+    async fn replace(
+        &self,
+        author: &IdentitySecret,
+        label: &[u8],
+        payload: Option<&[u8]>,
+        options: PutOptions,
+    ) -> Result<Stored, ClientError> {
+        let locator = Locator::of_author(author, label)?;
+        let asked = self.expiry(options.lifetime);
+        let expiry = self.seen(&locator).map_or(asked, |seen| seen.expiry.max(asked));
+        let (seq, records) = {
+            let mut rng = lock(&self.inner.rng);
+            let step = u64::from(u16::from_be_bytes(crate::crypto::random_bytes(&mut *rng))) + 1;
+            debug_assert!(step <= SEQ_STEP_MAX);
+            // A first number is random, so that none says how often its value has changed.
+            let first = u64::from(u32::from_be_bytes(crate::crypto::random_bytes(&mut *rng))).min(SEQ_FIRST_MAX);
+            let seq = options.previous.unwrap_or(first).max(options.above).saturating_add(step);
+            let network = self.inner.network;
+            let mut seal = |index| match payload {
+                Some(payload) => locator.seal(&network, author, index, (seq, expiry), payload, &mut *rng),
+                None => locator.seal_deletion(&network, author, index, (seq, expiry), &mut *rng),
+            };
+            let records = INDICES.into_iter().map(&mut seal).collect::<Result<Vec<_>, _>>()?;
+            forget_past(&mut rng);
+            (seq, locator.places().into_iter().zip(records).collect())
+        };
+        let operation = Operation::RecordPut { records, expected: Some(options.previous.unwrap_or(0)) };
+        match self.run(operation, options.timeout.unwrap_or(self.inner.timeout)).await? {
+            (Success::RecordStored { copies }, counts) => {
+                self.see(&locator, Seen { seq, expiry });
+                Ok(Stored { seq, copies, counts })
+            }
+            _ => Err(ClientError::Stopped),
+        }
+    }
+
+    /// The newest that this client has seen of a value: nothing older is taken any more.
+    fn seen(&self, locator: &Locator) -> Option<Seen> {
+        let [first, ..] = locator.locations();
+        lock(&self.inner.seen).get(&first).copied()
+    }
+
+    fn see(&self, locator: &Locator, new: Seen) {
+        let [first, ..] = locator.locations();
+        let mut seen = lock(&self.inner.seen);
+        if seen.len() < SEEN_SEQS_MAX || seen.contains_key(&first) {
+            let newest = seen.entry(first).or_insert(new);
+            *newest = Seen { seq: new.seq.max(newest.seq), expiry: new.expiry.max(newest.expiry) };
+        }
+    }
+}

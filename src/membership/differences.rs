@@ -1,0 +1,146 @@
+//! What one membership has and another has not: fingerprints of a range of keys, and the answer to them. Knows no link and no
+//! relay; who may be told of whom is its caller's. Source: spec/membership.md §2.4.
+
+use super::members::Members;
+use crate::crypto::keys::NodeKey;
+use crate::limits::{FINGERPRINTS_MAX, MEMBERS_PAGE_MAX};
+use crate::wire::descriptor::{Fingerprint, VerifiedDescriptor};
+
+/// Where the next range after this key ends (`None`: at the last key), and what stands for each descriptor held in it, ascending.
+#[must_use]
+pub fn held(members: &Members, after: Option<NodeKey>, salt: u64) -> (Option<NodeKey>, Vec<Fingerprint>) {
+    let rest = members.after(after);
+    let part = rest.get(..FINGERPRINTS_MAX).unwrap_or(rest);
+    let until = part.last().map(|last| last.key).filter(|_| part.len() < rest.len());
+    let mut prints: Vec<Fingerprint> = part.iter().map(|one| one.fingerprint(salt)).collect();
+    prints.sort_unstable();
+    prints.dedup();
+    (until, prints)
+}
+
+/// The relays to be told of in this range that nothing held stands for, in the order of keys, at most [`MEMBERS_PAGE_MAX`], and
+/// whether there are more.
+#[must_use]
+pub fn lacking<'m>(
+    members: &'m Members,
+    (after, until): (Option<NodeKey>, Option<NodeKey>),
+    (salt, held): (u64, &[Fingerprint]),
+    is_told: impl Fn(&VerifiedDescriptor) -> bool,
+) -> (Vec<&'m VerifiedDescriptor>, bool) {
+    let is_in = |member: &&VerifiedDescriptor| until.is_none_or(|until| member.key <= until);
+    let is_new = |member: &VerifiedDescriptor| held.binary_search(&member.fingerprint(salt)).is_err();
+    let range = members.after(after).iter().take_while(is_in);
+    let mut lacking = range.filter(|member| is_new(member) && is_told(member));
+    let page = lacking.by_ref().take(MEMBERS_PAGE_MAX).collect();
+    (page, lacking.next().is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::membership::fixture::{ISSUED, described, members_of, relay, signed};
+    use crate::wire::descriptor::DESCRIPTOR_LEN;
+
+    /// What one pull cost: questions, and descriptors told.
+    #[derive(Default, Debug)]
+    struct Cost {
+        questions: usize,
+        told: usize,
+    }
+
+    fn pull(asker: &mut Members, from: &Members, salt: u64, is_told: impl Fn(&VerifiedDescriptor) -> bool) -> Cost {
+        let (mut cost, mut after) = (Cost::default(), None);
+        loop {
+            let salt = salt.wrapping_add(u64::try_from(cost.questions).unwrap());
+            let (until, prints) = held(asker, after, salt);
+            assert!(prints.len() <= FINGERPRINTS_MAX && prints.is_sorted());
+            let (page, more) = lacking(from, (after, until), (salt, &prints), &is_told);
+            assert!(page.len() <= MEMBERS_PAGE_MAX && page.iter().all(|one| is_told(one)));
+            let keys: Vec<NodeKey> = page.iter().map(|one| one.key).collect();
+            assert!(after.iter().chain(&keys).is_sorted_by(|one, next| one < next));
+            (cost.questions, cost.told) = (cost.questions + 1, cost.told + page.len());
+            asker.merge_all(page.into_iter().cloned(), ISSUED);
+            after = if more { keys.last().copied() } else { until };
+            if after.is_none() {
+                return cost;
+            }
+        }
+    }
+
+    fn renewed(number: u32) -> VerifiedDescriptor {
+        let mut descriptor = described(number, [10, 1, 0, 1]);
+        descriptor.issued += 1;
+        signed(descriptor, number)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn two_relays_that_pull_from_each_other_in_turn_come_to_hold_the_same_and_say_nothing_twice(
+            of_both in 0..900_u32,
+            of_one in 0..300_u32,
+            of_other in 0..600_u32,
+            newer in 0..40_u32,
+            salt in any::<u64>(),
+        ) {
+            let only_one = of_both..of_both + of_one;
+            let only_other = only_one.end..only_one.end + of_other;
+            let newer = newer.min(of_both);
+            let mut one = members_of((0..of_both).chain(only_one).map(relay));
+            let mut other = members_of((newer..of_both).chain(only_other).map(relay).chain((0..newer).map(renewed)));
+            // Fingerprints meet now and then; the next salt tells them apart.
+            let (mut to_one, mut to_other) = (0, 0);
+            for round in 1..4_u64 {
+                to_one += pull(&mut one, &other, salt.wrapping_mul(round), |_| true).told;
+                to_other += pull(&mut other, &one, salt.wrapping_mul(round) ^ 0xffff_0000, |_| true).told;
+            }
+            prop_assert_eq!(to_one, usize::try_from(of_other + newer).unwrap());
+            prop_assert_eq!(to_other, usize::try_from(of_one).unwrap());
+            prop_assert!(one.iter().eq(other.iter()));
+            let again = pull(&mut one, &other, salt ^ 0xff, |_| true);
+            prop_assert_eq!((again.told, again.questions), (0, one.len().div_ceil(FINGERPRINTS_MAX).max(1)));
+        }
+    }
+
+    #[test]
+    fn whom_the_other_must_not_tell_of_costs_nothing_however_often_one_asks() {
+        let all = members_of((0..2_000).map(relay));
+        let mut asker = members_of((0..1_000).map(relay));
+        let is_told = |one: &VerifiedDescriptor| one.key.0[5] < 128;
+        let lacked = all.iter().filter(|one| asker.get(&one.key).is_none() && is_told(one)).count();
+        let told: Vec<usize> = [5, 0x1234_5677, 9, 77]
+            .map(|salt: u64| pull(&mut asker, &all, salt.wrapping_mul(0x9e37_79b9_7f4a_7c15), is_told).told)
+            .into();
+        assert_eq!(told.iter().sum::<usize>(), lacked, "{told:?}");
+        assert_eq!(told[2..], [0, 0]);
+    }
+
+    #[test]
+    fn a_relay_that_knows_nobody_is_told_of_all_page_by_page() {
+        let (mut asker, all) = (Members::default(), members_of((0..1_000).map(relay)));
+        let cost = pull(&mut asker, &all, 3, |_| true);
+        assert!(asker.iter().eq(all.iter()));
+        assert_eq!((cost.told, cost.questions), (1_000, 1_000_usize.div_ceil(MEMBERS_PAGE_MAX)));
+    }
+
+    #[test]
+    fn of_ten_thousand_that_both_hold_a_pull_is_a_thirty_fifth_of_all_pages() {
+        let mut one = members_of((0..10_000).map(relay));
+        let other = one.clone();
+        let cost = pull(&mut one, &other, 5, |_| true);
+        let cell = crate::limits::CELL_LEN;
+        assert_eq!((cost.questions, cost.told), (16, 0));
+        assert!(cost.questions * 2 * cell * 35 < 10_000 * DESCRIPTOR_LEN, "a question and its answer are a cell each");
+    }
+
+    #[test]
+    fn fingerprints_of_two_descriptors_meet_under_hardly_any_salt() {
+        let (one, other) = (relay(1), relay(2));
+        let mut salts = (0..200_000_u64).map(|salt| salt.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        assert!(salts.all(|salt| one.fingerprint(salt) != other.fingerprint(salt)));
+        assert_ne!(relay(1).fingerprint(1), renewed(1).fingerprint(1));
+        assert_eq!(relay(1).fingerprint(2), relay(1).fingerprint(3), "the lowest bit of a salt is always one");
+    }
+}

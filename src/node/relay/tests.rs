@@ -1,0 +1,286 @@
+//! Several relays in one world without sockets: links that come up and end, stores, work done in line, a clock that jumps.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use rand::SeedableRng;
+use rand::rngs::ChaCha20Rng;
+
+use super::*;
+use crate::crypto::hash::blake3;
+use crate::crypto::puzzle::Solution;
+use crate::dht::store::{MemoryStore, StoreOp};
+use crate::keyspace::Location;
+use crate::limits::{HOLDERS, PLACES_PAGE_MAX};
+use crate::membership::fixture::{ISSUED, described, network, relay, secret};
+use crate::node::machine::Puzzles;
+use crate::node::work;
+use crate::time::UnixTime;
+use crate::wire::record::{ChunkBytes, Expiry, Value};
+
+/// Relays of tests have not paid for their puzzles.
+struct Solved;
+
+impl Puzzles for Solved {
+    fn check(&self, _: &Solution, _: &[u8; 32], _: &crate::crypto::keys::NodeKey, _: u8) -> bool {
+        true
+    }
+}
+
+struct World {
+    relays: Vec<Option<Relay>>,
+    stores: Vec<MemoryStore>,
+    links: BTreeMap<(usize, LinkId), (usize, LinkId)>,
+    inputs: VecDeque<(usize, Input)>,
+    dials: Vec<(Instant, Address)>,
+    now: Instant,
+    accepted: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        let (relays, stores, dials) = (Vec::new(), Vec::new(), Vec::new());
+        let (links, inputs) = (BTreeMap::new(), VecDeque::new());
+        Self { relays, stores, links, inputs, dials, now: Instant::ZERO, accepted: 0 }
+    }
+
+    fn time(&self) -> Now {
+        Now { instant: self.now, unix: UnixTime(ISSUED.0 + Instant::ZERO.until(self.now).as_secs()) }
+    }
+
+    /// Another relay, with what its disk holds; two of the first are known to all.
+    fn start(&mut self, store: MemoryStore) -> usize {
+        self.relays.push(None);
+        self.stores.push(store);
+        let number = self.relays.len() - 1;
+        self.restart(number);
+        number
+    }
+
+    fn restart(&mut self, number: usize) {
+        let seed = u32::try_from(number).unwrap();
+        let own = described(seed, [10, u8::try_from(number).unwrap(), 0, 1]);
+        let config = RelayConfig {
+            network: network(),
+            identity: Arc::new(secret(seed)),
+            solution: own.solution,
+            link_key: own.link_key,
+            address: own.address,
+            family: [0; 8],
+            bootstraps: [0, 1].map(|first| Contact::from(&relay(first))).to_vec(),
+            stored: crate::membership::members::Members::default(),
+            issued_before: self.time().unix.to_wire(),
+            rule: PrefixRule::Distinct,
+            repair: RepairTiming::default(),
+            witness: false,
+        };
+        let rng = ChaCha20Rng::seed_from_u64(u64::from(seed));
+        self.relays[number] = Some(Relay::new(config, rng, self.time()));
+        self.drain(number);
+    }
+
+    /// Its process ends; its disk stays.
+    fn stop(&mut self, number: usize) {
+        self.relays[number] = None;
+        let own: Vec<_> = self.links.keys().filter(|(at, _)| *at == number).copied().collect();
+        for end in own {
+            let (other, link) = self.links.remove(&end).unwrap();
+            self.links.remove(&(other, link));
+            self.inputs.push_back((other, Input::LinkDown { link, reason: DownReason::Closed }));
+        }
+    }
+
+    fn drain(&mut self, number: usize) {
+        let now = self.time();
+        while let Some(effect) = self.relays[number].as_mut().and_then(Relay::poll_effect) {
+            let one = self.relays[number].as_mut().unwrap();
+            match effect {
+                Effect::Store { id, op } => {
+                    let result = self.stores[number].apply(now.unix, op);
+                    one.handle_stored(now, id, result);
+                }
+                Effect::Work { id, job } => {
+                    let done = work::run(job, &Solved, &mut ChaCha20Rng::seed_from_u64(id));
+                    one.handle_worked(now, id, done);
+                }
+                Effect::Io(output) => self.follow(number, output),
+                Effect::Event(_) => (),
+            }
+        }
+    }
+
+    fn follow(&mut self, number: usize, output: Output) {
+        match output {
+            Output::Send { link, cell } => {
+                if let Some((other, link)) = self.links.get(&(number, link)).copied() {
+                    self.inputs.push_back((other, Input::Cell { link, cell }));
+                }
+            }
+            Output::Close { link, reason } => {
+                if let Some((other, link)) = self.links.remove(&(number, link)) {
+                    self.links.remove(&(other, link));
+                    self.inputs.push_back((other, Input::LinkDown { link, reason }));
+                }
+            }
+            Output::Dial { link, address, .. } => {
+                self.dials.push((self.now, address));
+                let is_there = |one: &Option<Relay>| one.as_ref().is_some_and(|one| one.config.address == address);
+                let Some(other) = self.relays.iter().position(is_there) else {
+                    let down = Input::LinkDown { link, reason: DownReason::Unreachable };
+                    return self.inputs.push_back((number, down));
+                };
+                self.accepted += 1;
+                let theirs = LinkId(2 * self.accepted + 1);
+                self.links.insert((number, link), (other, theirs));
+                self.links.insert((other, theirs), (number, link));
+                for (at, link, from, dialled) in [(number, link, other, true), (other, theirs, number, false)] {
+                    let descriptor = self.relays[from].as_ref().unwrap().descriptor().clone();
+                    let (link_key, address) = (descriptor.link_key, descriptor.address);
+                    let peer = Peer { link_key, descriptor: Some(descriptor), address, dialled };
+                    self.inputs.push_back((at, Input::LinkUp { link, peer: Box::new(peer) }));
+                }
+            }
+            Output::Descriptor(_) => (),
+        }
+    }
+
+    fn run_for(&mut self, seconds: u64) {
+        let end = self.now + Duration::from_secs(seconds);
+        loop {
+            let (number, input) = match self.inputs.pop_front() {
+                Some(next) => next,
+                None => {
+                    let due = self
+                        .relays
+                        .iter()
+                        .enumerate()
+                        .filter_map(|(number, one)| Some((one.as_ref()?.poll_timeout()?, number)));
+                    let Some((at, number)) = due.min().filter(|(at, _)| *at <= end) else { break };
+                    self.now = self.now.max(at);
+                    (number, Input::Timeout)
+                }
+            };
+            let now = self.time();
+            if let Some(one) = &mut self.relays[number] {
+                one.handle(now, input);
+                self.drain(number);
+            }
+        }
+        self.now = end;
+    }
+
+    fn nearest(&self, location: &Location) -> Vec<usize> {
+        let mut up: Vec<usize> = (0..self.relays.len()).filter(|number| self.relays[*number].is_some()).collect();
+        up.sort_by_key(|number| relay(u32::try_from(*number).unwrap()).id().distance(location));
+        up.truncate(HOLDERS);
+        up
+    }
+
+    fn holds(&self, number: usize, value: &VerifiedValue) -> bool {
+        self.stores[number].iter().any(|held| held == value)
+    }
+
+    fn is_kept(&self, values: &[VerifiedValue]) -> bool {
+        values.iter().all(|value| self.nearest(&value.location()).into_iter().all(|number| self.holds(number, value)))
+    }
+}
+
+fn chunk(number: u32) -> VerifiedValue {
+    let bytes = number.to_be_bytes().repeat(500);
+    let expiry = Expiry::at_least(UnixTime(ISSUED.0 + 86_400));
+    let chunk = ChunkBytes { hash: blake3(&[&bytes]), index: 0, expiry, bytes };
+    VerifiedValue::check(&network(), Value::Hashed(chunk), ISSUED).unwrap()
+}
+
+fn store_of(values: &[VerifiedValue]) -> MemoryStore {
+    let mut store = MemoryStore::new(9_999, 99_999_999);
+    for value in values {
+        store.apply(ISSUED, StoreOp::Put { value: value.clone(), expected: None });
+    }
+    store
+}
+
+/// So many relays, of which one alone has the values on its disk.
+fn started(relays: usize, values: &[VerifiedValue]) -> World {
+    let mut world = World::new();
+    for number in 0..relays {
+        world.start(store_of(if number == 2 { values } else { &[] }));
+    }
+    world
+}
+
+#[test]
+fn what_one_disk_held_comes_to_its_holders_and_stays_when_they_leave() {
+    let values: Vec<VerifiedValue> = (0..12).map(chunk).collect();
+    let mut world = started(16, &values);
+    world.run_for(180);
+    assert!(world.is_kept(&values), "handed over from the one that had them");
+    for _ in 0..4 {
+        let leaving = world.nearest(&values[0].location()).into_iter().find(|number| *number > 1).unwrap();
+        world.stop(leaving);
+        assert!(!world.is_kept(&values));
+        world.run_for(200);
+        assert!(world.is_kept(&values), "within five minutes of {leaving}'s end");
+    }
+    let sent: u64 = world.relays.iter().flatten().map(|one| one.repair_counts().copies_sent).sum();
+    assert!(sent > 0);
+}
+
+#[test]
+fn who_joins_is_handed_what_is_his() {
+    let values: Vec<VerifiedValue> = (0..12).map(chunk).collect();
+    let mut world = started(12, &values);
+    world.run_for(180);
+    let joined = world.start(store_of(&[]));
+    assert!(!world.is_kept(&values), "some place is nearer to the newcomer");
+    world.run_for(180);
+    assert!(world.is_kept(&values) && !world.stores[joined].is_empty());
+}
+
+#[test]
+fn who_is_gone_is_dialled_now_and_then_and_lookups_begin_elsewhere_until_it_is_back() {
+    let mut world = started(10, &[]);
+    world.run_for(60);
+    let gone = 7;
+    let (id, address) = (relay(7).id(), relay(7).address);
+    world.stop(gone);
+    world.run_for(150);
+    let now = world.time();
+    let knows_closest =
+        |world: &World| world.relays[3].as_ref().unwrap().known_closest(now, &id).iter().any(|one| one.id == id);
+    assert!(!knows_closest(&world));
+    world.dials.clear();
+    let from = world.now;
+    world.run_for(1_000);
+    let dials = world.dials.iter().filter(|(at, to)| *to == address && *at > from).count();
+    // Nine relays, each every two minutes or so.
+    assert!((9..9 * 10).contains(&dials), "{dials}");
+    world.restart(gone);
+    world.run_for(200);
+    let now = world.time();
+    let knows = |one: &Relay| one.known_closest(now, &id).iter().any(|contact| contact.id == id);
+    assert!(world.relays.iter().flatten().all(knows));
+}
+
+#[test]
+fn neighbours_stay_linked_though_nothing_is_asked() {
+    let mut world = started(24, &[]);
+    world.run_for(1_000);
+    for number in 0..24 {
+        let own = relay(u32::try_from(number).unwrap()).id();
+        let mut near: Vec<u32> = (0..24).filter(|other| usize::try_from(*other).unwrap() != number).collect();
+        near.sort_by_key(|other| relay(*other).id().distance(&own));
+        let one = world.relays[number].as_ref().unwrap();
+        let linked = |other: &&u32| one.links.link_to(&relay(**other).link_key).is_some();
+        assert_eq!(near.iter().take(7).filter(linked).count(), 7, "of {number}");
+    }
+}
+
+#[test]
+fn a_disk_of_many_pages_is_known_whole() {
+    let values: Vec<VerifiedValue> = (0..u32::try_from(2 * PLACES_PAGE_MAX + 5).unwrap()).map(chunk).collect();
+    let mut world = World::new();
+    let number = world.start(store_of(&values));
+    world.run_for(1);
+    assert_eq!(world.relays[number].as_ref().unwrap().repair.len(), values.len());
+}
