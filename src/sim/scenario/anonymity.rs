@@ -123,7 +123,7 @@ pub(super) fn run(settings: &Settings, watch: &mut dyn Watch) -> Result<Report, 
 
 /// What more hops cost.
 fn costs() -> Table {
-    let columns = ["nodes", "hops", "placed", "gets", "done %", "median s", "p99 s", "lookups", "way out s"];
+    let columns = ["nodes", "hops", "placed", "gets", "done %", "median s", "p99 s", "lookups", "way out s", "others"];
     Table::new("costs", "What hops cost: times of gets, and of lookups from guard to exit, with their dials", &columns)
 }
 
@@ -146,6 +146,7 @@ impl Run {
             Cell::real(rounded(times.map_or(0.0, |times| times.p99), 2)),
             Cell::count(self.lookups.len()),
             Cell::real(rounded(self.way(), 3)),
+            Cell::text(&self.gets.others()),
         ]);
     }
 }
