@@ -225,6 +225,12 @@ impl Relay {
         &self.descriptor
     }
 
+    /// The relays that it knows, and those that it has banned.
+    #[must_use]
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
     /// Takes what happened on links.
     pub fn handle(&mut self, now: Now, input: Input) {
         match input {
