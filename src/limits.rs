@@ -116,6 +116,9 @@ pub const LINK_IDLE_MAX: Duration = Duration::from_secs(120);
 pub const LINK_PADDING_AFTER: Duration = Duration::from_secs(30);
 /// A link that heard nothing for this long is dead.
 pub const LINK_SILENCE_MAX: Duration = Duration::from_secs(95);
+/// A link on which a build packet or a question went is asked for a sign of life when nothing was heard on it for so long, and
+/// given up when nothing is heard for as long again.
+pub const LINK_ANSWER_MAX: Duration = Duration::from_secs(2);
 /// A socket that takes nothing of a pending write for this long is dead.
 pub const LINK_WRITE_STALL_MAX: Duration = Duration::from_secs(20);
 /// A key that could not be dialled at an address is not dialled there again for this long.
@@ -352,6 +355,8 @@ pub const BANNED_MAX: usize = MEMBERS_MAX;
 /// A guard whose dial has not ended after so long has the next one dialled too. Each guard more is one chance more for an
 /// observer, so a slow one is waited for.
 pub const GUARD_PATIENCE: Duration = Duration::from_secs(5);
+/// Dials of each guard that fail before a client says that the network cannot be reached.
+pub const GUARD_DIALS: u32 = 2;
 /// A guard that is down is tried again this often.
 pub const GUARD_RETRY_EVERY: Duration = Duration::from_secs(60);
 /// Second hops replaced for failing within one [`SECOND_HOP_REPLACED_WINDOW_S`]; the guard could make any of them fail.

@@ -13,6 +13,7 @@ pub mod machine;
 mod presence;
 mod relay;
 mod sight;
+mod silence;
 pub mod work;
 
 pub use client::{BuiltPath, Carries, ClientCommand, ClientConfig, ClientEvent, ClientNode, Joined, Kept, Operation};

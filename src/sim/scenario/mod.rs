@@ -1,6 +1,7 @@
 //! The scenarios: which there are, what one is told and tells while it runs, and whether it would fit. It must not know clocks or
 //! who watches.
 
+mod adversary;
 mod anonymity;
 mod churn;
 mod faults;
@@ -9,6 +10,7 @@ mod partitioning;
 mod rounds;
 mod running;
 mod scale;
+mod sybil;
 
 use super::report::Report;
 use super::settings::{Scenario, SettingRefused, Settings};
@@ -89,12 +91,14 @@ struct Entry {
 }
 
 /// Every scenario that can be run.
-const ENTRIES: [Entry; 6] = [
+const ENTRIES: [Entry; 8] = [
     Entry { scenario: Scenario::Scale, run: scale::run, memory_needed: scale::memory_needed },
     Entry { scenario: Scenario::Partitioning, run: partitioning::run, memory_needed: partitioning::memory_needed },
     Entry { scenario: Scenario::Faults, run: faults::run, memory_needed: faults::memory_needed },
     Entry { scenario: Scenario::Churn, run: churn::run, memory_needed: churn::memory_needed },
     Entry { scenario: Scenario::Halves, run: halves::run, memory_needed: halves::memory_needed },
+    Entry { scenario: Scenario::Adversary, run: adversary::run, memory_needed: adversary::memory_needed },
+    Entry { scenario: Scenario::Sybil, run: sybil::run, memory_needed: sybil::memory_needed },
     Entry { scenario: Scenario::Anonymity, run: anonymity::run, memory_needed: anonymity::memory_needed },
 ];
 
