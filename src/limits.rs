@@ -360,7 +360,7 @@ pub const GUARD_DIALS: u32 = 2;
 /// A guard that is down is tried again this often.
 pub const GUARD_RETRY_EVERY: Duration = Duration::from_secs(60);
 /// Second hops replaced for failing within one [`SECOND_HOP_REPLACED_WINDOW_S`]; the guard could make any of them fail.
-pub const SECOND_HOP_REPLACED_MAX: usize = 4;
+pub const SECOND_HOP_REPLACED_MAX: usize = 6;
 /// Seconds in which replacements of failing second hops are counted.
 pub const SECOND_HOP_REPLACED_WINDOW_S: u64 = 24 * 3_600;
 
@@ -373,7 +373,7 @@ pub const OPERATION_GRACE: Duration = Duration::from_secs(10);
 /// Longest time that a caller may give an operation.
 pub const OPERATION_TIMEOUT_MAX: Duration = Duration::from_secs(600);
 /// Circuits that one operation may build in all.
-pub const OPERATION_CIRCUITS_MAX: usize = 40;
+pub const OPERATION_CIRCUITS_MAX: usize = 60;
 /// Circuits of one operation at once: never all three of its locations.
 pub const CIRCUITS_AT_ONCE_MAX: usize = 2;
 /// Answers that one operation takes for one location or batch before it gives up on it.
@@ -382,6 +382,10 @@ pub const ANSWERS_PER_PLACE_MAX: usize = 5;
 pub const STAGGER_MAX: Duration = Duration::from_millis(50);
 /// A failed circuit is followed by another after up to so much.
 pub const RETRY_DELAY_MAX: Duration = Duration::from_millis(200);
+/// After so many failures of an operation, and so many again, the time before its next circuit grows by [`RETRY_DELAY_MAX`].
+pub const RETRY_SLOWER_AFTER: u32 = 10;
+/// It grows to so many times that.
+pub const RETRY_SLOWER_MAX: u32 = 5;
 /// One circuit's answer to a lookup or put is waited for so long.
 pub const CIRCUIT_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// One batch of a transfer ends within this time.
