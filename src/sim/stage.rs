@@ -84,6 +84,8 @@ struct Open {
     doing: Doing,
     record: usize,
     begun: Instant,
+    /// What a put stores.
+    seq: u64,
 }
 
 /// An operation that is over.
@@ -103,7 +105,7 @@ pub struct Ended {
     pub at: Instant,
     /// How.
     pub ending: Ending,
-    /// The number that a get brought, at the author's.
+    /// The number that a get brought or a put was to store, at the author's.
     pub seq: u64,
     /// Copies that a put has receipts for, over all locations.
     pub copies: usize,
@@ -309,10 +311,19 @@ impl<'w> Stage<'w> {
             Doing::Put => one.put(&network, now, RECORD_LIFE_S, self.world.rng()),
             Doing::Get => one.get(consistency, 0),
         };
-        self.open.insert((client, id), Open { doing, record, begun });
+        let seq = if doing == Doing::Put { one.seq } else { 0 };
+        self.open.insert((client, id), Open { doing, record, begun, seq });
         self.world.checks.begun(client, id, begun + timeout);
         self.world.command(client, ClientCommand::Start { id, operation, timeout });
         Some(id)
+    }
+
+    /// Ends a client's process, and what it had under way with it.
+    pub fn stop_client(&mut self, client: NodeNo) {
+        self.world.stop(client, Stop::Crash, true);
+        self.world.checks.gone(client);
+        self.open.retain(|(of, _), _| *of != client);
+        self.ready.remove(&client);
     }
 
     /// Operations that are not over.
@@ -392,22 +403,23 @@ impl<'w> Stage<'w> {
     }
 
     fn ended_as(&self, at: Instant, (client, id): (NodeNo, u64), open: Open, outcome: &Outcome) -> Ended {
-        let Open { doing, record, begun } = open;
+        let Open { doing, record, begun, seq: put } = open;
         let mut ending = Ending::of(outcome);
         if matches!(ending, Ending::Unreachable | Ending::Privacy) && self.guards_are_dead(client) {
             ending = Ending::GuardsDead;
         }
         let (seq, copies) = match &outcome.result {
             Ok(Success::Record { seq, .. }) => (*seq, 0),
-            Ok(Success::RecordStored { copies }) => (0, copies.iter().sum()),
-            Err(Refused::Partly { copies, .. }) => (0, *copies),
-            _ => (0, 0),
+            Ok(Success::RecordStored { copies }) => (put, copies.iter().sum()),
+            Err(Refused::Partly { copies, .. }) => (put, *copies),
+            _ => (put, 0),
         };
         Ended { id, client, doing, record, begun, at, ending, seq, copies }
     }
 
     /// Whether no guard of a client's sample runs.
-    fn guards_are_dead(&self, client: NodeNo) -> bool {
+    #[must_use]
+    pub fn guards_are_dead(&self, client: NodeNo) -> bool {
         let Some(kept) = self.world.kept_of(client) else { return false };
         let guards = kept.guards.guards.iter().filter_map(|guard| self.world.by_key(&NodeKey(guard.key)));
         let guards: Vec<NodeNo> = guards.collect();

@@ -4,11 +4,16 @@
 mod anonymity;
 mod churn;
 mod faults;
+mod flash_crowd;
 mod halves;
+mod holding;
+pub mod hunt;
+mod partition;
 mod partitioning;
 mod rounds;
 mod running;
 mod scale;
+mod soak;
 
 use super::report::Report;
 use super::settings::{Scenario, SettingRefused, Settings};
@@ -33,6 +38,11 @@ pub trait Watch {
 
     /// Whether the run shall end now, with what it has.
     fn is_stopped(&self) -> bool;
+
+    /// Whether so many minutes of real time are over; whoever has no clock says never.
+    fn is_time_over(&self, _minutes: f64) -> bool {
+        false
+    }
 }
 
 /// Nobody watches, nobody stops.
@@ -89,12 +99,16 @@ struct Entry {
 }
 
 /// Every scenario that can be run.
-const ENTRIES: [Entry; 6] = [
+const ENTRIES: [Entry; 10] = [
     Entry { scenario: Scenario::Scale, run: scale::run, memory_needed: scale::memory_needed },
     Entry { scenario: Scenario::Partitioning, run: partitioning::run, memory_needed: partitioning::memory_needed },
     Entry { scenario: Scenario::Faults, run: faults::run, memory_needed: faults::memory_needed },
     Entry { scenario: Scenario::Churn, run: churn::run, memory_needed: churn::memory_needed },
     Entry { scenario: Scenario::Halves, run: halves::run, memory_needed: halves::memory_needed },
+    Entry { scenario: Scenario::Partition, run: partition::run, memory_needed: partition::memory_needed },
+    Entry { scenario: Scenario::FlashCrowd, run: flash_crowd::run, memory_needed: flash_crowd::memory_needed },
+    Entry { scenario: Scenario::Soak, run: soak::run, memory_needed: soak::memory_needed },
+    Entry { scenario: Scenario::Hunt, run: hunt::run, memory_needed: hunt::memory_needed },
     Entry { scenario: Scenario::Anonymity, run: anonymity::run, memory_needed: anonymity::memory_needed },
 ];
 
