@@ -13,9 +13,11 @@ pub mod machine;
 mod presence;
 mod relay;
 mod sight;
+mod sizes;
 pub mod work;
 
 pub use client::{BuiltPath, Carries, ClientCommand, ClientConfig, ClientEvent, ClientNode, Joined, Kept, Operation};
 pub use effects::Effect;
 pub use relay::{Looked, Relay, RelayCommand, RelayConfig, RelayEvent};
 pub use sight::Sight;
+pub use sizes::TableSize;

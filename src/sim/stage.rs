@@ -164,6 +164,8 @@ pub struct Stage<'w> {
     /// Where this run lies in the whole: begin and end, 0..=1, and the virtual time at its end.
     span: (f64, f64, Instant),
     told_at: u64,
+    /// When tables are next held against their caps.
+    look_at: Instant,
 }
 
 impl<'w> Stage<'w> {
@@ -187,6 +189,7 @@ impl<'w> Stage<'w> {
             what: what.to_string(),
             span: (0.0, 1.0, Instant::ZERO),
             told_at: 0,
+            look_at: Instant::ZERO,
         }
     }
 
@@ -348,11 +351,17 @@ impl<'w> Stage<'w> {
     pub fn run(&mut self, until: Instant) {
         while !self.watch.is_stopped() {
             let next = self.plan.first_key_value().map(|((at, _), _)| *at).filter(|at| *at <= until);
-            while let Some(heard) = self.world.run(next.unwrap_or(until)) {
+            let to = next.unwrap_or(until);
+            let looks = self.look_at <= to;
+            while let Some(heard) = self.world.run(if looks { self.look_at } else { to }) {
                 self.hear(heard);
                 self.tell_progress();
             }
             self.tell_progress();
+            if looks {
+                self.look_at_tables();
+                continue;
+            }
             if next.is_none() {
                 break;
             }
@@ -360,6 +369,17 @@ impl<'w> Stage<'w> {
                 self.act(act);
             }
         }
+    }
+
+    /// Every minute in small worlds; in large ones so rarely that it costs little.
+    fn look_at_tables(&mut self) {
+        self.world.check_tables();
+        let minutes = match self.world.up() {
+            0..=100 => 1,
+            101..=1_000 => 10,
+            _ => 60,
+        };
+        self.look_at = self.world.now() + Duration::from_secs(60 * minutes);
     }
 
     /// Everything until all operations are over, at most until then.

@@ -359,6 +359,7 @@ impl Running<'_, '_> {
             self.failure.get_or_insert(Failure { check: "what enough holders kept is read".into(), what });
         }
         self.stage.world.check_tables();
+        self.stage.world.check_bans();
         self.look();
         safe.len()
     }
