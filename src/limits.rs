@@ -485,6 +485,8 @@ pub const SIM_DURATION_HOURS_MAX: f64 = 100_000.0;
 pub const SIM_RENDEZVOUS_WEIGHTS_MAX: u64 = 3_000_000_000;
 /// Relays of a simulated network up to which its links have real ciphers, unless a scenario is told otherwise.
 pub const SIM_REAL_CIPHERS_MAX: usize = 64;
+/// Worlds that a hunt runs to make a list of faults that fails small.
+pub const SIM_SHRINK_RUNS_MAX: usize = 60;
 
 const _: () = assert!(1 + 33 + 33 + 8 + 2 + 3 * FINGERPRINTS_MAX <= BODY_LEN - 4);
 const _: () = assert!(PRESENCE_MAX.as_secs() >= 5 * 2 * MEMBERS_PULL_EVERY.as_secs() * 3 && PRESENCE_BOOTSTRAPS == 3);

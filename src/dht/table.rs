@@ -115,6 +115,12 @@ impl Table {
         self.buckets.values().map(|bucket| bucket.live.len()).sum()
     }
 
+    /// Nodes that wait behind full buckets.
+    #[must_use]
+    pub fn waiting_count(&self) -> usize {
+        self.buckets.values().map(|bucket| bucket.waiting.len()).sum()
+    }
+
     /// Whether it holds none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

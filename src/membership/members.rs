@@ -189,6 +189,12 @@ impl Members {
         }
     }
 
+    /// How many keys are banned; at most [`BANNED_MAX`].
+    #[must_use]
+    pub fn banned_count(&self) -> usize {
+        self.banned.len()
+    }
+
     /// Whether this key was proven bad.
     #[must_use]
     pub fn is_banned(&self, key: &NodeKey) -> bool {

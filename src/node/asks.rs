@@ -1,9 +1,10 @@
 //! Questions under way between this node and others, both ways: numbers, joined cells, deadlines. Source: spec/messages.md §1.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::deadlines::Deadlines;
 use super::io::LinkId;
+use super::sizes::TableSize;
 use crate::keyspace::Id;
 use crate::limits::{
     ASK_TIMEOUT, ASKS_PER_LINK_MAX, BODY_LEN, PARTIAL_ASK_TIMEOUT, PARTIAL_ASKS_BYTES_MAX,
@@ -59,6 +60,23 @@ pub(super) enum Heard {
 }
 
 impl Asks {
+    pub(super) fn sizes(&self) -> [TableSize; 7] {
+        let on_link = |link: &LinkId| (*link, CircuitId(0))..=(*link, CircuitId(u32::MAX));
+        let links: BTreeSet<LinkId> = self.outgoing.keys().map(|(link, _)| *link).collect();
+        let most = links.iter().map(|link| self.outgoing.range(on_link(link)).count()).max().unwrap_or(0);
+        let waiting: usize = self.waiting.values().map(Vec::len).sum();
+        let partial = self.incoming_by_link.values().max().copied().unwrap_or(0);
+        [
+            ("questions for a link", self.waiting.values().map(Vec::len).max().unwrap_or(0), ASKS_PER_LINK_MAX),
+            ("questions on a link", most, ASKS_PER_LINK_MAX),
+            ("questions by number", self.started.len(), self.outgoing.len()),
+            ("deadlines of questions", self.deadlines.len(), self.outgoing.len() + waiting),
+            ("bytes of partial questions", self.incoming_cells * BODY_LEN, PARTIAL_ASKS_BYTES_MAX),
+            ("bytes of them on a link", partial * BODY_LEN, PARTIAL_ASKS_PER_LINK_BYTES_MAX),
+            ("partial questions", self.incoming.len(), self.incoming_cells),
+        ]
+    }
+
     /// Keeps a question until its link is up; false when too many wait for it already.
     pub(super) fn wait(&mut self, now: Instant, link: LinkId, ask: AskId, question: &Ask) -> bool {
         let waiting = self.waiting.entry(link).or_default();

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::io::LinkId;
+use super::sizes::TableSize;
 use crate::keyspace::Id;
 use crate::limits::{CELL_LEN, CIRCUIT_AGE_MAX, CIRCUIT_IDLE_MAX, CIRCUITS_MAX, QUEUED_BYTES_MAX};
 use crate::link::flow::{Overrun, Receiving, Sending};
@@ -101,6 +102,15 @@ impl Circuits {
         self.all.insert(no, circuit);
         self.by_end.insert(inward, (no, Side::Inward));
         Some(no)
+    }
+
+    pub(super) fn sizes(&self) -> [TableSize; 4] {
+        [
+            ("circuits", self.all.len(), CIRCUITS_MAX),
+            ("ends of circuits", self.by_end.len(), 2 * self.all.len()),
+            ("circuits that wait", self.waiting.len(), self.all.len()),
+            ("bytes of queued cells", self.queued_cells * CELL_LEN, QUEUED_BYTES_MAX),
+        ]
     }
 
     pub(super) fn is_empty(&self) -> bool {

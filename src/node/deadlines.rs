@@ -30,6 +30,11 @@ impl<K: Ord + Copy> Deadlines<K> {
         }
     }
 
+    /// How many keys have one.
+    pub(super) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
     /// Forgets a key; gives its deadline if it had one.
     pub(super) fn remove(&mut self, key: &K) -> Option<Instant> {
         let at = self.by_key.remove(key)?;

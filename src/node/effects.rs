@@ -44,6 +44,10 @@ impl<E: From<Sight>> Effects<E> {
         Self { queue: VecDeque::new(), witness }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     pub(super) fn pop(&mut self) -> Option<Effect<E>> {
         self.queue.pop_front()
     }

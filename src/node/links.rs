@@ -6,12 +6,14 @@ use super::deadlines::Deadlines;
 use super::io::{DownReason, LinkId, Output, Peer};
 use super::presence::Presence;
 use super::silence::Silence;
+use super::sizes::TableSize;
 use crate::crypto::CryptoRng;
 use crate::crypto::keys::{DhKey, NodeKey};
 use crate::dht::repair::RepairTiming;
 use crate::limits::{
-    ASKS_PER_CLIENT_LINK_BURST, ASKS_PER_CLIENT_LINK_PER_S, BUILDS_PER_CLIENT_LINK_PER_S, BUILDS_PER_LINK_BURST,
-    BUILDS_PER_LINK_PER_S, LINK_AGE_MAX, LINK_IDLE_MAX, MEMBERS_MAX, REDIAL_WITHIN,
+    ASKS_PER_CLIENT_LINK_BURST, ASKS_PER_CLIENT_LINK_PER_S, ASKS_PER_LINK_MAX, BUILDS_PER_CLIENT_LINK_PER_S,
+    BUILDS_PER_LINK_BURST, BUILDS_PER_LINK_PER_S, CIRCUITS_PER_LINK_MAX, LINK_AGE_MAX, LINK_IDLE_MAX, MEMBERS_MAX,
+    REDIAL_WITHIN,
 };
 use crate::time::{Duration, Instant};
 use crate::wire::address::Address;
@@ -274,6 +276,24 @@ impl Links {
                 self.met.remove(&key);
             }
         }
+    }
+
+    /// Its tables; those that are indexes of others are held against them.
+    pub(super) fn sizes(&self) -> Vec<TableSize> {
+        let (up, dialling) = (self.up.len(), self.dialling.len());
+        let open = self.up.values().map(|link| link.open.len()).max().unwrap_or(0);
+        let mut sizes = vec![
+            ("link ages", self.idle_at.len(), up),
+            ("links by key", self.by_key.len(), up),
+            ("links of keys", self.of_key.len(), up),
+            ("dials by link", self.dialled.len(), dialling),
+            ("first dials", self.first_tries.len(), dialling),
+            ("circuits of a link", open, 2 * (CIRCUITS_PER_LINK_MAX + ASKS_PER_LINK_MAX)),
+            ("meetings", self.met.len(), MEMBERS_MAX),
+            ("ends of meetings", self.met_until.len(), MEMBERS_MAX),
+        ];
+        sizes.extend(self.presence.sizes());
+        sizes
     }
 
     /// A pinned link does not leave for idleness.

@@ -14,9 +14,11 @@ mod presence;
 mod relay;
 mod sight;
 mod silence;
+mod sizes;
 pub mod work;
 
 pub use client::{BuiltPath, Carries, ClientCommand, ClientConfig, ClientEvent, ClientNode, Joined, Kept, Operation};
 pub use effects::Effect;
 pub use relay::{Looked, Relay, RelayCommand, RelayConfig, RelayEvent};
 pub use sight::Sight;
+pub use sizes::TableSize;

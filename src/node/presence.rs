@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::sizes::TableSize;
 use crate::crypto::keys::DhKey;
 use crate::dht::repair::RepairTiming;
 use crate::limits::{DIAL_BACKOFF, DIAL_BACKOFFS_MAX, GONE_DIALS};
@@ -74,6 +75,13 @@ impl Presence {
         if failing.gone && !was_gone {
             self.newly_gone.push(at.0);
         }
+    }
+
+    pub(super) fn sizes(&self) -> [TableSize; 2] {
+        [
+            ("dials that failed", self.failing.len(), DIAL_BACKOFFS_MAX),
+            ("members newly gone", self.newly_gone.len(), DIAL_BACKOFFS_MAX),
+        ]
     }
 
     /// It was linked to, or says of itself that it is there. Tells whether it was gone.

@@ -55,6 +55,12 @@ impl ReplayFilter {
         Ok(())
     }
 
+    /// Packets remembered, and how many at most.
+    #[must_use]
+    pub const fn size(&self) -> (usize, usize) {
+        (self.len, self.len_max)
+    }
+
     fn forget_before(&mut self, bucket: u64) {
         while let Some(oldest) = self.buckets.first_entry() {
             if *oldest.key() >= bucket {

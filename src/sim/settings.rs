@@ -113,8 +113,10 @@ pub struct Settings {
     pub deadline_s: f64,
     /// Runs with seeds of their own.
     pub repeats: usize,
-    /// Minutes of real time, for `hunt`.
+    /// Minutes of real time, for `hunt`; of virtual time, for `partition`.
     pub minutes: f64,
+    /// Faults of one world, in words; none for worlds with faults of their own.
+    pub faults: Vec<String>,
 }
 
 impl Default for Settings {
@@ -145,6 +147,7 @@ impl Default for Settings {
             deadline_s: 30.0,
             repeats: 1,
             minutes: 1.0,
+            faults: Vec::new(),
         }
     }
 }
@@ -223,7 +226,7 @@ impl Scenario {
             }
             // No packets go between their nodes, or the hunt draws how.
             Self::Partitioning => "records repeats",
-            Self::Hunt => "ciphers clients records gets minutes",
+            Self::Hunt => "ciphers clients records gets faults repeats minutes",
         };
         let has_packets = !matches!(self, Self::Partitioning | Self::Hunt);
         let world = if has_packets { "ciphers internet one_way_ms " } else { "" };
@@ -266,6 +269,7 @@ impl Settings {
             "crash_silent" => reals("crash_silent", &[self.crash_silent], "a share", 0.0, 1.0),
             "bad" => reals("bad", &self.bad, "shares", 0.0, 1.0),
             "behaviours" => names("behaviours", &self.behaviours),
+            "faults" if self.faults.len() > SIM_LIST_MAX => list_length("faults", self.faults.len()),
             "sybils" => counts("sybils", &self.sybils, 0, SIM_NODES_MAX),
             "stopped" => reals("stopped", &[self.stopped], "a share", 0.0, 1.0),
             "hops" => counts("hops", &[self.hops], HOPS_CLIENT_MIN, HOPS_MAX),
@@ -331,6 +335,7 @@ impl Settings {
             "deadline_s" => Cell::real(self.deadline_s),
             "repeats" => Cell::count(self.repeats),
             "minutes" => Cell::real(self.minutes),
+            "faults" => Cell::List(self.faults.iter().map(|text| Cell::text(text)).collect()),
             _ => return None,
         })
     }

@@ -84,6 +84,8 @@ struct Open {
     doing: Doing,
     record: usize,
     begun: Instant,
+    /// What a put stores.
+    seq: u64,
 }
 
 /// An operation that is over.
@@ -103,7 +105,7 @@ pub struct Ended {
     pub at: Instant,
     /// How.
     pub ending: Ending,
-    /// The number that a get brought, at the author's.
+    /// The number that a get brought or a put was to store, at the author's.
     pub seq: u64,
     /// Copies that a put has receipts for, over all locations.
     pub copies: usize,
@@ -162,6 +164,8 @@ pub struct Stage<'w> {
     /// Where this run lies in the whole: begin and end, 0..=1, and the virtual time at its end.
     span: (f64, f64, Instant),
     told_at: u64,
+    /// When tables are next held against their caps.
+    look_at: Instant,
 }
 
 impl<'w> Stage<'w> {
@@ -185,6 +189,7 @@ impl<'w> Stage<'w> {
             what: what.to_string(),
             span: (0.0, 1.0, Instant::ZERO),
             told_at: 0,
+            look_at: Instant::ZERO,
         }
     }
 
@@ -311,10 +316,19 @@ impl<'w> Stage<'w> {
             Doing::Put => one.put(&network, now, RECORD_LIFE_S, self.world.rng()),
             Doing::Get => one.get(consistency, 0),
         };
-        self.open.insert((client, id), Open { doing, record, begun });
+        let seq = if doing == Doing::Put { one.seq } else { 0 };
+        self.open.insert((client, id), Open { doing, record, begun, seq });
         self.world.checks.begun(client, id, begun + timeout);
         self.world.command(client, ClientCommand::Start { id, operation, timeout });
         Some(id)
+    }
+
+    /// Ends a client's process, and what it had under way with it.
+    pub fn stop_client(&mut self, client: NodeNo) {
+        self.world.stop(client, Stop::Crash, true);
+        self.world.checks.gone(client);
+        self.open.retain(|(of, _), _| *of != client);
+        self.ready.remove(&client);
     }
 
     /// Operations that are not over.
@@ -339,11 +353,17 @@ impl<'w> Stage<'w> {
     pub fn run(&mut self, until: Instant) {
         while !self.watch.is_stopped() {
             let next = self.plan.first_key_value().map(|((at, _), _)| *at).filter(|at| *at <= until);
-            while let Some(heard) = self.world.run(next.unwrap_or(until)) {
+            let to = next.unwrap_or(until);
+            let looks = self.look_at <= to;
+            while let Some(heard) = self.world.run(if looks { self.look_at } else { to }) {
                 self.hear(heard);
                 self.tell_progress();
             }
             self.tell_progress();
+            if looks {
+                self.look_at_tables();
+                continue;
+            }
             if next.is_none() {
                 break;
             }
@@ -351,6 +371,17 @@ impl<'w> Stage<'w> {
                 self.act(act);
             }
         }
+    }
+
+    /// Every minute in small worlds; in large ones so rarely that it costs little.
+    fn look_at_tables(&mut self) {
+        self.world.check_tables();
+        let minutes = match self.world.up() {
+            0..=100 => 1,
+            101..=1_000 => 10,
+            _ => 60,
+        };
+        self.look_at = self.world.now() + Duration::from_secs(60 * minutes);
     }
 
     /// Everything until all operations are over, at most until then.
@@ -394,22 +425,23 @@ impl<'w> Stage<'w> {
     }
 
     fn ended_as(&self, at: Instant, (client, id): (NodeNo, u64), open: Open, outcome: &Outcome) -> Ended {
-        let Open { doing, record, begun } = open;
+        let Open { doing, record, begun, seq: put } = open;
         let mut ending = Ending::of(outcome);
         if matches!(ending, Ending::Unreachable | Ending::Privacy) && self.guards_are_dead(client) {
             ending = Ending::GuardsDead;
         }
         let (seq, copies) = match &outcome.result {
             Ok(Success::Record { seq, .. }) => (*seq, 0),
-            Ok(Success::RecordStored { copies }) => (0, copies.iter().sum()),
-            Err(Refused::Partly { copies, .. }) => (0, *copies),
-            _ => (0, 0),
+            Ok(Success::RecordStored { copies }) => (put, copies.iter().sum()),
+            Err(Refused::Partly { copies, .. }) => (put, *copies),
+            _ => (put, 0),
         };
         Ended { id, client, doing, record, begun, at, ending, seq, copies }
     }
 
     /// Whether no guard of a client's sample runs.
-    fn guards_are_dead(&self, client: NodeNo) -> bool {
+    #[must_use]
+    pub fn guards_are_dead(&self, client: NodeNo) -> bool {
         let Some(kept) = self.world.kept_of(client) else { return false };
         let guards = kept.guards.guards.iter().filter_map(|guard| self.world.by_key(&NodeKey(guard.key)));
         let guards: Vec<NodeNo> = guards.collect();

@@ -52,6 +52,10 @@ impl Watch for Watched {
     fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
+
+    fn is_time_over(&self, minutes: f64) -> bool {
+        self.start.elapsed().as_secs_f64() >= 60.0 * minutes
+    }
 }
 
 impl Drop for Watched {

@@ -20,7 +20,10 @@ pub use self::timing::RepairTiming;
 use super::store::{Holding, Place};
 use crate::crypto::{CryptoRng, random_bytes};
 use crate::keyspace::{Id, Location};
-use crate::limits::{BODY_LEN, CELL_LEN, HOLDERS, REPAIR_CHECKS_MAX, REPAIR_REACH, REPAIR_SCAN_EVERY, REPAIR_SCAN_MAX};
+use crate::limits::{
+    BODY_LEN, CELL_LEN, HOLDERS, REPAIR_CHECKS_MAX, REPAIR_PASSES_MAX, REPAIR_PLACES_MAX, REPAIR_REACH,
+    REPAIR_SCAN_EVERY, REPAIR_SCAN_MAX,
+};
 use crate::record::VerifiedValue;
 use crate::time::{Duration, Instant, Now, earlier};
 use crate::wire::contact::Contact;
@@ -219,6 +222,17 @@ impl Repair {
     #[must_use]
     pub fn len(&self) -> usize {
         self.places.len()
+    }
+
+    /// Entries and caps of its tables.
+    #[must_use]
+    pub fn sizes(&self) -> [(&'static str, usize, usize); 4] {
+        [
+            ("places", self.places.len(), REPAIR_PLACES_MAX),
+            ("times of places", self.places.due_len(), self.places.len()),
+            ("changes to hold against places", self.passes.len(), REPAIR_PASSES_MAX),
+            ("checks of places", self.checks.len(), REPAIR_CHECKS_MAX),
+        ]
     }
 
     /// Whether nothing is held.

@@ -45,6 +45,10 @@ impl Places {
         self.kept.len()
     }
 
+    pub(super) fn due_len(&self) -> usize {
+        self.due.len()
+    }
+
     /// Takes a place in; false when there is no room.
     pub(super) fn insert(&mut self, spot: Spot, holding: Holding, due: Instant) -> bool {
         if self.kept.len() >= REPAIR_PLACES_MAX && !self.kept.contains_key(&spot) {
@@ -117,6 +121,10 @@ impl Passes {
         } else {
             self.queue.push_back(Pass { whom, next: Bound::Unbounded });
         }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -8,7 +8,7 @@ use crate::crypto::keys::{DhKey, NodeKey};
 use crate::crypto::random_bytes;
 use crate::limits::{
     ABSENT_PERCENT_MAX, BOOTSTRAPS_AGREE_MIN, BOOTSTRAPS_ASKED, JOIN_TIMEOUT, MEMBERS_FRESH_FOR, MEMBERS_MAX,
-    STORED_MEMBERS_DOUBT_MAX, STORED_MEMBERS_DOUBT_MIN, STORED_MEMBERS_FAILURES_MAX,
+    MEMBERS_PAGE_MAX, STORED_MEMBERS_DOUBT_MAX, STORED_MEMBERS_DOUBT_MIN, STORED_MEMBERS_FAILURES_MAX,
 };
 use crate::membership::guards::{GuardOutcome, Guards};
 use crate::membership::members::Members;
@@ -17,6 +17,7 @@ use crate::node::asks::{AskId, Heard};
 use crate::node::io::{DownReason, LinkId, Output};
 use crate::node::links::Reach;
 use crate::node::silence::Doubt;
+use crate::node::sizes::TableSize;
 use crate::node::work::Job;
 use crate::request::Failure;
 use crate::time::{Instant, Now, earlier};
@@ -51,6 +52,18 @@ pub(super) struct Entry {
     joined: Joined,
     /// Whom any of them told of, until the membership is there.
     told: BTreeSet<NodeKey>,
+}
+
+impl Entry {
+    pub(super) fn sizes(&self) -> [TableSize; 3] {
+        let told = self.sources.values().map(|source| source.told.len()).max().unwrap_or(0);
+        [
+            ("bootstraps that are asked", self.sources.len(), BOOTSTRAPS_ASKED),
+            // A page may reach over the end.
+            ("descriptors that one told", told, MEMBERS_MAX + MEMBERS_PAGE_MAX),
+            ("members told of", self.told.len(), BOOTSTRAPS_ASKED * (MEMBERS_MAX + MEMBERS_PAGE_MAX)),
+        ]
+    }
 }
 
 /// What is held against a membership from disk.

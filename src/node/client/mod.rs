@@ -3,6 +3,7 @@
 
 mod entry;
 mod runs;
+mod sizes;
 #[cfg(test)]
 mod tests;
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::sizes::RUNS_MAX;
 use super::{BuiltPath, Carries, ClientEvent, ClientNode, Pending};
 use crate::crypto::keys::{DhKey, NodeKey};
 use crate::crypto::{Forged, forget_past};
@@ -14,6 +15,7 @@ use crate::membership::path::{Path, PathRefused, PathTerms, choose};
 use crate::node::circuits::End;
 use crate::node::deadlines::Deadlines;
 use crate::node::io::LinkId;
+use crate::node::sizes::TableSize;
 use crate::node::work::Job;
 use crate::onion::{Building, Circuit, build};
 use crate::request::{Attempt, AttemptResult, Failure, Request, RequestInput};
@@ -52,6 +54,15 @@ pub(super) struct Runs {
 }
 
 impl Runs {
+    pub(super) fn sizes(&self) -> [TableSize; 3] {
+        let all = self.all.len();
+        [
+            ("circuits", all, RUNS_MAX),
+            ("circuits of operations", self.of_operation.len(), all),
+            ("deadlines of circuits", self.deadlines.len(), all),
+        ]
+    }
+
     fn insert(&mut self, end: End, run: Run, deadline: Instant) {
         self.of_operation.insert((run.operation, end));
         self.deadlines.set(end, Some(deadline));

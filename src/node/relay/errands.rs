@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::exit::ErrandOwner;
 use crate::dht::errand::Errand;
+use crate::limits::{BATCH_CHUNKS, EXIT_OPERATIONS_MAX, OWN_LOOKUPS_MAX};
 use crate::node::circuits::CircuitNo;
 use crate::node::deadlines::Deadlines;
+use crate::node::sizes::TableSize;
 use crate::time::Instant;
 
 /// All of them.
@@ -18,6 +20,15 @@ pub(super) struct Errands {
 }
 
 impl Errands {
+    pub(super) fn sizes(&self) -> [TableSize; 3] {
+        let all = self.all.len();
+        [
+            ("errands", all, EXIT_OPERATIONS_MAX * BATCH_CHUNKS + OWN_LOOKUPS_MAX),
+            ("errands of circuits", self.of_circuit.len(), all),
+            ("deadlines of errands", self.times.len(), all),
+        ]
+    }
+
     pub(super) fn insert(&mut self, id: u64, owner: ErrandOwner, errand: Errand) {
         if let Some(circuit) = owner.circuit() {
             self.of_circuit.insert((circuit, id));

@@ -51,6 +51,10 @@ impl Pulls {
         Some(self.at)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.under_way.len()
+    }
+
     pub(super) fn ended(&mut self, link_key: &DhKey) {
         self.under_way.remove(link_key);
     }

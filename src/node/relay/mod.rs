@@ -7,6 +7,7 @@ mod gossip;
 mod own;
 mod passing;
 mod repair;
+mod sizes;
 mod storing;
 #[cfg(test)]
 mod tests;

@@ -34,6 +34,10 @@ pub(super) enum Noted {
 }
 
 impl Watch {
+    pub(super) fn len(&self) -> usize {
+        self.watched.len()
+    }
+
     /// A member is needed. When there are too many, the one that was not needed for longest gives way.
     pub(super) fn need(&mut self, now: Instant, contact: Contact, dial_at: Instant) -> Noted {
         if let Some(watched) = self.watched.get_mut(&contact.link_key) {

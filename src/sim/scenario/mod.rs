@@ -5,11 +5,16 @@ mod adversary;
 mod anonymity;
 mod churn;
 mod faults;
+mod flash_crowd;
 mod halves;
+mod holding;
+pub mod hunt;
+mod partition;
 mod partitioning;
 mod rounds;
 mod running;
 mod scale;
+mod soak;
 mod sybil;
 
 use super::report::Report;
@@ -35,6 +40,11 @@ pub trait Watch {
 
     /// Whether the run shall end now, with what it has.
     fn is_stopped(&self) -> bool;
+
+    /// Whether so many minutes of real time are over; whoever has no clock says never.
+    fn is_time_over(&self, _minutes: f64) -> bool {
+        false
+    }
 }
 
 /// Nobody watches, nobody stops.
@@ -91,7 +101,7 @@ struct Entry {
 }
 
 /// Every scenario that can be run.
-const ENTRIES: [Entry; 8] = [
+const ENTRIES: [Entry; 12] = [
     Entry { scenario: Scenario::Scale, run: scale::run, memory_needed: scale::memory_needed },
     Entry { scenario: Scenario::Partitioning, run: partitioning::run, memory_needed: partitioning::memory_needed },
     Entry { scenario: Scenario::Faults, run: faults::run, memory_needed: faults::memory_needed },
@@ -99,6 +109,10 @@ const ENTRIES: [Entry; 8] = [
     Entry { scenario: Scenario::Halves, run: halves::run, memory_needed: halves::memory_needed },
     Entry { scenario: Scenario::Adversary, run: adversary::run, memory_needed: adversary::memory_needed },
     Entry { scenario: Scenario::Sybil, run: sybil::run, memory_needed: sybil::memory_needed },
+    Entry { scenario: Scenario::Partition, run: partition::run, memory_needed: partition::memory_needed },
+    Entry { scenario: Scenario::FlashCrowd, run: flash_crowd::run, memory_needed: flash_crowd::memory_needed },
+    Entry { scenario: Scenario::Soak, run: soak::run, memory_needed: soak::memory_needed },
+    Entry { scenario: Scenario::Hunt, run: hunt::run, memory_needed: hunt::memory_needed },
     Entry { scenario: Scenario::Anonymity, run: anonymity::run, memory_needed: anonymity::memory_needed },
 ];
 

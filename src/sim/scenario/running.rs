@@ -40,6 +40,7 @@ impl Tally {
         let now = stage.world.now();
         stage.world.checks.overdue(now);
         stage.world.check_tables();
+        stage.world.check_bans();
         self.digest = mixed(self.digest, stage.world.digest());
         self.events += stage.world.counts().events;
         self.virtual_s += Instant::ZERO.until(now).as_secs_f64();

@@ -1,11 +1,11 @@
 //! The checks that are always on: what no run of the protocol may ever show, whatever goes wrong. They look at cells, sights,
-//! operations and tables from outside, and change nothing. Source: spec/simulation.md §4.
+//! operations and tables from outside, and change nothing. Source: spec/simulation.md §11.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::NodeNo;
 use super::pipe::{PipeNo, Pipes, Side};
-use crate::crypto::keys::DhKey;
+use crate::crypto::keys::{DhKey, NodeKey};
 use crate::keyspace::Location;
 use crate::limits::{CREDIT_START, ID_LEN};
 use crate::node::Sight;
@@ -142,6 +142,14 @@ impl Checks {
                     format!("{} of {of:?}: {} of at most {}", size.table, size.len, size.max)
                 });
             }
+        }
+    }
+
+    /// Whom of the honest an honest relay has banned.
+    pub(super) fn no_ban(&mut self, of: NodeNo, banned: Option<&NodeKey>) {
+        self.looked_at += 1;
+        if banned.is_some() {
+            self.breach("no honest node bans an honest one", || format!("{of:?} has banned one"));
         }
     }
 

@@ -18,6 +18,9 @@ use crate::wire::address::Address;
 use crate::wire::contact::Contact;
 use crate::wire::descriptor::VerifiedDescriptor;
 
+/// Keys that each relay is asked about, where there are more.
+const BANS_LOOKED_AT: usize = 256;
+
 impl World {
     pub(super) fn actor(&self, no: NodeNo) -> Option<&Actor> {
         self.actors.get(index(no))
@@ -104,6 +107,25 @@ impl World {
             let values = Sizes { table: "values", len: actor.store.len(), max: STORE_VALUES_MAX };
             let bytes = Sizes { table: "bytes of values", len: actor.store.bytes(), max: STORE_BYTES_MAX };
             self.checks.sizes(no, &[values, bytes]);
+            let sizes = match &actor.mind {
+                Some(Mind::Relay(relay)) => relay.sizes(),
+                Some(Mind::Client(client)) => client.sizes(),
+                None => continue,
+            };
+            let sizes: Vec<Sizes> = sizes.into_iter().map(|(table, len, max)| Sizes { table, len, max }).collect();
+            self.checks.sizes(no, &sizes);
+        }
+    }
+
+    /// Has the checks look for honest relays that were banned by honest ones; in large worlds each tells of a few.
+    pub fn check_bans(&mut self) {
+        let honest = || (0..).map(NodeNo).zip(&self.actors).filter(|(_, actor)| actor.mask.is_none());
+        let keys: Vec<NodeKey> = honest().filter_map(|(_, actor)| actor.key()).collect();
+        let step = keys.len() / BANS_LOOKED_AT + 1;
+        for (no, actor) in honest() {
+            let Some(Mind::Relay(relay)) = &actor.mind else { continue };
+            let banned = keys.iter().skip(index(no) % step).step_by(step).find(|key| relay.has_banned(key));
+            self.checks.no_ban(no, banned);
         }
     }
 

@@ -1,5 +1,5 @@
 //! The virtual-time world: many real nodes, one clock, one seeded generator. It hands inputs to machines, does what they want, and
-//! tells its owner what they said. It must not know scenarios, and has no rules of the protocol. Source: spec/simulation.md.
+//! tells its owner what they said. It must not know scenarios, and has no rules of the protocol. Source: spec/simulation.md §10.
 
 mod actor;
 pub mod behaviour;
