@@ -328,6 +328,8 @@ pub const PRESENCE_BOOTSTRAPS: usize = 3;
 /// Percent of its members that a client drops at most because no bootstrap tells of them any more; were it to be more, it drops
 /// none.
 pub const ABSENT_PERCENT_MAX: usize = 50;
+/// When one of so many members that a relay knows is new to it at once, it pulls again without delay.
+pub const MEMBERS_NEWS_PART: usize = 64;
 /// Bootstraps that a joining client asks for the membership.
 pub const BOOTSTRAPS_ASKED: usize = 3;
 /// Bootstraps that must say the same of a relay before a client goes through it; all, where fewer are configured.

@@ -8,7 +8,8 @@ use super::{AskOwner, Pending, Relay, RelayEvent};
 use crate::crypto::keys::{DhKey, NodeKey};
 use crate::crypto::{CryptoRng, random_bytes};
 use crate::limits::{
-    MEMBERS_PAGE_MAX, MEMBERS_PULL_EVERY, MEMBERS_WHOLE_PULL_EVERY, PRESENCE_BOOTSTRAPS, PRESENCE_MAX,
+    MEMBERS_NEWS_PART, MEMBERS_PAGE_MAX, MEMBERS_PULL_EVERY, MEMBERS_WHOLE_PULL_EVERY, PRESENCE_BOOTSTRAPS,
+    PRESENCE_MAX,
 };
 use crate::membership::differences::{held, lacking};
 use crate::membership::members::Merge;
@@ -197,16 +198,21 @@ impl Relay {
         let before = self.members.len();
         let told: Vec<_> = descriptors.iter().map(|one| (one.id(), (one.link_key, one.address))).collect();
         let merged = self.members.merge_all(descriptors, now.unix);
+        let mut new = 0;
         for ((id, at), merge) in told.into_iter().zip(merged) {
             match merge {
                 Merge::New => {
-                    self.pulls.hurry(now.instant);
+                    new += 1;
                     self.on_member_here(now, id);
                 }
                 // It has signed it itself: it was there after all.
                 Merge::Newer if self.links.presence.met(&at) => self.on_member_here(now, id),
                 _ => (),
             }
+        }
+        // Where relays come and go all the time one newcomer is no news: all would pull from all without a pause.
+        if new * MEMBERS_NEWS_PART >= self.members.len().max(1) {
+            self.pulls.hurry(now.instant);
         }
         if self.members.len() != before {
             self.effects.event(RelayEvent::Members(self.members.len()));
