@@ -3,6 +3,7 @@
 
 use core::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::members::Members;
 use crate::crypto::hash::blake3;
@@ -26,11 +27,9 @@ pub fn draw(
     let seed = random_bytes(rng);
     let mut best: Option<(Rank, &VerifiedDescriptor)> = None;
     // Thousands of relays share some hundred of these prefixes: each is hashed once.
-    let mut first_ranks: BTreeMap<Prefix, Rank> = BTreeMap::new();
-    let [(_, v4, v6), ..] = LEVELS;
+    let mut first_ranks = FirstRanks::default();
     for member in members.iter() {
-        let rank = || first_rank(&seed, member);
-        let first = *first_ranks.entry(member.address.prefix(v4, v6)).or_insert_with(rank);
+        let first = first_ranks.of(&seed, member);
         let leads = best.is_none_or(|(lowest, holder)| {
             first.cmp(&lowest).then_with(|| compare_further(&seed, member, holder)) == Ordering::Less
         });
@@ -39,6 +38,32 @@ pub fn draw(
         }
     }
     best.map(|(_, member)| member.key)
+}
+
+/// Ranks of first prefixes under one seed, as they are met: a slot for each IPv4 /8, a map for the others.
+struct FirstRanks {
+    v4: Vec<Option<Rank>>,
+    v6: BTreeMap<Prefix, Rank>,
+}
+
+impl Default for FirstRanks {
+    fn default() -> Self {
+        Self { v4: vec![None; 256], v6: BTreeMap::new() }
+    }
+}
+
+impl FirstRanks {
+    fn of(&mut self, seed: &[u8; 32], member: &VerifiedDescriptor) -> Rank {
+        let rank = || first_rank(seed, member);
+        let [(_, v4, v6), ..] = LEVELS;
+        match member.address.0.ip() {
+            IpAddr::V4(ip) => match self.v4.get_mut(usize::from(ip.octets()[0])) {
+                Some(slot) => *slot.get_or_insert_with(rank),
+                None => rank(),
+            },
+            IpAddr::V6(_) => *self.v6.entry(member.address.prefix(v4, v6)).or_insert_with(rank),
+        }
+    }
 }
 
 /// A number below `bound` (0 for a bound of 0), uniform but for a bias of `bound` / 2^64.
