@@ -116,6 +116,9 @@ pub const LINK_IDLE_MAX: Duration = Duration::from_secs(120);
 pub const LINK_PADDING_AFTER: Duration = Duration::from_secs(30);
 /// A link that heard nothing for this long is dead.
 pub const LINK_SILENCE_MAX: Duration = Duration::from_secs(95);
+/// A link on which a build packet or a question went is asked for a sign of life when nothing was heard on it for so long, and
+/// given up when nothing is heard for as long again.
+pub const LINK_ANSWER_MAX: Duration = Duration::from_secs(2);
 /// A socket that takes nothing of a pending write for this long is dead.
 pub const LINK_WRITE_STALL_MAX: Duration = Duration::from_secs(20);
 /// A key that could not be dialled at an address is not dialled there again for this long.
@@ -352,10 +355,12 @@ pub const BANNED_MAX: usize = MEMBERS_MAX;
 /// A guard whose dial has not ended after so long has the next one dialled too. Each guard more is one chance more for an
 /// observer, so a slow one is waited for.
 pub const GUARD_PATIENCE: Duration = Duration::from_secs(5);
+/// Dials of each guard that fail before a client says that the network cannot be reached.
+pub const GUARD_DIALS: u32 = 2;
 /// A guard that is down is tried again this often.
 pub const GUARD_RETRY_EVERY: Duration = Duration::from_secs(60);
 /// Second hops replaced for failing within one [`SECOND_HOP_REPLACED_WINDOW_S`]; the guard could make any of them fail.
-pub const SECOND_HOP_REPLACED_MAX: usize = 4;
+pub const SECOND_HOP_REPLACED_MAX: usize = 6;
 /// Seconds in which replacements of failing second hops are counted.
 pub const SECOND_HOP_REPLACED_WINDOW_S: u64 = 24 * 3_600;
 
@@ -368,7 +373,7 @@ pub const OPERATION_GRACE: Duration = Duration::from_secs(10);
 /// Longest time that a caller may give an operation.
 pub const OPERATION_TIMEOUT_MAX: Duration = Duration::from_secs(600);
 /// Circuits that one operation may build in all.
-pub const OPERATION_CIRCUITS_MAX: usize = 40;
+pub const OPERATION_CIRCUITS_MAX: usize = 60;
 /// Circuits of one operation at once: never all three of its locations.
 pub const CIRCUITS_AT_ONCE_MAX: usize = 2;
 /// Answers that one operation takes for one location or batch before it gives up on it.
@@ -377,6 +382,10 @@ pub const ANSWERS_PER_PLACE_MAX: usize = 5;
 pub const STAGGER_MAX: Duration = Duration::from_millis(50);
 /// A failed circuit is followed by another after up to so much.
 pub const RETRY_DELAY_MAX: Duration = Duration::from_millis(200);
+/// After so many failures of an operation, and so many again, the time before its next circuit grows by [`RETRY_DELAY_MAX`].
+pub const RETRY_SLOWER_AFTER: u32 = 10;
+/// It grows to so many times that.
+pub const RETRY_SLOWER_MAX: u32 = 5;
 /// One circuit's answer to a lookup or put is waited for so long.
 pub const CIRCUIT_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// One batch of a transfer ends within this time.

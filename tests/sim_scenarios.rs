@@ -101,3 +101,13 @@ fn a_hunt_finds_nothing_and_equal_seeds_hunt_alike() {
 fn what_observers_see_is_measured() {
     holds(Scenario::Anonymity);
 }
+
+#[test]
+fn relays_that_lie_are_borne() {
+    holds(Scenario::Adversary);
+}
+
+#[test]
+fn sybils_are_measured() {
+    holds(Scenario::Sybil);
+}

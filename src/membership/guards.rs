@@ -12,7 +12,7 @@ use super::sample::draw;
 use crate::crypto::CryptoRng;
 use crate::crypto::keys::NodeKey;
 use crate::limits::{
-    DIAL_BACKOFF, GUARD_LIFE_S, GUARD_PATIENCE, GUARD_RETRY_EVERY, GUARD_SAMPLE_LIFE_S, GUARDS, KEY_LEN,
+    DIAL_BACKOFF, GUARD_DIALS, GUARD_LIFE_S, GUARD_PATIENCE, GUARD_RETRY_EVERY, GUARD_SAMPLE_LIFE_S, GUARDS, KEY_LEN,
 };
 use crate::time::{Instant, UnixTime, earlier};
 use crate::wire::descriptor::VerifiedDescriptor;
@@ -68,6 +68,8 @@ enum Dial {
 struct Guard {
     sampled: SampledGuard,
     dial: Dial,
+    /// Dials that failed since it was last up.
+    failures: u32,
     /// In the membership as of the last `fill`.
     listed: bool,
 }
@@ -80,7 +82,7 @@ pub struct Guards {
 
 impl Guard {
     fn new(sampled: SampledGuard) -> Self {
-        Self { sampled, dial: Dial::Idle, listed: true }
+        Self { sampled, dial: Dial::Idle, failures: 0, listed: true }
     }
 
     fn key(&self) -> NodeKey {
@@ -94,6 +96,11 @@ impl Guard {
     /// Whoever left the network is not dialled, but a link that still holds is used.
     fn takes_part(&self) -> bool {
         self.listed || self.is_up()
+    }
+
+    /// One failure may pass; a guard that is down already has failed before.
+    fn is_given_up(&self) -> bool {
+        self.has_failed() && (self.sampled.down || self.failures >= GUARD_DIALS)
     }
 
     fn has_failed(&self) -> bool {
@@ -209,6 +216,7 @@ impl Guards {
         let Some(at) = self.position(key) else { return false };
         let next_answers = self.guards.iter().skip(at + 1).any(Guard::is_up);
         let Some(guard) = self.guards.get_mut(at) else { return false };
+        guard.failures = guard.failures.saturating_add(1);
         let marked = next_answers && !guard.sampled.down;
         guard.sampled.down |= next_answers;
         let wait = if guard.sampled.down { GUARD_RETRY_EVERY } else { DIAL_BACKOFF };
@@ -229,6 +237,7 @@ impl Guards {
         let changed = guard.sampled.down || !guard.sampled.confirmed;
         guard.sampled.down = false;
         guard.sampled.confirmed = true;
+        guard.failures = 0;
         guard.dial = Dial::Up { since: now };
         changed
     }
@@ -259,7 +268,7 @@ impl Guards {
         match self.current() {
             Some(key) => GuardOutcome::InUse(key),
             None if listed.peek().is_none() && self.network_answers => GuardOutcome::PrivacyFloor,
-            None if listed.peek().is_some() && listed.all(Guard::has_failed) => GuardOutcome::Unreachable,
+            None if listed.peek().is_some() && listed.all(Guard::is_given_up) => GuardOutcome::Unreachable,
             None => GuardOutcome::Waiting,
         }
     }
@@ -349,15 +358,20 @@ mod tests {
     fn none_of_three_answers_is_unreachable_and_marks_nothing() {
         let (mut guards, keys) = three();
         let before = guards.state();
-        for key in keys {
-            assert_eq!(guards.outcome(), GuardOutcome::Waiting);
-            assert_eq!(guards.next_dial(at(0)), Some(key));
-            assert!(!guards.on_dial_failed(&key, at(0)));
+        let again = at(0) + DIAL_BACKOFF;
+        for now in [at(0), again] {
+            for key in keys {
+                assert_eq!(guards.outcome(), GuardOutcome::Waiting);
+                assert_eq!(guards.next_dial(now), Some(key), "from the first again");
+                assert!(!guards.on_dial_failed(&key, now));
+            }
         }
         assert_eq!(guards.outcome(), GuardOutcome::Unreachable);
         assert!(guards.state() == before);
-        assert_eq!(guards.poll_timeout(), Some(at(0) + DIAL_BACKOFF));
-        assert_eq!(guards.next_dial(at(0) + DIAL_BACKOFF), Some(keys[0]), "from the first again");
+        assert_eq!(guards.poll_timeout(), Some(again + DIAL_BACKOFF));
+        guards.on_link_up(&keys[1], again);
+        guards.on_link_down(&keys[1], again);
+        assert_eq!(guards.outcome(), GuardOutcome::Waiting, "it was there a moment ago");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::deadlines::Deadlines;
 use super::io::{DownReason, LinkId, Output, Peer};
 use super::presence::Presence;
+use super::silence::Silence;
 use super::sizes::TableSize;
 use crate::crypto::CryptoRng;
 use crate::crypto::keys::{DhKey, NodeKey};
@@ -87,6 +88,8 @@ pub(super) struct Links {
     /// When dials began that were not tried twice yet.
     first_tries: BTreeMap<LinkId, Instant>,
     pub(super) presence: Presence,
+    /// Links of which something is awaited.
+    pub(super) silence: Silence,
     pinned: BTreeSet<DhKey>,
     /// Relays that were linked to at, or from, the address they name.
     met: BTreeMap<NodeKey, Meeting>,
@@ -168,6 +171,7 @@ impl Links {
     /// Notes the end of a link or of an attempt; gives the peer if it was up.
     pub(super) fn on_down(&mut self, now: Instant, link: LinkId, reason: DownReason) -> Option<Peer> {
         self.first_tries.remove(&link);
+        self.silence.heard(link);
         if let Some(key) = self.dialled.remove(&link) {
             self.dialling.remove(&key);
             if reason != DownReason::Limit {

@@ -13,6 +13,7 @@ pub mod machine;
 mod presence;
 mod relay;
 mod sight;
+mod silence;
 mod sizes;
 pub mod work;
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::{Outcome, Refused, RequestOutput, Success};
 use crate::crypto::CryptoRng;
 use crate::crypto::keys::NodeKey;
-use crate::limits::{OPERATION_CIRCUITS_MAX, RETRY_DELAY_MAX};
+use crate::limits::{OPERATION_CIRCUITS_MAX, RETRY_DELAY_MAX, RETRY_SLOWER_AFTER, RETRY_SLOWER_MAX};
 use crate::membership::path::PathRefused;
 use crate::time::{Duration, Instant};
 use crate::wire::onion::ExitRequest;
@@ -159,6 +159,13 @@ impl<T> Attempts<T> {
         Some((what, hopeless(result)))
     }
 
+    /// How long to wait at most before another try, random, so that a failure times nothing; longer after many failures, so that those
+    /// that come at once do not use up an operation's circuits in a moment.
+    pub(super) fn retry_delay(&self) -> Duration {
+        let many = u32::try_from(self.counts.timed_out).unwrap_or(u32::MAX) / RETRY_SLOWER_AFTER;
+        RETRY_DELAY_MAX * (1 + many).min(RETRY_SLOWER_MAX)
+    }
+
     pub(super) fn used_exits(&self) -> &[NodeKey] {
         &self.used_exits
     }
@@ -209,11 +216,6 @@ fn hopeless(result: &AttemptResult) -> Option<Refused> {
         AttemptResult::Failed { why: Failure::Unreachable, .. } => Some(Refused::Unreachable),
         _ => None,
     }
-}
-
-/// How long to wait before another try: none for a first one, random after a failure, so that a failure times nothing.
-pub(super) const fn retry_delay() -> Duration {
-    RETRY_DELAY_MAX
 }
 
 fn random_part(max: Duration, rng: &mut dyn CryptoRng) -> Duration {

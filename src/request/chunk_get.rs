@@ -1,7 +1,7 @@
 //! Gets up to four chunks over one circuit at a time, from their other location over another exit when any is missing.
 //! Source: spec/requests.md §7.
 
-use super::attempts::{AttemptResult, Attempts, retry_delay};
+use super::attempts::{AttemptResult, Attempts};
 use super::{Context, Refused, RequestInput, Success};
 use crate::crypto::hash::blake3;
 use crate::crypto::random_bytes;
@@ -61,7 +61,8 @@ impl ChunkGet {
                 let chunks = core::mem::take(&mut self.found).into_iter().flatten().collect();
                 return self.attempts.finish(Ok(Success::Chunks(chunks)));
             }
-            self.ask(now.instant, retry_delay(), context);
+            let delay = self.attempts.retry_delay();
+            self.ask(now.instant, delay, context);
         }
         if self.attempts.is_over(now.instant) || self.attempts.none_open() {
             let counts = self.attempts.counts;

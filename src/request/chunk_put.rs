@@ -1,6 +1,6 @@
 //! Stores up to four chunks at each of their locations and counts receipts. Source: spec/requests.md §8.
 
-use super::attempts::{AttemptResult, Attempts, retry_delay};
+use super::attempts::{AttemptResult, Attempts};
 use super::{Context, Refused, RequestInput, Success};
 use crate::crypto::random_bytes;
 use crate::dht::receipts::Receipts;
@@ -93,7 +93,8 @@ impl ChunkPut {
             if let AttemptResult::Answered { bytes, .. } = result {
                 self.on_answer(&batch, &bytes, now, context);
             }
-            self.ask(batch.index, now.instant, retry_delay(), context);
+            let delay = self.attempts.retry_delay();
+            self.ask(batch.index, now.instant, delay, context);
         }
         if self.attempts.is_over(now.instant) || self.attempts.none_open() {
             self.settle(None);

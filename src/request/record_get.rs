@@ -1,6 +1,6 @@
 //! Gets a signed value: three locations, another exit for whatever is missing, freshness by evidence. Source: spec/requests.md §5.
 
-use super::attempts::{AttemptResult, Attempts, retry_delay};
+use super::attempts::{AttemptResult, Attempts};
 use super::{Context, Refused, RequestInput, Success};
 use crate::crypto::random_bytes;
 use crate::dht::evidence::Tally;
@@ -120,7 +120,8 @@ impl RecordGet {
             }
             let still_open = self.places.get(at).is_some_and(|search| search.state == State::Open);
             if still_open {
-                self.ask(at, now.instant, retry_delay(), context);
+                let delay = self.attempts.retry_delay();
+                self.ask(at, now.instant, delay, context);
             }
         }
         self.advance(now, context);

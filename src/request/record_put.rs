@@ -1,6 +1,6 @@
 //! Stores a signed value at its three locations and counts receipts. Source: spec/requests.md §6.
 
-use super::attempts::{AttemptResult, Attempts, retry_delay};
+use super::attempts::{AttemptResult, Attempts};
 use super::{Context, Refused, RequestInput, Success};
 use crate::crypto::random_bytes;
 use crate::dht::receipts::Receipts;
@@ -69,7 +69,8 @@ impl RecordPut {
                 self.on_answer(at, nonce, &bytes, now, context);
             }
             if self.places.get(at).is_some_and(Target::is_wanting) {
-                self.ask(at, now.instant, retry_delay(), context);
+                let delay = self.attempts.retry_delay();
+                self.ask(at, now.instant, delay, context);
             }
         }
         if self.attempts.is_over(now.instant) || self.attempts.none_open() {

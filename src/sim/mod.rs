@@ -3,6 +3,7 @@
 //!
 //! Everything here follows from its settings and seed. It must not know clocks, files, sockets or how a report is shown.
 
+pub mod adversary;
 pub mod chart;
 pub mod draw;
 pub mod internet;

@@ -211,15 +211,15 @@ impl Scenario {
     pub fn keys(self) -> Vec<&'static str> {
         let own = match self {
             Self::Scale => "clients records gets hops",
-            Self::Faults => "clients records gets fail",
+            Self::Faults => "clients records gets fail deadline_s",
             Self::Partition => "clients records gets minutes",
-            Self::Halves => "clients records gets stopped",
+            Self::Halves => "clients records stopped crash_silent deadline_s",
             Self::Anonymity => "clients records gets hours bad hops repeats",
             Self::Adversary => "clients records gets bad behaviours",
             Self::Sybil => "records gets sybils repeats",
             Self::FlashCrowd => "bandwidth_mbit clients gets deadline_s",
             Self::Churn => {
-                "clients records gets hours session_minutes shape returns pause_minutes disk_kept crash_silent"
+                "clients records hours session_minutes shape returns pause_minutes disk_kept crash_silent deadline_s"
             }
             Self::Soak => {
                 "clients records gets hours session_minutes shape returns pause_minutes disk_kept crash_silent bad"

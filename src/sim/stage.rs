@@ -209,6 +209,8 @@ impl<'w> Stage<'w> {
             self.world.add_relay();
         }
         self.world.start_all_knowing();
+        // Bootstraps tell of whom they met: all come to them when they start.
+        self.run(self.world.now() + Duration::from_secs(15));
     }
 
     /// So many clients that have been there before: they have their samples of guards, and ask bootstraps for the membership now.

@@ -65,6 +65,7 @@ impl Trace {
                 Sight::Link { address, key, relay: None } => {
                     self.clients.extend(self.addresses.get(&address).map(|client| (key, *client)));
                 }
+                // Copies between holders are no lookups: the asker is no exit.
                 Sight::Link { .. } | Sight::Repairs { .. } => (),
                 _ if !wanted => (),
                 Sight::Passed { from, to, inward, outward, came } => {

@@ -10,7 +10,7 @@ use super::record::{Value, ValueKind};
 use super::statement::{Nonce, Statement};
 use crate::crypto::keys::NodeKey;
 use crate::keyspace::{Id, Location};
-use crate::limits::{BODY_LEN, BUCKET_SIZE, FINGERPRINTS_MAX, MEMBERS_PAGE_MAX, MESSAGE_LEN_MAX};
+use crate::limits::{BODY_LEN, BUCKET_SIZE, FINGERPRINTS_MAX, KEY_LEN, MEMBERS_PAGE_MAX, MESSAGE_LEN_MAX};
 
 /// A question.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -100,6 +100,12 @@ fn key(reader: &mut Reader<'_>) -> Result<NodeKey, Malformed> {
 }
 
 impl Ask {
+    /// A question that a live relay answers with one cell and no news: the members after the last key there can be.
+    #[must_use]
+    pub fn sign_of_life() -> Self {
+        Self::Members { after: Some(NodeKey([0xff; KEY_LEN])) }
+    }
+
     /// Encodes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

@@ -16,6 +16,7 @@ use crate::membership::second_hops::SecondHops;
 use crate::node::asks::{AskId, Heard};
 use crate::node::io::{DownReason, LinkId, Output};
 use crate::node::links::Reach;
+use crate::node::silence::Doubt;
 use crate::node::sizes::TableSize;
 use crate::node::work::Job;
 use crate::request::Failure;
@@ -233,10 +234,30 @@ impl ClientNode {
             return self.pull_failed(now, ask);
         };
         match self.asks.start(now.instant, link, circuit, ask, message) {
-            Some(cells) => cells.into_iter().for_each(|cell| self.effects.send(link, cell)),
+            Some(cells) => {
+                self.links.silence.used(now.instant, link);
+                cells.into_iter().for_each(|cell| self.effects.send(link, cell));
+            }
             None => {
                 self.links.close_circuit(link, circuit);
                 self.pull_failed(now, ask);
+            }
+        }
+    }
+
+    /// Links that are silent although something is awaited of them. The guard learns from the question what it knows: that nothing
+    /// came back on a circuit for a while.
+    pub(super) fn mind_silence(&mut self, now: Now) {
+        for doubt in self.links.silence.doubts(now.instant) {
+            match doubt {
+                Doubt::Ask(link) => {
+                    let ask = AskId(self.next_id());
+                    self.start_ask(now, link, ask, &Ask::sign_of_life().encode());
+                }
+                Doubt::GiveUp(link) => {
+                    self.effects.io(Output::Close { link, reason: DownReason::Silent });
+                    self.on_link_down(now, link, DownReason::Silent);
+                }
             }
         }
     }

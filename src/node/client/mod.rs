@@ -330,6 +330,7 @@ impl ClientNode {
         let (operations, runs) = (self.operation_times.next(), self.runs.poll_timeout());
         let due = self.is_ready().then(|| self.due_timeout()).flatten();
         let entry = earlier(self.entry_timeout(), self.asks.poll_timeout());
+        let entry = earlier(entry, self.links.silence.poll_timeout());
         earlier(earlier(operations, runs), earlier(due, entry))
     }
 
@@ -451,6 +452,7 @@ impl ClientNode {
     }
 
     fn on_cell(&mut self, now: Now, link: LinkId, cell: Cell) {
+        self.links.silence.heard(link);
         match cell.command() {
             Command::Reply0 | Command::Backward => self.on_backward(now, link, &cell),
             Command::Destroy => self.on_destroy(now, link, &cell),
@@ -469,6 +471,7 @@ impl ClientNode {
         let (failed, ends) = self.asks.expire(now.instant);
         ends.into_iter().for_each(|(link, circuit)| self.links.close_circuit(link, circuit));
         failed.into_iter().for_each(|ask| self.pull_failed(now, ask));
+        self.mind_silence(now);
         self.enter(now);
         self.fail_late_runs(now);
         self.operation_times

@@ -165,6 +165,7 @@ impl ClientNode {
         let hops: Vec<Contact> = path.hops().iter().map(Contact::from).collect();
         let carries = Carries::from(&attempt.request);
         self.effects.event(ClientEvent::Path(BuiltPath { operation, hops, carries }));
+        self.links.silence.used(now.instant, link);
         self.effects.send(link, Cell::build(number, built.suite, built.hint, built.body));
         self.operation_handle(now, operation, RequestInput::Building { id: attempt.id });
         let run = Run::new(operation, attempt, &path, built.building);

@@ -12,7 +12,7 @@ use crate::membership::fixture::{ISSUED, network, relay};
 use crate::node::machine::Solved;
 use crate::node::work::run;
 use crate::record::Locator;
-use crate::wire::message::{Answer, cells_of};
+use crate::wire::message::{Answer, Ask, Assembler, cells_of};
 
 const RELAYS: u32 = 20;
 const BOOTSTRAPS: u32 = 3;
@@ -127,6 +127,14 @@ impl World {
     }
 
     fn asked(&mut self, link: LinkId, cell: &Cell) {
+        let message = Assembler::default().push(cell.body()).unwrap().unwrap();
+        if Ask::decode(&message) == Ok(Ask::sign_of_life()) {
+            let answer = Answer::Members { descriptors: Vec::new(), more: false }.encode();
+            for cell in cells_of(cell.circuit(), Command::Answer, &answer).unwrap() {
+                self.client.handle(self.now, Input::Cell { link, cell });
+            }
+            return;
+        }
         self.asks += 1;
         let is_first = self.client.links.peer(link).is_some_and(|peer| peer.link_key == relay(0).link_key);
         let is_told = |one: &VerifiedDescriptor| {

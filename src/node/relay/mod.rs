@@ -133,8 +133,13 @@ enum Pending {
 /// Whose question it was.
 enum AskOwner {
     Errand(ErrandAsk),
-    Members { from: Contact, part: gossip::Part },
+    Members {
+        from: Contact,
+        part: gossip::Part,
+    },
     Repair(RepairAsk),
+    /// Nobody's: whether anything comes is all.
+    SignOfLife,
 }
 
 /// The machine.
@@ -221,6 +226,12 @@ impl Relay {
         &self.descriptor
     }
 
+    /// The relays that it knows, and those that it has banned.
+    #[must_use]
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
     /// Takes what happened on links.
     pub fn handle(&mut self, now: Now, input: Input) {
         match input {
@@ -295,6 +306,7 @@ impl Relay {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let own = earlier(Some(self.sweep_at), self.pulls.poll_timeout());
+        let own = earlier(own, self.links.silence.poll_timeout());
         let asked = earlier(self.asks.poll_timeout(), self.repair_timeout());
         earlier(earlier(own, self.errands.poll_timeout()), asked)
     }
@@ -354,6 +366,7 @@ impl Relay {
         if self.links.peer(link).is_none() {
             return;
         }
+        self.links.silence.heard(link);
         match cell.command() {
             Command::Build => self.on_build(now, link, cell),
             Command::Reply0 | Command::Backward => self.on_backward(now, link, cell),
@@ -402,7 +415,10 @@ impl Relay {
             return self.ask_failed(now, ask);
         };
         match self.asks.start(now.instant, link, circuit, ask, message) {
-            Some(cells) => cells.into_iter().for_each(|cell| self.effects.send(link, cell)),
+            Some(cells) => {
+                self.links.silence.used(now.instant, link);
+                cells.into_iter().for_each(|cell| self.effects.send(link, cell));
+            }
             None => {
                 self.links.close_circuit(link, circuit);
                 self.ask_failed(now, ask);
@@ -414,6 +430,7 @@ impl Relay {
         let (failed, ends) = self.asks.expire(now.instant);
         ends.into_iter().for_each(|(link, circuit)| self.links.close_circuit(link, circuit));
         failed.into_iter().for_each(|ask| self.ask_failed(now, ask));
+        self.mind_silence(now);
         self.errands_time(now);
         self.tell_drained();
         self.pull_members(now);

@@ -78,6 +78,7 @@ impl Relay {
             let (from, to) = (from.link_key, to.link_key);
             self.effects.sight(|| Sight::Passed { from, to, inward: inward_number, outward: number, came });
         }
+        self.links.silence.used(now.instant, link);
         self.effects.send(link, cell.on_circuit(number));
     }
 

@@ -6,11 +6,13 @@ use crate::limits::{ASKS_PER_LINK_MAX, BUCKET_SIZE, CIRCUITS_PER_LINK_MAX, CLOSE
 use crate::node::asks::{AskId, Heard};
 use crate::node::io::{DownReason, LinkId, Output};
 use crate::node::sight::Sight;
+use crate::node::silence::Doubt;
 use crate::node::work::Job;
 use crate::record::VerifiedValue;
 use crate::time::Now;
 use crate::wire::cell::{Cell, CircuitId, Command};
 use crate::wire::contact::Contact;
+use crate::wire::descriptor::VerifiedDescriptor;
 use crate::wire::message::{Answer, Ask, cells_of};
 use crate::wire::record::Value;
 use crate::wire::statement::{Nonce, Operation, Question, Saying, Statement, Verdict};
@@ -57,6 +59,23 @@ impl Relay {
         }
     }
 
+    /// Links that are silent although something is awaited of them.
+    pub(super) fn mind_silence(&mut self, now: Now) {
+        for doubt in self.links.silence.doubts(now.instant) {
+            match doubt {
+                Doubt::Ask(link) => {
+                    let ask = AskId(self.next_id());
+                    let there = self.links.peer(link).and_then(|peer| peer.descriptor.as_ref());
+                    let Some(id) = there.map(VerifiedDescriptor::id) else { continue };
+                    self.ask_owners.insert(ask, AskOwner::SignOfLife);
+                    self.ask_ids.insert(ask, id);
+                    self.start_ask(now, link, ask, &Ask::sign_of_life().encode());
+                }
+                Doubt::GiveUp(link) => self.close_link_for(now, link, DownReason::Silent),
+            }
+        }
+    }
+
     /// The peer broke the protocol.
     pub(super) fn close_link(&mut self, now: Now, link: LinkId) {
         self.close_link_for(now, link, DownReason::Protocol);
@@ -73,7 +92,7 @@ impl Relay {
             Some(AskOwner::Errand(owner)) => self.on_errand_answer(now, owner, answer),
             Some(AskOwner::Members { from, part }) => self.on_members_page(now, from, part, answer),
             Some(AskOwner::Repair(ask)) => self.on_repair_answer(now, ask, answer),
-            None => (),
+            Some(AskOwner::SignOfLife) | None => (),
         }
     }
 
@@ -83,7 +102,7 @@ impl Relay {
             Some(AskOwner::Errand(owner)) => self.on_errand_failed(now, owner),
             Some(AskOwner::Members { from, .. }) => self.pulls.ended(&from.link_key),
             Some(AskOwner::Repair(ask)) => self.on_repair_failed(now, ask),
-            None => (),
+            Some(AskOwner::SignOfLife) | None => (),
         }
     }
 

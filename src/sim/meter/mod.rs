@@ -250,26 +250,38 @@ impl Clusters {
     /// What these relays, as exits, see of these lookups.
     #[must_use]
     pub fn of(lookups: &[Lookup], bad: &BTreeSet<u32>) -> Self {
-        let mut seen: Vec<(u32, f64, u32)> = lookups.iter().filter_map(|lookup| before_exit(lookup, bad)).collect();
-        seen.sort_by(|one, other| one.0.cmp(&other.0).then(one.1.total_cmp(&other.1)));
-        seen.dedup_by(|next, kept| next.0 == kept.0 && next.1 - kept.1 < APART_S);
-        let pairs = |key: &dyn Fn(&(u32, f64, u32)) -> (u32, u32)| {
-            let mut counts: BTreeMap<(u32, u32), usize> = BTreeMap::new();
-            seen.iter().for_each(|one| *counts.entry(key(one)).or_default() += 1);
-            counts.values().map(|count| real_count(*count) * (real_count(*count) - 1.0) / 2.0).sum()
-        };
+        let mut seen: Vec<Opened> = lookups.iter().filter_map(|lookup| Opened::of(lookup, bad)).collect();
+        seen.sort_by(|one, other| one.client.cmp(&other.client).then(one.at.total_cmp(&other.at)));
+        seen.dedup_by(|next, kept| next.client == kept.client && next.at - kept.at < APART_S);
+        let of = |key: fn(&Opened) -> (u32, u32)| pairs(seen.iter().map(key));
         Self {
-            pairs: pairs(&|_| (0, 0)),
-            of_one: pairs(&|(client, ..)| (*client, 0)),
-            same_hop: pairs(&|(_, _, hop)| (*hop, 0)),
-            of_one_same_hop: pairs(&|(client, _, hop)| (*client, *hop)),
+            pairs: of(|_| (0, 0)),
+            of_one: of(|one| (one.client, 0)),
+            same_hop: of(|one| (one.before, 0)),
+            of_one_same_hop: of(|one| (one.client, one.before)),
         }
     }
 }
 
-/// Client, time and the relay before, of a lookup that one of these exits opened.
-fn before_exit(lookup: &Lookup, bad: &BTreeSet<u32>) -> Option<(u32, f64, u32)> {
-    let (exit, rest) = lookup.hops.split_last()?;
-    let before = rest.last()?;
-    bad.contains(&exit.relay).then_some((lookup.client, exit.came, before.relay))
+/// Pairs with equal keys.
+fn pairs(keys: impl Iterator<Item = (u32, u32)>) -> f64 {
+    let mut counts: BTreeMap<(u32, u32), usize> = BTreeMap::new();
+    keys.for_each(|key| *counts.entry(key).or_default() += 1);
+    counts.values().map(|count| real_count(*count) * (real_count(*count) - 1.0) / 2.0).sum()
+}
+
+/// A lookup that an exit of the attacker opened.
+struct Opened {
+    client: u32,
+    at: f64,
+    /// The relay before the exit.
+    before: u32,
+}
+
+impl Opened {
+    fn of(lookup: &Lookup, bad: &BTreeSet<u32>) -> Option<Self> {
+        let (exit, rest) = lookup.hops.split_last()?;
+        let before = rest.last()?.relay;
+        bad.contains(&exit.relay).then_some(Self { client: lookup.client, at: exit.came, before })
+    }
 }

@@ -56,7 +56,7 @@ impl Draw {
             };
             let hops: Vec<Hop> = path.iter().map(hop).collect();
             let asked = (0..20).map(|_| (other(&mut rng, &path), at + 0.3 * unit(&mut rng))).collect();
-            Lookup { client, location, is_store: location % 5 == 0, hops, asked }
+            Lookup { client, location, is_store: location.is_multiple_of(5), hops, asked }
         };
         (0..self.lookups).map(lookup).collect()
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
 
-use super::running::{Tally, acknowledged, options, percent, put_all, rounded, seconds, wait_ready};
+use super::running::{Endings, Tally, acknowledged, options, percent, put_all, rounded, seconds, wait_ready};
 use super::{Refused, Watch};
 use crate::limits::{HOPS_CLIENT_MIN, LOCATIONS};
 use crate::sim::chart::{Chart, Scale};
@@ -54,6 +54,7 @@ struct Run {
     /// Those in the one network.
     there: BTreeSet<u32>,
     exited: usize,
+    gets: Endings,
 }
 
 /// What draws of bad relays came to on a run.
@@ -88,7 +89,7 @@ pub(super) fn run(settings: &Settings, watch: &mut dyn Watch) -> Result<Report, 
         plan.extend(hops.map(|hops| (*nodes, hops, Placed::Evenly)));
         plan.push((*nodes, HOPS_CLIENT_MIN, Placed::OneNetwork(most)));
     }
-    let (mut rows, mut crowded) = (Vec::new(), Vec::new());
+    let (mut rows, mut crowded, mut costs) = (Vec::new(), Vec::new(), costs());
     for (number, (nodes, hops, placed)) in (0_u32..).zip(&plan) {
         let part = |number: u32| f64::from(number) / real_count(plan.len());
         let options = Options { hops: *hops, keeps_sights: true, ..options(settings, *nodes, number.into()) };
@@ -105,6 +106,7 @@ pub(super) fn run(settings: &Settings, watch: &mut dyn Watch) -> Result<Report, 
             run.exited == run.lookups.len(),
             format!("{nodes} nodes, {hops} hops: {} of {}", run.lookups.len(), run.exited),
         );
+        run.tell_cost(&mut costs);
         rows.extend(judged(settings, &run));
         crowded.extend(crowds(settings, &run));
     }
@@ -112,10 +114,41 @@ pub(super) fn run(settings: &Settings, watch: &mut dyn Watch) -> Result<Report, 
     tell_roles(&mut report, &rows);
     tell_clusters(&mut report, &rows);
     tell_crowds(&mut report, &crowded);
+    report.tables.push(costs);
     check(&mut report, &rows);
     tell_others(&mut report);
     tally.close(&mut report);
     Ok(report)
+}
+
+/// What more hops cost.
+fn costs() -> Table {
+    let columns = ["nodes", "hops", "placed", "gets", "done %", "median s", "p99 s", "lookups", "way out s", "others"];
+    Table::new("costs", "What hops cost: times of gets, and of lookups from guard to exit, with their dials", &columns)
+}
+
+impl Run {
+    /// Mean time that lookups take from guard to exit, seconds.
+    fn way(&self) -> f64 {
+        let way = |lookup: &Lookup| Some(lookup.hops.last()?.came - lookup.hops.first()?.came);
+        Spread::of(self.lookups.iter().filter_map(way).collect()).map_or(0.0, |ways| ways.mean)
+    }
+
+    fn tell_cost(&self, table: &mut Table) {
+        let times = self.gets.times;
+        table.row(vec![
+            Cell::count(self.nodes),
+            Cell::count(self.hops),
+            Cell::text(self.placed.name()),
+            Cell::count(self.gets.all),
+            Cell::real(percent(self.gets.share())),
+            Cell::real(rounded(times.map_or(0.0, |times| times.median), 2)),
+            Cell::real(rounded(times.map_or(0.0, |times| times.p99), 2)),
+            Cell::count(self.lookups.len()),
+            Cell::real(rounded(self.way(), 3)),
+            Cell::text(&self.gets.others()),
+        ]);
+    }
 }
 
 impl Placed {
@@ -157,7 +190,8 @@ fn one(settings: &Settings, (nodes, hops, placed): (usize, usize, Placed), stage
         places: settings.records * LOCATIONS,
     };
     let relays = stage.world.relays().into_iter().map(|no| no.0).collect();
-    Run { nodes, hops, placed, known, lookups: trace.lookups(), relays, there, exited: trace.exited() }
+    let gets = Endings::of(&stage.ended, Doing::Get);
+    Run { nodes, hops, placed, known, lookups: trace.lookups(), relays, there, exited: trace.exited(), gets }
 }
 
 /// Relays with a share of them in one /8, each in a /16 of its own as long as there are any.
@@ -238,13 +272,11 @@ fn crowds(settings: &Settings, run: &Run) -> Vec<Crowded> {
         return Vec::new();
     }
     let who = drawn(settings.seed, run, bad, 0);
-    let way = |lookup: &Lookup| Some(lookup.hops.last()?.came - lookup.hops.first()?.came);
-    let ways = Spread::of(run.lookups.iter().filter_map(way).collect()).map_or(0.0, |ways| ways.mean);
     let crowd = |times: f64| {
         let known = Known { span_s: run.known.span_s / times, ..run.known.clone() };
         let rate = real_count(run.lookups.len()) / known.span_s;
         let score = measure(&pressed(&run.lookups, times), &who, &known).blurred;
-        Crowded { nodes: run.nodes, hops: run.hops, bad, times, rate, under_way: rate * ways, score }
+        Crowded { nodes: run.nodes, hops: run.hops, bad, times, rate, under_way: rate * run.way(), score }
     };
     CROWDS.into_iter().filter(|times| run.known.span_s / times >= CROWD_SPAN_MIN).map(crowd).collect()
 }
@@ -264,6 +296,8 @@ impl Row {
     }
 }
 
+/// One number of a score.
+type Figure = fn(&Score) -> f64;
 /// One of the two attackers.
 type Attacker = fn(&Scores) -> &Score;
 const ATTACKERS: [(&str, Attacker); 2] = [("perfect", |scores| &scores.perfect), ("blurred", |scores| &scores.blurred)];
@@ -292,7 +326,7 @@ fn tell_askers(report: &mut Report, rows: &[Row]) {
         "bits lost",
         "±",
     ];
-    let title = "Who asked: lookups seen by bad exits or storers, linked to their clients, bits lost of all lookups";
+    let title = "Who asked: lookups that bad exits or storers saw, linked to their clients; bits lost";
     let mut table = Table::new("askers", title, &columns);
     for row in rows {
         for (name, of) in ATTACKERS {
@@ -320,7 +354,7 @@ fn tell_askers(report: &mut Report, rows: &[Row]) {
         }
     }
     report.tables.push(table);
-    let charts: [(&str, &str, &str, fn(&Score) -> f64); 3] = [
+    let charts: [(&str, &str, &str, Figure); 3] = [
         ("linked", "Lookups linked to who asked", "%", |score| 100.0 * score.all().share(score.all().linked)),
         ("ever", "Clients linked to at least one of their lookups", "%", |score| 100.0 * score.ever()),
         ("bits", "Lost about who asked, mean of all lookups", "bits", |score| score.all().mean(score.all().asker_bits)),
@@ -396,8 +430,7 @@ fn tell_clusters(report: &mut Report, rows: &[Row]) {
         "same hop before: of one client %",
         "of one client: same hop before %",
     ];
-    let title =
-        "What the relay before a bad exit tells: pairs of lookups of different operations that bad exits opened";
+    let title = "What the hop before a bad exit tells: pairs of lookups of different operations";
     let mut table = Table::new("hop-before", title, &columns);
     let mut chart =
         Chart::lines("hop-before", "Of one client, if the hop before the exit is the same", "bad relays, %", "%");

@@ -1,5 +1,5 @@
 //! Relays come and go for a day and nobody publishes again: how many records are still read, and what keeping them costs.
-//! Source: spec/simulation.md §10.8.
+//! Source: spec/simulation.md §12.8.
 
 use super::running::{Endings, Tally, acknowledged, options, percent, put_all, rounded, seconds, wait_ready};
 use super::{Refused, Watch};

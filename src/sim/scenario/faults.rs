@@ -1,5 +1,5 @@
 //! Dials that fail and links that break while records are looked up: how many lookups still end well in time.
-//! Source: spec/simulation.md §10.2.
+//! Source: spec/simulation.md §12.2.
 
 use super::running::{Endings, Tally, options, percent, put_all, rounded, seconds, wait_ready};
 use super::{Refused, Watch};

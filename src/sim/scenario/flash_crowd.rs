@@ -1,5 +1,5 @@
 //! Everybody wants one record within ten seconds: how many get it and how soon, and what the busiest of its holders, of the exits
-//! and of all relays send against the mean. Source: spec/simulation.md §10.4.
+//! and of all relays send against the mean. Source: spec/simulation.md §12.4.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
 //! A share of all nodes stops at one moment, guards and exits and storers alike, and everything is read before anybody could
-//! repair anything. Source: spec/simulation.md §10.7.
+//! repair anything. Source: spec/simulation.md §12.7.
 
 use super::running::{Endings, Tally, acknowledged, options, percent, put_all, rounded, seconds, wait_ready};
 use super::{Refused, Watch};

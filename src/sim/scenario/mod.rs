@@ -1,6 +1,7 @@
 //! The scenarios: which there are, what one is told and tells while it runs, and whether it would fit. It must not know clocks or
 //! who watches.
 
+mod adversary;
 mod anonymity;
 mod churn;
 mod faults;
@@ -14,6 +15,7 @@ mod rounds;
 mod running;
 mod scale;
 mod soak;
+mod sybil;
 
 use super::report::Report;
 use super::settings::{Scenario, SettingRefused, Settings};
@@ -99,7 +101,7 @@ struct Entry {
 }
 
 /// Every scenario that can be run.
-const ENTRIES: [Entry; 10] = [
+const ENTRIES: [Entry; 12] = [
     Entry { scenario: Scenario::Scale, run: scale::run, memory_needed: scale::memory_needed },
     Entry { scenario: Scenario::Partitioning, run: partitioning::run, memory_needed: partitioning::memory_needed },
     Entry { scenario: Scenario::Faults, run: faults::run, memory_needed: faults::memory_needed },
@@ -109,6 +111,8 @@ const ENTRIES: [Entry; 10] = [
     Entry { scenario: Scenario::FlashCrowd, run: flash_crowd::run, memory_needed: flash_crowd::memory_needed },
     Entry { scenario: Scenario::Soak, run: soak::run, memory_needed: soak::memory_needed },
     Entry { scenario: Scenario::Hunt, run: hunt::run, memory_needed: hunt::memory_needed },
+    Entry { scenario: Scenario::Adversary, run: adversary::run, memory_needed: adversary::memory_needed },
+    Entry { scenario: Scenario::Sybil, run: sybil::run, memory_needed: sybil::memory_needed },
     Entry { scenario: Scenario::Anonymity, run: anonymity::run, memory_needed: anonymity::memory_needed },
 ];
 

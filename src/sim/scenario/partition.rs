@@ -1,6 +1,6 @@
 //! The network is cut in two halves and joined again: what is read and stored on either side meanwhile, and when all agree on the
 //! newest afterwards. Also a cut of one direction, and one that lets everything through five seconds late.
-//! Source: spec/simulation.md §10.3.
+//! Source: spec/simulation.md §12.3.
 
 use super::holding::{Copies, Holding, acknowledged_versions, unread};
 use super::running::{Endings, Tally, options, percent, put_all, rounded, seconds, wait_ready};
@@ -24,6 +24,9 @@ const SLOW: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_secs(300);
 /// Later every place was looked after, whatever happened: the hourly look comes at the latest after twice its mean.
 const LATE: Duration = Duration::from_secs(7_800);
+/// The two readings that tell of puts too.
+const BEFORE: &str = "before";
+const DURING: &str = "during";
 /// Share of gets that should come back after the join.
 const AIM: f64 = 0.999;
 /// In smaller networks a half has too few relays to say anything.
@@ -111,14 +114,14 @@ fn one(settings: &Settings, nodes: usize, border: Border, stage: &mut Stage<'_>)
     put_all(stage, &clients, Duration::from_secs(10));
     let mut readings = Vec::new();
     let raised = stage.world.now() + READS_WITHIN + seconds(settings.deadline_s + 1.0);
-    readings.push(read(settings, stage, &clients, "before", raised));
+    readings.push(read(settings, stage, &clients, BEFORE, raised));
     stage.run(raised);
     border.raise(stage);
     let length = seconds(60.0 * settings.minutes);
     stage.run(raised + length / 3);
     put_on_both_sides(settings, stage, &clients);
     stage.run(raised + length * 2 / 3);
-    readings.push(read(settings, stage, &clients, "during", raised));
+    readings.push(read(settings, stage, &clients, DURING, raised));
     stage.run(raised + length);
     stage.world.faults.slow.clear();
     stage.world.set_cut([]);
@@ -180,20 +183,29 @@ fn read(
     let late = stage.ended.get(before..).unwrap_or_default();
     let asked: Vec<usize> = late.iter().map(|one| one.record).collect();
     let asked_for = versions.into_iter().filter(|(record, _)| asked.contains(record)).collect();
-    let puts =
-        if when == "during" { Endings::of(puts_of(stage, raised), Doing::Put) } else { Endings::of([], Doing::Put) };
+    let since = if when == DURING { raised } else { Instant::ZERO };
+    let puts = stage.ended.iter().filter(|one| [BEFORE, DURING].contains(&when) && one.begun >= since);
+    let puts = Endings::of(puts, Doing::Put);
     let minute = Instant::ZERO.until(begun).as_secs_f64() - Instant::ZERO.until(raised).as_secs_f64();
     let unread = unread(&asked_for, late).len();
     Reading { when, minute: minute / 60.0, gets: Endings::of(late, Doing::Get), puts, copies, unread }
 }
 
-fn puts_of<'s>(stage: &'s Stage<'_>, since: Instant) -> impl Iterator<Item = &'s crate::sim::stage::Ended> {
-    stage.ended.iter().filter(move |one| one.begun >= since)
-}
-
 fn tables() -> [Table; 2] {
-    let columns =
-        ["nodes", "border", "when", "gets", "done %", "not newest", "median s", "p99 s", "puts", "done %", "others"];
+    let columns = [
+        "nodes",
+        "border",
+        "when",
+        "gets",
+        "done %",
+        "not newest",
+        "median s",
+        "p99 s",
+        "puts",
+        "done %",
+        "other gets",
+        "other puts",
+    ];
     let reads = Table::new("operations", "Gets and puts while the network is cut in halves, and after", &columns);
     let columns = [
         "nodes",
@@ -223,6 +235,7 @@ fn tell([operations, copies]: &mut [Table; 2], (nodes, border): (usize, Border),
             Cell::count(one.puts.all),
             if has_puts { Cell::real(percent(one.puts.share())) } else { Cell::text("-") },
             Cell::text(&one.gets.others()),
+            Cell::text(&one.puts.others()),
         ]);
         operations.row(row);
         let mut row = head();

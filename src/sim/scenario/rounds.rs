@@ -1,5 +1,5 @@
 //! Rounds and questions of one lookup where nobody knows all members: the real lookup machine over routing tables that are drawn
-//! as they are looked at, up to a million nodes. Source: Maymounkov and Mazières, Kademlia (2002); spec/simulation.md §10.1.
+//! as they are looked at, up to a million nodes. Source: Maymounkov and Mazières, Kademlia (2002); spec/simulation.md §12.1.
 
 use std::net::Ipv4Addr;
 

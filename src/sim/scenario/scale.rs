@@ -1,4 +1,4 @@
-//! Networks of growing size: what a lookup costs, how long it takes, how that grows. Source: spec/simulation.md §10.1.
+//! Networks of growing size: what a lookup costs, how long it takes, how that grows. Source: spec/simulation.md §12.1.
 
 use super::rounds::Tables;
 use super::running::{Endings, Tally, options, percent, put_all, rounded, seconds, wait_ready};

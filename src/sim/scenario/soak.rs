@@ -1,6 +1,6 @@
 //! Everything at once for long: relays come and go, dials fail, links break, clocks are wrong, the network is cut now and then and
 //! crowds come, while records are put and got all the time. Nothing may be lost that enough holders kept, and nothing may grow.
-//! Source: spec/simulation.md §10.5.
+//! Source: spec/simulation.md §12.5.
 
 use super::churn::churn_of;
 use super::holding::{Holding, acknowledged_versions, unread};

@@ -11,6 +11,7 @@ use super::known::token_solution;
 use super::{Knowing, Life, NodeNo, Repairs, World, index};
 use crate::crypto::hash::blake3;
 use crate::crypto::keys::{DhSecret, IdentitySecret, NodeKey};
+use crate::crypto::puzzle::Solution;
 use crate::dht::store::MemoryStore;
 use crate::keyspace::Id;
 use crate::limits::{MEMBERS_MAX, STAGGER_MAX, STORE_BYTES_MAX, STORE_VALUES_MAX};
@@ -52,6 +53,12 @@ impl World {
         token_solution(key, counter).id(key)
     }
 
+    /// What solves the puzzle of a world for this key, at this counter.
+    #[must_use]
+    pub fn solution_of(key: &NodeKey, counter: u32) -> Solution {
+        token_solution(key, counter)
+    }
+
     /// Adds a client, behind an address that nobody can connect to; it does not run yet.
     pub fn add_client(&mut self) -> NodeNo {
         let address = self.free_address();
@@ -85,7 +92,8 @@ impl World {
     }
 
     /// An address whose /16 nobody has, for the first fifty thousand; then one whose /24 nobody has, mostly.
-    fn free_address(&self) -> Address {
+    #[must_use]
+    pub fn free_address(&self) -> Address {
         let number = u32::try_from(self.actors.len()).unwrap_or(u32::MAX);
         // An odd factor: a permutation of the /16s.
         let wide = number.wrapping_mul(40_503) & 0xffff;

@@ -1,5 +1,5 @@
 //! The checks that are always on: what no run of the protocol may ever show, whatever goes wrong. They look at cells, sights,
-//! operations and tables from outside, and change nothing. Source: spec/simulation.md §9.
+//! operations and tables from outside, and change nothing. Source: spec/simulation.md §11.
 
 use std::collections::{BTreeMap, BTreeSet};
 

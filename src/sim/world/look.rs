@@ -1,12 +1,17 @@
 //! Looking at a world from outside: its nodes, what they hold, what was counted. Nothing here changes anything.
 
+use std::sync::Arc;
+
 use super::actor::{Actor, Mind, State};
+use super::behaviour::Neighbour;
 use super::checks::Sizes;
+use super::pipe::{PipeNo, Side};
 use super::{NodeNo, Repairs, World, index, now_of};
-use crate::crypto::keys::NodeKey;
+use crate::crypto::keys::{IdentitySecret, NodeKey};
 use crate::limits::{MEMBERS_MAX, STORE_BYTES_MAX, STORE_VALUES_MAX};
 use crate::membership::members::Members;
 use crate::node::Kept;
+use crate::node::io::LinkId;
 use crate::record::VerifiedValue;
 use crate::time::Now;
 use crate::wire::address::Address;
@@ -128,6 +133,32 @@ impl World {
     #[must_use]
     pub fn links_of(&self, no: NodeNo) -> usize {
         self.actor(no).map_or(0, |actor| actor.links.len())
+    }
+
+    /// Who is at the other ends of a node's links that are up.
+    pub(super) fn neighbours(&self, no: NodeNo) -> Vec<(LinkId, Neighbour)> {
+        let neighbour = |(link, (pipe, side)): (&LinkId, &(PipeNo, Side))| {
+            let pipe = self.pipes.get(*pipe).filter(|pipe| pipe.end(*side).is_up)?;
+            let link_key = if *side == Side::Dialler { pipe.wanted } else { pipe.dialler_public };
+            let relay = self.actor(pipe.end(side.other()).node)?.key();
+            Some((*link, Neighbour { link_key, relay }))
+        };
+        self.actor(no).into_iter().flat_map(|actor| &actor.links).filter_map(neighbour).collect()
+    }
+
+    /// What a relay signs with: for a behaviour that wants a signature of its own.
+    #[must_use]
+    pub fn secret_of(&self, no: NodeNo) -> Option<Arc<IdentitySecret>> {
+        self.actor(no)?.identity.as_ref().map(|identity| Arc::clone(&identity.secret))
+    }
+
+    /// Whether a relay knows this key as one that was proven bad.
+    #[must_use]
+    pub fn bans(&self, no: NodeNo, key: &NodeKey) -> bool {
+        match self.actor(no).and_then(|actor| actor.mind.as_ref()) {
+            Some(Mind::Relay(relay)) => relay.members().is_banned(key),
+            _ => false,
+        }
     }
 
     /// What a client keeps on disk.

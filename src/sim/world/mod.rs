@@ -1,5 +1,5 @@
 //! The virtual-time world: many real nodes, one clock, one seeded generator. It hands inputs to machines, does what they want, and
-//! tells its owner what they said. It must not know scenarios, and has no rules of the protocol. Source: spec/simulation.md §8.
+//! tells its owner what they said. It must not know scenarios, and has no rules of the protocol. Source: spec/simulation.md §10.
 
 mod actor;
 pub mod behaviour;
@@ -22,7 +22,7 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
 
 use self::actor::{Actor, Did, Mind, State, Told};
-pub use self::behaviour::Mask;
+pub use self::behaviour::{Mask, Neighbour};
 pub use self::checks::{Breach, Checks, Sizes};
 pub use self::faults::{BREAK_WITHIN, Faults};
 use self::known::Known;
@@ -309,8 +309,11 @@ impl World {
         self.tell(no, Told::Relay(command));
     }
 
-    /// Puts a behaviour around a relay.
-    pub fn mask(&mut self, no: NodeNo, mask: Box<dyn Mask>) {
+    /// Puts a behaviour around a relay; it is told of the links that there are.
+    pub fn mask(&mut self, no: NodeNo, mut mask: Box<dyn Mask>) {
+        for (link, neighbour) in self.neighbours(no) {
+            mask.meet(link, neighbour);
+        }
         if let Some(actor) = self.actors.get_mut(index(no)) {
             actor.mask = Some(mask);
         }
@@ -360,18 +363,24 @@ impl World {
         let at = self.now;
         let Some(actor) = self.actors.get_mut(index(no)) else { return };
         let now = now_of(at, actor);
-        let told = match (told, &mut actor.mask) {
-            (Told::Io(input), Some(mask)) => match mask.hear(now, input) {
-                Some(input) => Told::Io(input),
-                None => return,
-            },
-            (told, _) => told,
-        };
-        if let Told::Io(input) = &told {
-            self.log.input(at, no.0, input);
+        let mut heard = Vec::new();
+        match (told, &mut actor.mask) {
+            (Told::Io(input), Some(mask)) => {
+                mask.hear(now, input, &mut heard);
+            }
+            (Told::Io(input), None) => heard.push(input),
+            (command, _) => {
+                if let Some(mind) = actor.mind.as_mut() {
+                    mind.handle(now, command);
+                }
+            }
         }
-        let Some(mind) = actor.mind.as_mut() else { return };
-        mind.handle(now, told);
+        for input in heard {
+            self.log.input(at, no.0, &input);
+            if let Some(mind) = actor.mind.as_mut() {
+                mind.handle(now, Told::Io(input));
+            }
+        }
         self.settle(no);
     }
 
@@ -448,6 +457,9 @@ impl World {
 
     fn on_sight(&mut self, no: NodeNo, sight: Sight) {
         self.checks.sight(no, &sight);
+        if let Some(mask) = self.actors.get_mut(index(no)).and_then(|actor| actor.mask.as_mut()) {
+            mask.see(&sight);
+        }
         match sight {
             Sight::Asked { .. } => self.counts.asked += 1,
             Sight::Exited { .. } => self.counts.exited += 1,

@@ -4,7 +4,7 @@
 use super::actor::{Actor, Mind, State, Told};
 use super::pipe::{End, Frame, Pipe, PipeNo, Side};
 use super::queue::Event;
-use super::{BREAK_WITHIN, BROKEN, Ciphers, NodeNo, SILENCE, Stop, World, draw, index};
+use super::{BREAK_WITHIN, BROKEN, Ciphers, Neighbour, NodeNo, SILENCE, Stop, World, draw, index};
 use crate::crypto::keys::{DhKey, DhSecret};
 use crate::limits::{DIAL_TIMEOUT, FRAME_LEN, HANDSHAKE_TIMEOUT};
 use crate::link::{DownReason, Link, LinkEvent, Params};
@@ -293,6 +293,9 @@ impl World {
         (end.link, end.is_up) = (Some(link), true);
         actor.links.insert(link, (no, side));
         actor.links_most = actor.links_most.max(actor.links.len());
+        if let Some(mask) = &mut actor.mask {
+            mask.meet(link, Neighbour { link_key, relay: descriptor.as_ref().map(|one| one.key) });
+        }
         let Some(address) = self.actors.get(index(other)).map(|actor| actor.address) else { return };
         let peer = Box::new(Peer { link_key, descriptor, address, dialled: side == Side::Dialler });
         self.tell(node, Told::Io(Input::LinkUp { link, peer }));
@@ -366,7 +369,7 @@ impl World {
 
     /// A node closes its end.
     fn close(&mut self, node: NodeNo, link: LinkId) {
-        let removed = self.actors.get_mut(index(node)).and_then(|actor| actor.links.remove(&link));
+        let removed = self.actors.get_mut(index(node)).and_then(|actor| actor.unlink(link));
         if let Some((no, side)) = removed {
             self.leave(no, side, Stop::Crash);
         }
@@ -423,7 +426,7 @@ impl World {
     fn told_down(&mut self, end: End, reason: DownReason) {
         let Some(actor) = self.actors.get_mut(index(end.node)).filter(|actor| actor.life == end.life) else { return };
         let Some(link) = end.link else { return };
-        if actor.links.remove(&link).is_some() {
+        if actor.unlink(link).is_some() {
             self.tell(end.node, Told::Io(Input::LinkDown { link, reason }));
         }
     }
@@ -483,6 +486,13 @@ fn sending(bytes_per_s: u64) -> Duration {
 }
 
 impl Actor {
+    fn unlink(&mut self, link: LinkId) -> Option<(PipeNo, Side)> {
+        if let Some(mask) = &mut self.mask {
+            mask.part(link);
+        }
+        self.links.remove(&link)
+    }
+
     /// A number for an accepted link.
     fn accept(&mut self) -> LinkId {
         let link = LinkId(self.next_accepted);

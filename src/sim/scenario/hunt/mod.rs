@@ -1,5 +1,5 @@
 //! Random small worlds with random faults, one after the other, until something does not hold or the time is over. What fails is
-//! made small, and told with the command that repeats it. Source: spec/simulation.md §10.6.
+//! made small, and told with the command that repeats it. Source: spec/simulation.md §12.6.
 
 mod case;
 mod fault;

@@ -1,7 +1,7 @@
 //! Bugs that are planted to see whether a hunt finds them. It must not know hunts.
 
 use crate::dht::store::{MemoryStore, StoreOp, StoreResult};
-use crate::node::io::{Input, Output};
+use crate::node::io::Output;
 use crate::sim::stage::Stage;
 use crate::sim::world::{Mask, NodeNo};
 use crate::time::Now;
@@ -51,10 +51,6 @@ impl Mask for Forgetful {
 }
 
 impl Mask for Wordy {
-    fn hear(&mut self, _now: Now, input: Input) -> Option<Input> {
-        Some(input)
-    }
-
     fn say(&mut self, _now: Now, output: Output, said: &mut Vec<Output>) {
         let spare = match &output {
             Output::Send { link, cell } if cell.command() == Command::Build => {
