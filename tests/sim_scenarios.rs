@@ -33,8 +33,8 @@ fn lasting(report: &Report) -> (String, Vec<String>) {
 fn holds(scenario: Scenario) -> Report {
     let report = ran(scenario, 1);
     assert_eq!(report.failed(), Vec::<&str>::new(), "{}", report.lines().join("\n"));
-    assert!(!report.checks.is_empty() && report.tables.iter().any(|table| !table.rows.is_empty()), "{report:?}");
-    assert!(!report.partial && report.events > 0 && report.digest.len() == 16, "{report:?}");
+    assert!(!report.checks.is_empty() && report.tables.iter().any(|table| !table.rows.is_empty()));
+    assert!(!report.partial && report.events > 0 && report.digest.len() >= 16, "{}", report.lines().join("\n"));
     report
 }
 
