@@ -191,22 +191,11 @@ fn read(
     Reading { when, minute: minute / 60.0, gets: Endings::of(late, Doing::Get), puts, copies, unread }
 }
 
-fn tables() -> [Table; 2] {
-    let columns = [
-        "nodes",
-        "border",
-        "when",
-        "gets",
-        "done %",
-        "not newest",
-        "median s",
-        "p99 s",
-        "puts",
-        "done %",
-        "other gets",
-        "other puts",
-    ];
-    let reads = Table::new("operations", "Gets and puts while the network is cut in halves, and after", &columns);
+fn tables() -> [Table; 3] {
+    let columns = ["nodes", "border", "when", "gets", "done %", "not newest", "median s", "p99 s", "others"];
+    let gets = Table::new("gets", "Gets while the network is cut in halves, and after", &columns);
+    let columns = ["nodes", "border", "when", "puts", "done %", "median s", "p99 s", "others"];
+    let puts = Table::new("puts", "Puts before, and on both sides while the network is cut", &columns);
     let columns = [
         "nodes",
         "border",
@@ -218,26 +207,26 @@ fn tables() -> [Table; 2] {
         "older elsewhere",
     ];
     let copies = Table::new("copies", "Versions that relays hold, against the newest acknowledged or held", &columns);
-    [reads, copies]
+    [gets, puts, copies]
 }
 
-fn tell([operations, copies]: &mut [Table; 2], (nodes, border): (usize, Border), readings: &[Reading]) {
+fn tell([gets, puts, copies]: &mut [Table; 3], (nodes, border): (usize, Border), readings: &[Reading]) {
+    let times = |of: &Endings| {
+        let (median, p99) = of.times.map_or((0.0, 0.0), |times| (times.median, times.p99));
+        [median, p99].map(|time| Cell::real(rounded(time, 2)))
+    };
     for one in readings {
         let head = || vec![Cell::count(nodes), Cell::text(border.name()), Cell::text(one.when)];
-        let has_puts = one.puts.all > 0;
         let mut row = head();
-        row.extend([
-            Cell::count(one.gets.all),
-            Cell::real(percent(one.gets.share())),
-            Cell::count(one.unread),
-            Cell::real(rounded(one.gets.times.map_or(0.0, |times| times.median), 2)),
-            Cell::real(rounded(one.gets.times.map_or(0.0, |times| times.p99), 2)),
-            Cell::count(one.puts.all),
-            if has_puts { Cell::real(percent(one.puts.share())) } else { Cell::text("-") },
-            Cell::text(&one.gets.others()),
-            Cell::text(&one.puts.others()),
-        ]);
-        operations.row(row);
+        row.extend([Cell::count(one.gets.all), Cell::real(percent(one.gets.share())), Cell::count(one.unread)]);
+        row.extend(times(&one.gets).into_iter().chain([Cell::text(&one.gets.others())]));
+        gets.row(row);
+        if one.puts.all > 0 {
+            let mut row = head();
+            row.extend([Cell::count(one.puts.all), Cell::real(percent(one.puts.share()))]);
+            row.extend(times(&one.puts).into_iter().chain([Cell::text(&one.puts.others())]));
+            puts.row(row);
+        }
         let mut row = head();
         let Copies { places, without, missing, older, older_elsewhere } = one.copies;
         row.extend([places, without, missing, older, older_elsewhere].map(Cell::count));
