@@ -88,11 +88,12 @@ impl Holding {
         copies
     }
 
-    /// Of these versions those that somebody holds, or something newer, at enough places.
+    /// Of these versions those that somebody honest holds, or something newer, at enough places.
     pub(super) fn held_enough(&self, stage: &Stage<'_>, versions: &BTreeMap<usize, u64>) -> BTreeMap<usize, u64> {
         let is_held = |record: usize, seq: u64| {
             let places = stage.records.get(record).into_iter().flat_map(|record| record.places());
-            places.filter(|place| self.at(place).any(|(_, held)| held >= seq)).count() >= PLACES_ENOUGH
+            let has = |(no, held)| held >= seq && stage.world.is_honest(no);
+            places.filter(|place| self.at(place).any(has)).count() >= PLACES_ENOUGH
         };
         let held = versions.iter().filter(|(record, seq)| is_held(**record, **seq));
         held.map(|(record, seq)| (*record, *seq)).collect()

@@ -106,14 +106,14 @@ const ENTRIES: [Entry; 12] = [
     Entry { scenario: Scenario::Partitioning, run: partitioning::run, memory_needed: partitioning::memory_needed },
     Entry { scenario: Scenario::Faults, run: faults::run, memory_needed: faults::memory_needed },
     Entry { scenario: Scenario::Churn, run: churn::run, memory_needed: churn::memory_needed },
+    Entry { scenario: Scenario::Partition, run: partition::run, memory_needed: partition::memory_needed },
     Entry { scenario: Scenario::Halves, run: halves::run, memory_needed: halves::memory_needed },
     Entry { scenario: Scenario::Adversary, run: adversary::run, memory_needed: adversary::memory_needed },
     Entry { scenario: Scenario::Sybil, run: sybil::run, memory_needed: sybil::memory_needed },
-    Entry { scenario: Scenario::Partition, run: partition::run, memory_needed: partition::memory_needed },
+    Entry { scenario: Scenario::Anonymity, run: anonymity::run, memory_needed: anonymity::memory_needed },
     Entry { scenario: Scenario::FlashCrowd, run: flash_crowd::run, memory_needed: flash_crowd::memory_needed },
     Entry { scenario: Scenario::Soak, run: soak::run, memory_needed: soak::memory_needed },
     Entry { scenario: Scenario::Hunt, run: hunt::run, memory_needed: hunt::memory_needed },
-    Entry { scenario: Scenario::Anonymity, run: anonymity::run, memory_needed: anonymity::memory_needed },
 ];
 
 fn entry(scenario: Scenario) -> Result<&'static Entry, Refused> {

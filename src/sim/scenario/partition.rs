@@ -24,6 +24,9 @@ const SLOW: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_secs(300);
 /// Later every place was looked after, whatever happened: the hourly look comes at the latest after twice its mean.
 const LATE: Duration = Duration::from_secs(7_800);
+/// The two readings that tell of puts too.
+const BEFORE: &str = "before";
+const DURING: &str = "during";
 /// Share of gets that should come back after the join.
 const AIM: f64 = 0.999;
 /// In smaller networks a half has too few relays to say anything.
@@ -111,14 +114,14 @@ fn one(settings: &Settings, nodes: usize, border: Border, stage: &mut Stage<'_>)
     put_all(stage, &clients, Duration::from_secs(10));
     let mut readings = Vec::new();
     let raised = stage.world.now() + READS_WITHIN + seconds(settings.deadline_s + 1.0);
-    readings.push(read(settings, stage, &clients, "before", raised));
+    readings.push(read(settings, stage, &clients, BEFORE, raised));
     stage.run(raised);
     border.raise(stage);
     let length = seconds(60.0 * settings.minutes);
     stage.run(raised + length / 3);
     put_on_both_sides(settings, stage, &clients);
     stage.run(raised + length * 2 / 3);
-    readings.push(read(settings, stage, &clients, "during", raised));
+    readings.push(read(settings, stage, &clients, DURING, raised));
     stage.run(raised + length);
     stage.world.faults.slow.clear();
     stage.world.set_cut([]);
@@ -180,21 +183,19 @@ fn read(
     let late = stage.ended.get(before..).unwrap_or_default();
     let asked: Vec<usize> = late.iter().map(|one| one.record).collect();
     let asked_for = versions.into_iter().filter(|(record, _)| asked.contains(record)).collect();
-    let puts =
-        if when == "during" { Endings::of(puts_of(stage, raised), Doing::Put) } else { Endings::of([], Doing::Put) };
+    let since = if when == DURING { raised } else { Instant::ZERO };
+    let puts = stage.ended.iter().filter(|one| [BEFORE, DURING].contains(&when) && one.begun >= since);
+    let puts = Endings::of(puts, Doing::Put);
     let minute = Instant::ZERO.until(begun).as_secs_f64() - Instant::ZERO.until(raised).as_secs_f64();
     let unread = unread(&asked_for, late).len();
     Reading { when, minute: minute / 60.0, gets: Endings::of(late, Doing::Get), puts, copies, unread }
 }
 
-fn puts_of<'s>(stage: &'s Stage<'_>, since: Instant) -> impl Iterator<Item = &'s crate::sim::stage::Ended> {
-    stage.ended.iter().filter(move |one| one.begun >= since)
-}
-
-fn tables() -> [Table; 2] {
-    let columns =
-        ["nodes", "border", "when", "gets", "done %", "not newest", "median s", "p99 s", "puts", "done %", "others"];
-    let reads = Table::new("operations", "Gets and puts while the network is cut in halves, and after", &columns);
+fn tables() -> [Table; 3] {
+    let columns = ["nodes", "border", "when", "gets", "done %", "not newest", "median s", "p99 s", "others"];
+    let gets = Table::new("gets", "Gets while the network is cut in halves, and after", &columns);
+    let columns = ["nodes", "border", "when", "puts", "done %", "median s", "p99 s", "others"];
+    let puts = Table::new("puts", "Puts before, and on both sides while the network is cut", &columns);
     let columns = [
         "nodes",
         "border",
@@ -206,25 +207,26 @@ fn tables() -> [Table; 2] {
         "older elsewhere",
     ];
     let copies = Table::new("copies", "Versions that relays hold, against the newest acknowledged or held", &columns);
-    [reads, copies]
+    [gets, puts, copies]
 }
 
-fn tell([operations, copies]: &mut [Table; 2], (nodes, border): (usize, Border), readings: &[Reading]) {
+fn tell([gets, puts, copies]: &mut [Table; 3], (nodes, border): (usize, Border), readings: &[Reading]) {
+    let times = |of: &Endings| {
+        let (median, p99) = of.times.map_or((0.0, 0.0), |times| (times.median, times.p99));
+        [median, p99].map(|time| Cell::real(rounded(time, 2)))
+    };
     for one in readings {
         let head = || vec![Cell::count(nodes), Cell::text(border.name()), Cell::text(one.when)];
-        let has_puts = one.puts.all > 0;
         let mut row = head();
-        row.extend([
-            Cell::count(one.gets.all),
-            Cell::real(percent(one.gets.share())),
-            Cell::count(one.unread),
-            Cell::real(rounded(one.gets.times.map_or(0.0, |times| times.median), 2)),
-            Cell::real(rounded(one.gets.times.map_or(0.0, |times| times.p99), 2)),
-            Cell::count(one.puts.all),
-            if has_puts { Cell::real(percent(one.puts.share())) } else { Cell::text("-") },
-            Cell::text(&one.gets.others()),
-        ]);
-        operations.row(row);
+        row.extend([Cell::count(one.gets.all), Cell::real(percent(one.gets.share())), Cell::count(one.unread)]);
+        row.extend(times(&one.gets).into_iter().chain([Cell::text(&one.gets.others())]));
+        gets.row(row);
+        if one.puts.all > 0 {
+            let mut row = head();
+            row.extend([Cell::count(one.puts.all), Cell::real(percent(one.puts.share()))]);
+            row.extend(times(&one.puts).into_iter().chain([Cell::text(&one.puts.others())]));
+            puts.row(row);
+        }
         let mut row = head();
         let Copies { places, without, missing, older, older_elsewhere } = one.copies;
         row.extend([places, without, missing, older, older_elsewhere].map(Cell::count));

@@ -6,6 +6,7 @@ use super::churn::churn_of;
 use super::holding::{Holding, acknowledged_versions, unread};
 use super::running::{Endings, Tally, options, percent, put_all, rounded, seconds, wait_ready};
 use super::{Refused, Watch};
+use crate::sim::adversary::{Behaviour, turn_bad};
 use crate::sim::chart::Chart;
 use crate::sim::draw::{real_count, whole};
 use crate::sim::report::{Cell, Report, Table};
@@ -22,6 +23,8 @@ const FAULTS: f64 = 0.03;
 /// Share of relays whose clocks are wrong, and by how many seconds at most either way: less than what the protocol allows.
 const SKEWED: f64 = 0.05;
 const SKEW_S_MAX: f64 = 300.0;
+/// What bad relays do, in turn.
+const BAD: [Behaviour; 4] = [Behaviour::Drop, Behaviour::Silent, Behaviour::Deny, Behaviour::Stale];
 /// Gets for each put.
 const GETS_PER_PUT: usize = 10;
 /// A cut and a crowd come this often.
@@ -134,8 +137,23 @@ fn one(settings: &Settings, nodes: usize, session: f64, stage: &mut Stage<'_>) -
     (stretches, left)
 }
 
-/// Where bad relays would be made of a share of all.
-const fn make_bad(_settings: &Settings, _stage: &mut Stage<'_>) {}
+/// A share of the first relays is bad, each in one of several ways; bootstraps are not.
+fn make_bad(settings: &Settings, stage: &mut Stage<'_>) {
+    let bootstraps = stage.world.bootstraps().len();
+    let mut others = stage.world.relays().split_off(bootstraps);
+    let share = settings.bad.first().copied().unwrap_or(0.0);
+    let count = whole((share * real_count(others.len())).round());
+    let mut bad = [const { Vec::new() }; BAD.len()];
+    for (_, ring) in (0..count).zip((0..BAD.len()).cycle()) {
+        let drawn = below(stage.world.rng(), others.len());
+        if let Some(ring) = bad.get_mut(ring).filter(|_| !others.is_empty()) {
+            ring.push(others.swap_remove(drawn));
+        }
+    }
+    for (relays, behaviour) in bad.iter().zip(BAD) {
+        turn_bad(&mut stage.world, relays, behaviour);
+    }
+}
 
 /// From now on dials fail, links break and some clocks are wrong.
 fn go_wrong(stage: &mut Stage<'_>) {

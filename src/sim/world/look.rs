@@ -43,6 +43,12 @@ impl World {
         self.actor(no).is_some_and(|actor| actor.state == State::Up)
     }
 
+    /// Whether a node does what the protocol says.
+    #[must_use]
+    pub fn is_honest(&self, no: NodeNo) -> bool {
+        self.actor(no).is_some_and(|actor| actor.mask.is_none())
+    }
+
     /// The key of a relay.
     #[must_use]
     pub fn key_of(&self, no: NodeNo) -> Option<NodeKey> {

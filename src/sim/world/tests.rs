@@ -74,3 +74,23 @@ fn tokens_decide_what_ciphers_decide() {
     };
     assert_eq!(with(Ciphers::Real), with(Ciphers::Tokens));
 }
+
+#[test]
+fn every_table_of_every_node_is_held_against_its_cap() {
+    let mut world = put_and_get(options(4));
+    let before = world.checks.looked_at();
+    world.check_tables();
+    world.check_bans();
+    let each = (world.checks.looked_at() - before) / 31;
+    assert!(each >= 25, "{each} tables of a node");
+    assert_eq!(world.checks.breaches(), []);
+    let relay = NodeNo(3);
+    world.checks.sizes(relay, &[Sizes { table: "full", len: 7, max: 7 }, Sizes { table: "over", len: 8, max: 7 }]);
+    let Some(Mind::Relay(of)) = world.actor(relay).and_then(|actor| actor.mind.as_ref()) else { panic!("no relay") };
+    let names: std::collections::BTreeSet<&str> = of.sizes().into_iter().map(|(table, ..)| table).collect();
+    assert_eq!(names.len(), of.sizes().len(), "each name once");
+    let key = world.key_of(NodeNo(4));
+    world.checks.no_ban(relay, key.as_ref());
+    let breaches: Vec<&str> = world.checks.breaches().iter().map(|breach| breach.check).collect();
+    assert_eq!(breaches, ["tables stay under their caps", "no honest node bans an honest one"]);
+}
