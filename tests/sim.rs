@@ -97,6 +97,7 @@ fn what_does_not_do_is_refused_before_anything_is_run() {
         (&["sim", "partitioning", "--scenario-file", "mine.toml"], "mine.toml: partitioning has no setting \"gets\""),
         (&["sim", "partitioning", "--scenario-file", "broken.toml"], "broken.toml: line 1: "),
         (&["sim", "partitioning", "--scenario-file", "missing.toml"], "missing.toml"),
+        (&["sim", "hunt", "--with", "faults=burn:1@2"], "faults = \"burn:1@2\": no fault of this name"),
         (&["sim", "partitioning", "--small", "--out", "mine.toml/x"], "mine.toml/x: cannot be made"),
     ] {
         let told = user.run(arguments).with(2);
