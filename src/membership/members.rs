@@ -278,6 +278,17 @@ impl Members {
         count: usize,
         skip: impl Fn(&NodeKey) -> bool,
     ) -> Vec<&VerifiedDescriptor> {
+        self.closest_of(location, count, |member| !skip(&member.key))
+    }
+
+    /// The closest of those relays that will do.
+    #[must_use]
+    pub fn closest_of(
+        &self,
+        location: &Location,
+        count: usize,
+        will_do: impl Fn(&VerifiedDescriptor) -> bool,
+    ) -> Vec<&VerifiedDescriptor> {
         // Ids that share more first bits with the location are nearer than all that share fewer, and stand side by side: as
         // many bits as leave a few times what is wanted, then fewer, so that not everybody is looked at.
         let mut shared = (self.len() / count.max(1) / 4).checked_ilog2().unwrap_or(0);
@@ -285,7 +296,7 @@ impl Members {
             let mut nearest = Nearest::new(count, self.rule);
             for member in self.ids_in(&location.neighbours(shared)) {
                 let distance = member.id().distance(location);
-                if nearest.reaches(&distance) && !skip(&member.key) {
+                if nearest.reaches(&distance) && will_do(member) {
                     nearest.offer(distance, &member.address, member);
                 }
             }

@@ -2,7 +2,7 @@
 
 use super::watch::Noted;
 use super::{AskOwner, Pending, Relay, RelayEvent};
-use crate::crypto::keys::{DhKey, NodeKey};
+use crate::crypto::keys::DhKey;
 use crate::crypto::random_bytes;
 use crate::dht::repair::{RepairCounts, RepairInput, RepairOutput, Surroundings};
 use crate::dht::store::{Holding, Place, StoreOp, StoreResult};
@@ -14,6 +14,7 @@ use crate::node::sight::Sight;
 use crate::node::work::Job;
 use crate::time::{Duration, Instant, Now, earlier};
 use crate::wire::contact::Contact;
+use crate::wire::descriptor::VerifiedDescriptor;
 use crate::wire::message::Answer;
 
 /// A question of repair.
@@ -200,9 +201,6 @@ impl Relay {
 
 /// The nearest members that are not known to be gone.
 fn live_closest(members: &Members, presence: &Presence, location: &Location, count: usize) -> Vec<Contact> {
-    let is_gone = |key: &NodeKey| {
-        let at = |member: &crate::wire::descriptor::VerifiedDescriptor| (member.link_key, member.address);
-        members.get(key).is_some_and(|member| presence.is_gone(&at(member)))
-    };
-    members.closest(location, count, is_gone).into_iter().map(Contact::from).collect()
+    let is_here = |member: &VerifiedDescriptor| !presence.is_gone(&(member.link_key, member.address));
+    members.closest_of(location, count, is_here).into_iter().map(Contact::from).collect()
 }
