@@ -121,7 +121,9 @@ fn the_list_has_every_scenario_and_a_scenarios_own_file_runs_as_it_is() {
     assert_eq!(scenarios.len(), listed.out.lines().count());
     for scenario in scenarios {
         let file = user.run(&["sim", scenario["scenario"].as_str().unwrap(), "--list"]).fine();
-        let key = |key: &Value| file.out.contains(&format!("\n{} = ", key.as_str().unwrap())) || key == "one_way_ms";
+        let key = |key: &Value| {
+            file.out.contains(&format!("\n{} = ", key.as_str().unwrap())) || key == "one_way_ms" || key == "internet"
+        };
         assert!(scenario["keys"].as_array().unwrap().iter().all(key), "{file:?}");
     }
     let file = user.run(&["sim", "partitioning", "--list"]).fine();
