@@ -106,9 +106,8 @@ fn stale_storers_sign_for_a_new_version_and_give_the_first() {
 #[test]
 fn a_forged_value_is_never_taken() {
     let (get, put, _) = with(Behaviour::Forge, storers);
-    // One of its exits, the fifth perhaps, may itself hold what all others forge.
-    let was_easy = get.begun.until(get.at) < Duration::from_secs(3);
-    assert!(get.ending != Ending::NotFound && !(get.ending == Ending::Done && was_easy), "{get:?}");
+    // One of its exits may itself hold what all others forge; what comes then is what was stored.
+    assert!(get.ending != Ending::NotFound && (get.ending != Ending::Done || get.seq == 1), "{get:?}");
     assert_eq!(put.ending, Ending::Done, "it is kept as it came");
 }
 
