@@ -359,6 +359,8 @@ pub const BANNED_MAX: usize = MEMBERS_MAX;
 pub const GUARD_PATIENCE: Duration = Duration::from_secs(5);
 /// Dials of each guard that fail before a client says that the network cannot be reached.
 pub const GUARD_DIALS: u32 = 2;
+/// A guard's link that ends sooner than so long after it came up counts as a dial that failed.
+pub const GUARD_SETTLED: Duration = Duration::from_secs(1);
 /// A guard that is down is tried again this often.
 pub const GUARD_RETRY_EVERY: Duration = Duration::from_secs(60);
 /// Second hops replaced for failing within one [`SECOND_HOP_REPLACED_WINDOW_S`]; the guard could make any of them fail.

@@ -12,7 +12,8 @@ use super::sample::draw;
 use crate::crypto::CryptoRng;
 use crate::crypto::keys::NodeKey;
 use crate::limits::{
-    DIAL_BACKOFF, GUARD_DIALS, GUARD_LIFE_S, GUARD_PATIENCE, GUARD_RETRY_EVERY, GUARD_SAMPLE_LIFE_S, GUARDS, KEY_LEN,
+    DIAL_BACKOFF, GUARD_DIALS, GUARD_LIFE_S, GUARD_PATIENCE, GUARD_RETRY_EVERY, GUARD_SAMPLE_LIFE_S, GUARD_SETTLED,
+    GUARDS, KEY_LEN,
 };
 use crate::time::{Instant, UnixTime, earlier};
 use crate::wire::descriptor::VerifiedDescriptor;
@@ -247,7 +248,7 @@ impl Guards {
     pub fn on_link_down(&mut self, key: &NodeKey, now: Instant) -> bool {
         let Some(guard) = self.guards.iter_mut().find(|guard| guard.key() == *key) else { return false };
         match guard.dial {
-            Dial::Up { since } if since.until(now) >= DIAL_BACKOFF => guard.dial = Dial::Idle,
+            Dial::Up { since } if since.until(now) >= GUARD_SETTLED => guard.dial = Dial::Idle,
             Dial::Up { .. } => return self.on_dial_failed(key, now),
             Dial::Idle | Dial::Dialling { .. } | Dial::Failed { .. } => (),
         }
@@ -406,11 +407,11 @@ mod tests {
         let (mut guards, [first, second, _]) = three();
         guards.next_dial(at(0));
         guards.on_link_up(&first, at(0));
-        guards.on_link_down(&first, at(0) + DIAL_BACKOFF);
+        guards.on_link_down(&first, at(0) + GUARD_SETTLED);
         assert_eq!(guards.next_dial(at(5)), Some(first));
         guards.on_link_up(&first, at(5));
-        guards.on_link_down(&first, at(6));
-        assert_eq!(guards.next_dial(at(6)), Some(second));
+        guards.on_link_down(&first, at(5));
+        assert_eq!(guards.next_dial(at(5)), Some(second));
     }
 
     #[test]
