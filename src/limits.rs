@@ -364,7 +364,7 @@ pub const GUARD_SETTLED: Duration = Duration::from_secs(1);
 /// A guard that is down is tried again this often.
 pub const GUARD_RETRY_EVERY: Duration = Duration::from_secs(60);
 /// Second hops replaced for failing within one [`SECOND_HOP_REPLACED_WINDOW_S`]; the guard could make any of them fail.
-pub const SECOND_HOP_REPLACED_MAX: usize = 6;
+pub const SECOND_HOP_REPLACED_MAX: usize = 4;
 /// Seconds in which replacements of failing second hops are counted.
 pub const SECOND_HOP_REPLACED_WINDOW_S: u64 = 24 * 3_600;
 
@@ -377,7 +377,7 @@ pub const OPERATION_GRACE: Duration = Duration::from_secs(10);
 /// Longest time that a caller may give an operation.
 pub const OPERATION_TIMEOUT_MAX: Duration = Duration::from_secs(600);
 /// Circuits that one operation may build in all.
-pub const OPERATION_CIRCUITS_MAX: usize = 60;
+pub const OPERATION_CIRCUITS_MAX: usize = 40;
 /// Circuits of one operation at once: never all three of its locations.
 pub const CIRCUITS_AT_ONCE_MAX: usize = 2;
 /// Answers that one operation takes for one location or batch before it gives up on it.

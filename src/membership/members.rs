@@ -316,9 +316,9 @@ impl Members {
     /// How many relays are closer to a location than this id: counted to [`CLOSER_MEMBERS_MAX`], two of one narrow prefix,
     /// so that one operator's ids do not talk a holder out of a value.
     #[must_use]
-    pub fn closer_count(&self, location: &Location, than: &Id) -> usize {
+    pub fn closer_count(&self, location: &Location, than: &Id, will_do: impl Fn(&VerifiedDescriptor) -> bool) -> usize {
         let reach = than.distance(location);
-        let closest = self.closest(location, CLOSER_MEMBERS_MAX, |_| false);
+        let closest = self.closest_of(location, CLOSER_MEMBERS_MAX, will_do);
         closest.iter().filter(|member| member.id().distance(location) < reach).count()
     }
 }
@@ -471,7 +471,7 @@ mod tests {
         let members = members_of(crowd.chain((200..205).map(relay)));
         let far = Id([0xff; 20]);
         assert_eq!(members.closest(&Id([0; 20]), 20, |_| false).len(), 7);
-        assert_eq!(members.closer_count(&Id([0; 20]), &far), 7);
+        assert_eq!(members.closer_count(&Id([0; 20]), &far, |_| true), 7);
         let relaxed = members.with_rule(PrefixRule::RelaxedForOneHost);
         assert_eq!(relaxed.closest(&Id([0; 20]), 20, |_| false).len(), 20);
     }

@@ -91,7 +91,7 @@ impl SecondHops {
     }
 
     /// A circuit through this hop failed, the guard being up. Failing towards three different exits in a row it is dropped,
-    /// but no more than six a day: the guard can make circuits fail, and would else choose the second hop.
+    /// but no more than four a day: the guard can make circuits fail, and would else choose the second hop.
     /// Whether the state to keep has changed.
     pub fn on_failure(&mut self, key: &NodeKey, exit: &NodeKey, now: UnixTime) -> bool {
         let Some(at) = self.0.hops.iter().position(|hop| hop.key() == *key) else { return false };
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guard_that_lets_circuits_fail_moves_six_second_hops_a_day_and_no_more() {
+    fn a_guard_that_lets_circuits_fail_moves_four_second_hops_a_day_and_no_more() {
         let mut hops = four();
         let mut dropped = 0;
         for round in 0..20 {

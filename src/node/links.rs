@@ -305,16 +305,18 @@ impl Links {
         self.pinned.remove(link_key);
     }
 
-    /// Links without work for too long. A relay that dialled this one closes its link itself, when it has no more use for it: it may
+    /// Links without work for too long. A relay that dialled this one closes its one link itself, when it has no more use for it: it may
     /// want to see that this relay is there.
     pub(super) fn idle(&self, now: Instant) -> Vec<LinkId> {
-        let is_theirs = |up: &Link| up.peer.descriptor.is_some() && !up.peer.dialled;
+        let is_used = |link: &LinkId, up: &Link| self.by_key.get(&up.peer.link_key) == Some(link);
+        let is_theirs =
+            |link: &LinkId, up: &Link| up.peer.descriptor.is_some() && !up.peer.dialled && is_used(link, up);
         let is_spare = |link: &LinkId, up: &Link| {
             !self.pinned.contains(&up.peer.link_key) || self.by_key.get(&up.peer.link_key) != Some(link)
         };
         let mut idle = self.idle_at.due(now);
         idle.retain(|link| {
-            self.up.get(link).is_some_and(|up| up.open.is_empty() && !is_theirs(up) && is_spare(link, up))
+            self.up.get(link).is_some_and(|up| up.open.is_empty() && !is_theirs(link, up) && is_spare(link, up))
         });
         idle
     }

@@ -359,7 +359,10 @@ impl ClientNode {
     fn joined(&mut self, now: Now) {
         self.members.expire(now.unix);
         self.judged.expire(now.unix);
-        self.drop_absent();
+        // One that is stalled must not leave the others to say who is gone.
+        if self.entry.joined.whole == self.entry.joined.asked {
+            self.drop_absent();
+        }
         if self.members.is_empty() {
             return self.join_failed();
         }

@@ -196,17 +196,16 @@ impl Relay {
 
     pub(super) fn on_descriptors(&mut self, now: Now, descriptors: Vec<VerifiedDescriptor>) {
         let before = self.members.len();
-        let told: Vec<_> = descriptors.iter().map(|one| (one.id(), (one.link_key, one.address))).collect();
+        let told: Vec<_> = descriptors.iter().map(VerifiedDescriptor::id).collect();
         let merged = self.members.merge_all(descriptors, now.unix);
         let mut new = 0;
-        for ((id, at), merge) in told.into_iter().zip(merged) {
+        for (id, merge) in told.into_iter().zip(merged) {
             match merge {
                 Merge::New => {
                     new += 1;
                     self.on_member_here(now, id);
                 }
-                // It has signed it itself: it was there after all.
-                Merge::Newer if self.links.presence.met(&at) => self.on_member_here(now, id),
+                // A newer number alone brings nobody back who is gone: it may be anybody's who passes it on.
                 _ => (),
             }
         }

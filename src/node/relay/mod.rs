@@ -341,7 +341,10 @@ impl Relay {
                 // Only who answered a dial of ours enters the table.
                 self.table.insert(descriptor.clone());
             }
-            self.on_descriptors(now, vec![descriptor]);
+            // A descriptor that comes from elsewhere than it says proves no host.
+            if dialled || descriptor.address.0.ip() == address.0.ip() {
+                self.on_descriptors(now, vec![descriptor]);
+            }
         }
         for (ask, message) in self.asks.on_up(link) {
             self.start_ask(now, link, ask, &message);
@@ -393,7 +396,14 @@ impl Relay {
         };
         self.ask_ids.insert(ask, to.id);
         match self.links.reach(now.instant, to.link_key, to.address) {
-            (Reach::Up(link), _) => self.start_ask(now, link, ask, &question.encode()),
+            (Reach::Up(link), _) => {
+                let there = self.links.peer(link).and_then(|peer| peer.descriptor.as_ref()).map(VerifiedDescriptor::id);
+                if there != Some(to.id) {
+                    // It names the link key of somebody else: whoever it is, it is not there.
+                    self.links.presence.failed(now.instant, (to.link_key, to.address));
+                }
+                self.start_ask(now, link, ask, &question.encode());
+            }
             (Reach::Dialling(link), dial) => {
                 dial.into_iter().for_each(|dial| self.effects.io(dial));
                 if !self.asks.wait(now.instant, link, ask, &question) {

@@ -204,7 +204,11 @@ impl Relay {
         let Some(value) = value else { return self.reply(now, asker, Answer::Refused) };
         let question = Question { location: value.location(), ..question };
         self.note_asked(asker, &question);
-        if self.members.closer_count(&question.location, &self.descriptor.id()) >= CLOSER_MEMBERS_MAX {
+        // Who is gone would take nothing: it does not count.
+        let presence = &self.links.presence;
+        let is_here = |one: &VerifiedDescriptor| !presence.is_gone(&(one.link_key, one.address));
+        let closer = self.members.closer_count(&question.location, &self.descriptor.id(), is_here);
+        if closer >= CLOSER_MEMBERS_MAX {
             let saying = self.saying(Verdict::NotCloseEnough, 0, [0; 32]);
             return self.sign(now, question, saying, Pending::StoreSigned { asker });
         }

@@ -41,8 +41,11 @@ impl Watch {
     /// A member is needed. When there are too many, the one that was not needed for longest gives way.
     pub(super) fn need(&mut self, now: Instant, contact: Contact, dial_at: Instant) -> Noted {
         if let Some(watched) = self.watched.get_mut(&contact.link_key) {
-            watched.needed = now;
-            watched.contact = contact;
+            // Another identity that names the same link key is not watched in its place.
+            if watched.contact.id == contact.id {
+                watched.needed = now;
+                watched.contact = contact;
+            }
             return Noted::Known;
         }
         let oldest = self.watched.iter().min_by_key(|(_, watched)| watched.needed).map(|(key, _)| *key);
