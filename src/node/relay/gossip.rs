@@ -200,13 +200,10 @@ impl Relay {
         let merged = self.members.merge_all(descriptors, now.unix);
         let mut new = 0;
         for (id, merge) in told.into_iter().zip(merged) {
-            match merge {
-                Merge::New => {
-                    new += 1;
-                    self.on_member_here(now, id);
-                }
-                // A newer number alone brings nobody back who is gone: it may be anybody's who passes it on.
-                _ => (),
+            // A newer number alone brings nobody back who is gone: it may be anybody's who passes it on.
+            if merge == Merge::New {
+                new += 1;
+                self.on_member_here(now, id);
             }
         }
         // Where relays come and go all the time one newcomer is no news: all would pull from all without a pause.
