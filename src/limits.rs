@@ -92,6 +92,10 @@ pub const INBOUND_LINKS_PER_PREFIX_MAX: usize = 64;
 pub const ASKS_PER_CLIENT_LINK_BURST: u32 = 32;
 /// Questions per second that a client's link may ask for long.
 pub const ASKS_PER_CLIENT_LINK_PER_S: u32 = 8;
+/// Questions about the membership that a relay's link may ask in a burst: all pages of [`MEMBERS_MAX`] relays, and more.
+pub const MEMBERS_ASKS_BURST: u32 = 512;
+/// Questions about the membership per second that a relay's link may ask for long.
+pub const MEMBERS_ASKS_PER_S: u32 = 10;
 /// Handshakes in a burst from one IPv4 /24 or IPv6 /48.
 pub const HANDSHAKES_PER_PREFIX_BURST: u32 = 64;
 /// Handshakes per second from one IPv4 /24 or IPv6 /48 for long.
@@ -234,6 +238,10 @@ pub const GONE_AFTER: Duration = Duration::from_secs(60);
 pub const GONE_RETRY: Duration = Duration::from_secs(120);
 /// A watched member whose link ended is dialled again within this time, and then about this often.
 pub const WATCH_REDIAL: Duration = Duration::from_secs(15);
+/// That a watched member is back is acted on once in so long.
+pub const RETURN_TOLD_EVERY: Duration = Duration::from_secs(60);
+/// So often a relay looks whom it has to stay linked to.
+pub const NEIGHBOURS_EVERY: Duration = Duration::from_secs(30);
 
 // ---- evidence (spec/evidence.md) ----
 
@@ -296,10 +304,12 @@ pub const STORE_BYTES_MAX: usize = 512 << 20;
 
 /// Members a relay or client knows.
 pub const MEMBERS_MAX: usize = 100_000;
-/// Seconds after which a descriptor that was not renewed is dropped.
+/// Seconds for which a descriptor can be used: those on a client's disk by its rule, others by nobody longer.
 pub const DESCRIPTOR_LIFE_S: u64 = 24 * 3_600;
-/// Seconds after which a relay issues its descriptor anew.
-pub const DESCRIPTOR_RENEW_S: u64 = 6 * 3_600;
+/// Seconds after which a relay has issued its descriptor anew; three quarters of it at the least, drawn evenly.
+pub const DESCRIPTOR_RENEW_S: u64 = 3_600;
+/// Seconds after whose issue a relay forgets another that has not renewed its descriptor: one renewal may be missed.
+pub const MEMBER_LIFE_S: u64 = 9_000;
 /// Seconds by which a descriptor may lie in the future (clocks: minutes).
 pub const CLOCK_SKEW_S: u64 = 600;
 /// Guards in a client's ordered sample.
@@ -318,8 +328,6 @@ pub const SECOND_HOP_LIFE_MAX_S: u64 = 12 * 24 * 3_600;
 pub const SECOND_HOP_FAILURES_MAX: u32 = 3;
 /// Pull of the membership from another relay, mean interval.
 pub const MEMBERS_PULL_EVERY: Duration = Duration::from_secs(30);
-/// A relay pulls all pages of one relay so often, whatever the differences said.
-pub const MEMBERS_WHOLE_PULL_EVERY: Duration = Duration::from_secs(3_600);
 /// A relay tells of another for so long after their last meeting, where it has three bootstraps or fewer: a relay visits each of
 /// them every two pulls times their number, so that five visits may fail.
 pub const PRESENCE_MAX: Duration = Duration::from_secs(900);
@@ -512,5 +520,7 @@ const _: () = assert!(ANSWER_DESCRIPTORS_MAX * 100 < SIGNERS * SIGNERS_PERCENT_M
 const _: () = assert!(RECEIPT_NEWCOMERS_MAX < HOLDERS && RECEIPT_SIGNERS_REACH <= NEIGHBOURS_KNOWN);
 const _: () = assert!(STORED_MEMBERS_DOUBT_MAX.as_secs() + JOIN_TIMEOUT.as_secs() < OPERATION_TIMEOUT.as_secs());
 const _: () = assert!(STORED_MEMBERS_LIFE_MAX_S + DESCRIPTOR_RENEW_S < DESCRIPTOR_LIFE_S);
+const _: () = assert!(2 * DESCRIPTOR_RENEW_S < MEMBER_LIFE_S && MEMBER_LIFE_S < DESCRIPTOR_LIFE_S);
+const _: () = assert!(MEMBERS_ASKS_BURST == 512 && 512 * MEMBERS_PAGE_MAX > MEMBERS_MAX);
 const _: () = assert!(2 * GATEWAY_ALIVE_EVERY.as_secs() < GATEWAY_SILENCE_MAX.as_secs());
 const _: () = assert!(SIGNERS < LOOKUP_ASKS_MAX && LOOKUP_ASKS_MAX < LOOKUP_CONTACTS_MAX);

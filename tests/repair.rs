@@ -27,6 +27,8 @@ fn shortened(seed: u64, relays: usize) -> LocalOptions {
         gone_after: millis(1_000),
         gone_retry: millis(1_000),
         redial: millis(300),
+        neighbours: millis(300),
+        told_every: millis(1_000),
         ..RepairTiming::default()
     };
     LocalOptions { repair, ..LocalOptions::new(network(seed), relays, seed) }

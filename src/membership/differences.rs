@@ -18,21 +18,21 @@ pub fn held(members: &Members, after: Option<NodeKey>, salt: u64) -> (Option<Nod
     (until, prints)
 }
 
-/// The relays to be told of in this range that nothing held stands for, in the order of keys, at most [`MEMBERS_PAGE_MAX`], and
-/// whether there are more.
+/// The first [`MEMBERS_PAGE_MAX`] of whom there is to tell, who come in the order of keys, and whether there are more.
+#[must_use]
+pub fn page<'m>(mut told: impl Iterator<Item = &'m VerifiedDescriptor>) -> (Vec<&'m VerifiedDescriptor>, bool) {
+    let page = told.by_ref().take(MEMBERS_PAGE_MAX).collect();
+    (page, told.next().is_some())
+}
+
+/// Of those for whom nothing held stands, such a page.
 #[must_use]
 pub fn lacking<'m>(
-    members: &'m Members,
-    (after, until): (Option<NodeKey>, Option<NodeKey>),
-    (salt, held): (u64, &[Fingerprint]),
-    is_told: impl Fn(&VerifiedDescriptor) -> bool,
+    told: impl Iterator<Item = &'m VerifiedDescriptor>,
+    salt: u64,
+    held: &[Fingerprint],
 ) -> (Vec<&'m VerifiedDescriptor>, bool) {
-    let is_in = |member: &&VerifiedDescriptor| until.is_none_or(|until| member.key <= until);
-    let is_new = |member: &VerifiedDescriptor| held.binary_search(&member.fingerprint(salt)).is_err();
-    let range = members.after(after).iter().take_while(is_in);
-    let mut lacking = range.filter(|member| is_new(member) && is_told(member));
-    let page = lacking.by_ref().take(MEMBERS_PAGE_MAX).collect();
-    (page, lacking.next().is_some())
+    page(told.filter(|member| held.binary_search(&member.fingerprint(salt)).is_err()))
 }
 
 #[cfg(test)]
@@ -56,7 +56,8 @@ mod tests {
             let salt = salt.wrapping_add(u64::try_from(cost.questions).unwrap());
             let (until, prints) = held(asker, after, salt);
             assert!(prints.len() <= FINGERPRINTS_MAX && prints.is_sorted());
-            let (page, more) = lacking(from, (after, until), (salt, &prints), &is_told);
+            let range = from.between(after, until).iter().filter(|one| is_told(one));
+            let (page, more) = lacking(range, salt, &prints);
             assert!(page.len() <= MEMBERS_PAGE_MAX && page.iter().all(|one| is_told(one)));
             let keys: Vec<NodeKey> = page.iter().map(|one| one.key).collect();
             assert!(after.iter().chain(&keys).is_sorted_by(|one, next| one < next));
@@ -133,6 +134,22 @@ mod tests {
         let cell = crate::limits::CELL_LEN;
         assert_eq!((cost.questions, cost.told), (16, 0));
         assert!(cost.questions * 2 * cell * 35 < 10_000 * DESCRIPTOR_LEN, "a question and its answer are a cell each");
+    }
+
+    #[test]
+    fn pages_in_the_order_of_keys_give_every_relay_once() {
+        let members = members_of((0..2 * u32::try_from(MEMBERS_PAGE_MAX).unwrap() + 9).map(relay));
+        let (mut seen, mut sizes) = (Vec::new(), Vec::new());
+        loop {
+            let (page, more) = page(members.after(seen.last().copied()).iter());
+            sizes.push(page.len());
+            seen.extend(page.iter().map(|member| member.key));
+            if !more {
+                break;
+            }
+        }
+        assert_eq!(sizes, [MEMBERS_PAGE_MAX, MEMBERS_PAGE_MAX, 9]);
+        assert_eq!(seen, members.iter().map(|member| member.key).collect::<Vec<_>>());
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub enum Merge {
 pub struct Members {
     cap: usize,
     rule: PrefixRule,
+    life_s: u64,
     by_key: Arc<Vec<VerifiedDescriptor>>,
     by_id: Arc<Vec<VerifiedDescriptor>>,
     banned: Arc<BTreeSet<NodeKey>>,
@@ -56,13 +57,28 @@ impl Members {
     #[must_use]
     pub fn new(cap: usize) -> Self {
         let (by_key, by_id) = (Arc::default(), Arc::default());
-        Self { cap, rule: PrefixRule::Distinct, by_key, by_id, banned: Arc::default(), oldest: u32::MAX }
+        Self {
+            cap,
+            rule: PrefixRule::Distinct,
+            life_s: DESCRIPTOR_LIFE_S,
+            by_key,
+            by_id,
+            banned: Arc::default(),
+            oldest: u32::MAX,
+        }
     }
 
     /// The same under another rule for prefixes in closest sets.
     #[must_use]
     pub fn with_rule(mut self, rule: PrefixRule) -> Self {
         self.rule = rule;
+        self
+    }
+
+    /// The same for somebody who forgets a relay whose descriptor is so many seconds old.
+    #[must_use]
+    pub fn with_life(mut self, life_s: u64) -> Self {
+        self.life_s = life_s;
         self
     }
 
@@ -77,7 +93,7 @@ impl Members {
         if self.banned.contains(&offered.key) {
             return Merge::Conflict;
         }
-        if is_over(&offered, now) {
+        if self.is_over(offered.issued, now) {
             return Merge::Older;
         }
         let held = self.get(&offered.key).map(|held| (held.issued, held.as_bytes() == offered.as_bytes()));
@@ -104,7 +120,7 @@ impl Members {
                 self.take(core::mem::take(&mut new));
             }
             let is_stranger = self.get(&key).is_none() && self.by_id(&id).is_none();
-            if is_apart && has_room && is_stranger && !self.banned.contains(&key) && !is_over(&one, now) {
+            if is_apart && has_room && is_stranger && !self.banned.contains(&key) && !self.is_over(one.issued, now) {
                 new.by_id.insert(id, one.clone());
                 new.by_key.insert(key, one);
                 outcomes.push(Merge::New);
@@ -237,17 +253,12 @@ impl Members {
         self.by_key.get(from..).unwrap_or_default()
     }
 
-    /// At most `max` relays to be told of, after this key, in the order of keys, and whether more follow.
+    /// Those of them up to a key; all for `None`.
     #[must_use]
-    pub fn page(
-        &self,
-        after: Option<NodeKey>,
-        max: usize,
-        is_told: impl Fn(&VerifiedDescriptor) -> bool,
-    ) -> (Vec<&VerifiedDescriptor>, bool) {
-        let mut rest = self.after(after).iter().filter(|member| is_told(member));
-        let page = rest.by_ref().take(max).collect();
-        (page, rest.next().is_some())
+    pub fn between(&self, after: Option<NodeKey>, until: Option<NodeKey>) -> &[VerifiedDescriptor] {
+        let rest = self.after(after);
+        let to = until.map_or(rest.len(), |until| rest.partition_point(|member| member.key <= until));
+        rest.get(..to).unwrap_or_default()
     }
 
     /// Drops the relays that are not to be kept.
@@ -260,14 +271,18 @@ impl Members {
 
     /// Drops the relays whose descriptors were not renewed in time. Looks at them only when there may be one; whether there was.
     pub fn expire(&mut self, now: UnixTime) -> bool {
-        if !is_over_at(self.oldest, now) {
+        if !self.is_over(self.oldest, now) {
             return false;
         }
-        self.oldest =
-            self.by_key.iter().map(|one| one.issued).filter(|one| !is_over_at(*one, now)).min().unwrap_or(u32::MAX);
-        let before = self.len();
-        self.retain(|one| !is_over(one, now));
+        let issued = self.by_key.iter().map(|one| one.issued);
+        self.oldest = issued.filter(|issued| !self.is_over(*issued, now)).min().unwrap_or(u32::MAX);
+        let (before, life_s) = (self.len(), self.life_s);
+        self.retain(|one| !is_over(one.issued, life_s, now));
         self.len() < before
+    }
+
+    fn is_over(&self, issued: u32, now: UnixTime) -> bool {
+        is_over(issued, self.life_s, now)
     }
 
     /// The closest relays to a location, nearest first, at most two of one narrow prefix, without those to skip.
@@ -345,12 +360,8 @@ fn insert(list: &mut Arc<Vec<VerifiedDescriptor>>, place: usize, member: Verifie
     list.insert(place, member);
 }
 
-fn is_over(descriptor: &VerifiedDescriptor, now: UnixTime) -> bool {
-    is_over_at(descriptor.issued, now)
-}
-
-fn is_over_at(issued: u32, now: UnixTime) -> bool {
-    now.0 > u64::from(issued).saturating_add(DESCRIPTOR_LIFE_S)
+fn is_over(issued: u32, life_s: u64, now: UnixTime) -> bool {
+    now.0 > u64::from(issued).saturating_add(life_s)
 }
 
 #[cfg(test)]
@@ -440,29 +451,15 @@ mod tests {
 
     #[test]
     fn descriptors_leave_after_their_life_and_do_not_enter_after_it() {
-        let mut members = of(1..2);
-        let end = UnixTime(ISSUED.0 + DESCRIPTOR_LIFE_S);
-        members.expire(end);
-        assert_eq!(members.len(), 1);
-        let late = UnixTime(end.0 + 1);
-        members.expire(late);
-        assert!(members.is_empty() && members.by_id(&relay(1).id()).is_none());
-        assert_eq!(members.merge(relay(1), late), Merge::Older);
-    }
-
-    #[test]
-    fn pages_in_the_order_of_keys_give_every_relay_once() {
-        let members = of(0..23);
-        let (mut seen, mut after) = (Vec::new(), None);
-        loop {
-            let (page, more) = members.page(after, 5, |_| true);
-            seen.extend(page.iter().map(|member| member.key));
-            after = seen.last().copied();
-            if !more {
-                break;
-            }
+        for (mut members, life_s) in [(of(1..2), DESCRIPTOR_LIFE_S), (of(1..2).with_life(77), 77)] {
+            let end = UnixTime(ISSUED.0 + life_s);
+            members.expire(end);
+            assert_eq!(members.len(), 1);
+            let late = UnixTime(end.0 + 1);
+            members.expire(late);
+            assert!(members.is_empty() && members.by_id(&relay(1).id()).is_none());
+            assert_eq!(members.merge(relay(1), late), Merge::Older);
         }
-        assert_eq!(seen, members.iter().map(|member| member.key).collect::<Vec<_>>());
     }
 
     #[test]
@@ -490,7 +487,7 @@ mod tests {
             let holder = self.held.values().find(|one| one.id() == offered.id()).map(|one| one.key);
             match self.held.get(&key) {
                 _ if self.banned.contains(&key) => Merge::Conflict,
-                _ if is_over(offered, now) => Merge::Older,
+                _ if is_over(offered.issued, DESCRIPTOR_LIFE_S, now) => Merge::Older,
                 Some(held) if held.as_bytes() == offered.as_bytes() => Merge::Known,
                 Some(held) if held.issued == offered.issued => {
                     self.held.remove(&key);
@@ -569,7 +566,7 @@ mod tests {
                 assert_same(&one_by_one, &model);
                 assert_same(&at_once, &model);
                 let before = model.held.len();
-                model.held.retain(|_, one| !is_over(one, now));
+                model.held.retain(|_, one| !is_over(one.issued, DESCRIPTOR_LIFE_S, now));
                 prop_assert_eq!(one_by_one.expire(now), model.held.len() < before);
                 at_once.expire(now);
                 assert_same(&one_by_one, &model);

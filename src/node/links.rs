@@ -1,5 +1,6 @@
 //! The node's links: who is at the other end, who is being dialled, who could not be. Source: spec/link.md §7.
 
+use core::ops::Bound;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::deadlines::Deadlines;
@@ -12,8 +13,8 @@ use crate::crypto::keys::{DhKey, NodeKey};
 use crate::dht::repair::RepairTiming;
 use crate::limits::{
     ASKS_PER_CLIENT_LINK_BURST, ASKS_PER_CLIENT_LINK_PER_S, ASKS_PER_LINK_MAX, BUILDS_PER_CLIENT_LINK_PER_S,
-    BUILDS_PER_LINK_BURST, BUILDS_PER_LINK_PER_S, CIRCUITS_PER_LINK_MAX, LINK_AGE_MAX, LINK_IDLE_MAX, MEMBERS_MAX,
-    REDIAL_WITHIN,
+    BUILDS_PER_LINK_BURST, BUILDS_PER_LINK_PER_S, CIRCUITS_PER_LINK_MAX, LINK_AGE_MAX, LINK_IDLE_MAX,
+    MEMBERS_ASKS_BURST, MEMBERS_ASKS_PER_S, MEMBERS_MAX, REDIAL_WITHIN,
 };
 use crate::time::{Duration, Instant};
 use crate::wire::address::Address;
@@ -154,7 +155,8 @@ impl Links {
             }
         }
         let builds = Bucket::new(BUILDS_PER_LINK_BURST, now);
-        let asks = Bucket::new(ASKS_PER_CLIENT_LINK_BURST, now);
+        let is_relay = peer.descriptor.is_some();
+        let asks = Bucket::new(if is_relay { MEMBERS_ASKS_BURST } else { ASKS_PER_CLIENT_LINK_BURST }, now);
         self.idle_at.set(link, Some(now + LINK_IDLE_MAX));
         self.up.insert(link, Link { peer, born: now, open: BTreeSet::new(), builds, asks });
     }
@@ -244,19 +246,43 @@ impl Links {
         up.builds.take(BUILDS_PER_LINK_BURST, rate, now)
     }
 
-    /// Takes one question from a client's bucket; relays have none.
+    /// Takes one question from a client's bucket; relays have one for the membership alone.
     pub(super) fn take_ask(&mut self, now: Instant, link: LinkId) -> bool {
         let Some(up) = self.up.get_mut(&link) else { return false };
         up.peer.descriptor.is_some() || up.asks.take(ASKS_PER_CLIENT_LINK_BURST, ASKS_PER_CLIENT_LINK_PER_S, now)
     }
 
-    /// Whether this node itself has, or had within `presence`, a link to the relay at the address it names, or from there. Only of
-    /// those it tells others: else one host could fill the membership with addresses that it does not have, and relays that are
-    /// gone would be told of for a day.
-    pub(super) fn has_met(&self, now: Instant, relay: &VerifiedDescriptor, presence: Duration) -> bool {
-        let Some(meeting) = self.met.get(&relay.key) else { return false };
-        let is_present = meeting.last.until(now) < presence || self.is_linked(&relay.key, &meeting.link_key);
-        is_present && meeting.address.0.ip() == relay.address.0.ip()
+    /// Takes one question about the membership from a relay's bucket; a client's was taken as it came.
+    pub(super) fn take_members_ask(&mut self, now: Instant, link: LinkId) -> bool {
+        let Some(up) = self.up.get_mut(&link) else { return false };
+        up.peer.descriptor.is_none() || up.asks.take(MEMBERS_ASKS_BURST, MEMBERS_ASKS_PER_S, now)
+    }
+
+    /// The relays to which, or from whose address, this node itself has a link, or had one within `presence`, after one key and up
+    /// to another, with their addresses. Only of those it tells others: else one host could fill the membership with addresses
+    /// that it does not have, and relays that are gone would be told of as long as their descriptors live.
+    pub(super) fn present(
+        &self,
+        now: Instant,
+        presence: Duration,
+        after: Option<NodeKey>,
+        until: Option<NodeKey>,
+    ) -> impl Iterator<Item = (&NodeKey, &Address)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let in_range = self
+            .met
+            .range((from, Bound::Unbounded))
+            .take_while(move |(key, _)| until.is_none_or(|until| **key <= until));
+        let is_here = move |key: &NodeKey, meeting: &Meeting| {
+            meeting.last.until(now) < presence || self.is_linked(key, &meeting.link_key)
+        };
+        in_range.filter(move |(key, meeting)| is_here(key, meeting)).map(|(key, meeting)| (key, &meeting.address))
+    }
+
+    /// A node has met itself, for good.
+    pub(super) fn met_itself(&mut self, own: &VerifiedDescriptor) {
+        let last = Instant::from_micros(u64::MAX);
+        self.met.insert(own.key, Meeting { address: own.address, link_key: own.link_key, last });
     }
 
     fn is_linked(&self, key: &NodeKey, link_key: &DhKey) -> bool {
@@ -338,6 +364,10 @@ mod tests {
         Peer { link_key: DhKey([key; 32]), descriptor: None, address: address(), dialled }
     }
 
+    fn tells_of(links: &Links, now: Instant, relay: &VerifiedDescriptor) -> bool {
+        links.present(now, PRESENCE_MAX, None, None).any(|(key, _)| *key == relay.key)
+    }
+
     fn dial(links: &mut Links, now: Instant) -> (Reach, Option<Output>) {
         links.reach(now, DhKey([1; 32]), address())
     }
@@ -392,7 +422,7 @@ mod tests {
         {
             let mut links = Links::default();
             links.on_up(Instant::ZERO, LinkId(1), from(ip, dialled));
-            assert_eq!(links.has_met(Instant::ZERO, &relay, PRESENCE_MAX), is_believed, "{ip} {dialled}");
+            assert_eq!(tells_of(&links, Instant::ZERO, &relay), is_believed, "{ip} {dialled}");
             assert_eq!(links.link_to(&relay.link_key).is_some(), is_believed);
         }
         let mut links = Links::default();
@@ -413,16 +443,16 @@ mod tests {
         for minute in 0..150 {
             let now = Instant::ZERO + Duration::from_secs(60) * minute;
             links.forget_absent(now, PRESENCE_MAX);
-            assert!(links.has_met(now, &relay, PRESENCE_MAX), "a link that holds is a meeting that lasts");
+            assert!(tells_of(&links, now, &relay), "a link that holds is a meeting that lasts");
         }
         links.on_down(left, LinkId(1), DownReason::Closed);
         let almost = at(PRESENCE_MAX - Duration::from_micros(1));
         for now in [left, almost] {
             links.forget_absent(now, PRESENCE_MAX);
-            assert!(links.has_met(now, &relay, PRESENCE_MAX));
+            assert!(tells_of(&links, now, &relay));
         }
         let gone = at(PRESENCE_MAX);
-        assert!(!links.has_met(gone, &relay, PRESENCE_MAX), "whether or not it was forgotten yet");
+        assert!(!tells_of(&links, gone, &relay), "whether or not it was forgotten yet");
         assert_eq!(links.met.len(), 1);
         links.forget_absent(at(PRESENCE_MAX * 2), PRESENCE_MAX);
         assert!(links.met.is_empty() && links.met_until.next().is_none());

@@ -29,6 +29,8 @@ pub(super) struct Presence {
     timing: Option<RepairTiming>,
     failing: BTreeMap<(DhKey, Address), Failing>,
     newly_gone: Vec<DhKey>,
+    /// When anything came over any link.
+    heard: Instant,
 }
 
 impl Presence {
@@ -52,6 +54,15 @@ impl Presence {
         self.is_gone(at) && !self.may_dial(now, at)
     }
 
+    /// Something came over a link. When nothing had for so long that members would be gone, this node itself was cut off: dials
+    /// that failed meanwhile say nothing of whom they were for.
+    pub(super) fn heard(&mut self, now: Instant) {
+        if self.timing.is_some_and(|timing| self.heard.until(now) >= timing.gone_after) {
+            self.failing.retain(|_, failing| failing.gone);
+        }
+        self.heard = now;
+    }
+
     /// A dial failed.
     pub(super) fn failed(&mut self, now: Instant, at: (DhKey, Address)) {
         if self.failing.len() >= DIAL_BACKOFFS_MAX && !self.failing.contains_key(&at) {
@@ -64,7 +75,8 @@ impl Presence {
         failing.dials = failing.dials.saturating_add(1);
         let was_gone = failing.gone;
         failing.gone = self.timing.is_some_and(|timing| {
-            was_gone || (failing.dials >= GONE_DIALS && failing.first.until(now) >= timing.gone_after)
+            let failed_for = failing.first.until(now);
+            was_gone || (failing.dials >= GONE_DIALS && failed_for >= timing.gone_after && self.heard > failing.first)
         });
         let pause = match self.timing {
             Some(timing) if failing.gone => timing.gone_retry,
@@ -120,7 +132,10 @@ mod tests {
             (&[0, 10, 20, 61], true),
         ] {
             let mut presence = Presence::of_relay(&RepairTiming::default());
-            dials.iter().for_each(|second| presence.failed(after(*second), at(1)));
+            dials.iter().for_each(|second| {
+                presence.failed(after(*second), at(1));
+                presence.heard(after(*second + 1));
+            });
             assert_eq!(presence.is_gone(&at(1)), is_gone, "{dials:?}");
             assert_eq!(presence.take_gone().len(), usize::from(is_gone));
             assert_eq!(presence.met(&at(1)), is_gone);
@@ -132,7 +147,10 @@ mod tests {
     fn who_is_gone_is_tried_from_time_to_time_and_passed_over_in_between() {
         let timing = RepairTiming::default();
         let mut presence = Presence::of_relay(&timing);
-        [0, 30, 60].into_iter().for_each(|second| presence.failed(after(second), at(1)));
+        [0, 30, 60].into_iter().for_each(|second| {
+            presence.failed(after(second), at(1));
+            presence.heard(after(second + 1));
+        });
         let retry = after(60) + timing.gone_retry;
         let before = Instant::from_micros(retry.as_micros() - 1);
         assert!(presence.is_to_pass_over(before, &at(1)) && !presence.is_to_pass_over(retry, &at(1)));
@@ -141,6 +159,22 @@ mod tests {
         presence.take_gone();
         presence.failed(retry + timing.gone_retry, at(1));
         assert!(presence.take_gone().is_empty(), "told once");
+    }
+
+    #[test]
+    fn a_relay_that_was_cut_off_itself_holds_its_failed_dials_against_nobody() {
+        let mut presence = Presence::of_relay(&RepairTiming::default());
+        presence.heard(after(100));
+        [101, 130, 161, 190].into_iter().for_each(|second| presence.failed(after(second), at(1)));
+        assert!(!presence.is_gone(&at(1)), "nothing else was heard either");
+        presence.heard(after(191));
+        presence.failed(after(192), at(1));
+        assert!(!presence.is_gone(&at(1)), "what failed in the dark is forgotten");
+        [222, 253].into_iter().for_each(|second| {
+            presence.heard(after(second));
+            presence.failed(after(second), at(1));
+        });
+        assert!(presence.is_gone(&at(1)));
     }
 
     #[test]

@@ -265,6 +265,12 @@ impl SignedDescriptor {
         (self.descriptor.key, self.descriptor.issued)
     }
 
+    /// What it says of its relay, whenever that was said: all but number and signature.
+    #[must_use]
+    pub fn content(&self) -> Vec<u8> {
+        Descriptor { issued: 0, ..self.descriptor }.encode()
+    }
+
     /// Whether it claims this link key: to refuse a stranger's descriptor before the dear checks, never to believe it.
     #[must_use]
     pub fn claims_link_key(&self, key: &DhKey) -> bool {

@@ -1,8 +1,8 @@
 //! Times of repair: those of `limits.rs`, unless a test asks for others. Knows nothing else.
 
 use crate::limits::{
-    DIAL_BACKOFF, GONE_AFTER, GONE_RETRY, REPAIR_CHECK_MAX, REPAIR_EVERY, REPAIR_HINT_AFTER, REPAIR_PAUSE_MIN,
-    REPAIR_RETRY, REPAIR_STEP, WATCH_REDIAL,
+    DIAL_BACKOFF, GONE_AFTER, GONE_RETRY, NEIGHBOURS_EVERY, REPAIR_CHECK_MAX, REPAIR_EVERY, REPAIR_HINT_AFTER,
+    REPAIR_PAUSE_MIN, REPAIR_RETRY, REPAIR_STEP, RETURN_TOLD_EVERY, WATCH_REDIAL,
 };
 use crate::time::Duration;
 
@@ -29,6 +29,10 @@ pub struct RepairTiming {
     pub gone_retry: Duration,
     /// A watched member without a link is dialled about this often.
     pub redial: Duration,
+    /// So often a relay looks whom it has to stay linked to.
+    pub neighbours: Duration,
+    /// That a watched member is back is acted on once in so long.
+    pub told_every: Duration,
 }
 
 impl Default for RepairTiming {
@@ -44,6 +48,8 @@ impl Default for RepairTiming {
             gone_after: GONE_AFTER,
             gone_retry: GONE_RETRY,
             redial: WATCH_REDIAL,
+            neighbours: NEIGHBOURS_EVERY,
+            told_every: RETURN_TOLD_EVERY,
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::request::Failure;
 use crate::time::{Instant, Now, earlier};
 use crate::wire::cell::Cell;
 use crate::wire::contact::Contact;
-use crate::wire::descriptor::{DESCRIPTOR_LEN, SignedDescriptor};
+use crate::wire::descriptor::SignedDescriptor;
 use crate::wire::message::{Answer, Ask};
 
 /// How far the client has come.
@@ -310,8 +310,8 @@ impl ClientNode {
         self.agree_if_ended(now);
     }
 
-    /// Once all bootstraps have ended, or the time is over: takes what at least two of them say alike. A descriptor made for this
-    /// client alone, with an onion key of its own, would mark every circuit through that relay.
+    /// Once all bootstraps have ended, or the time is over: takes what at least two of them say alike, number and signature
+    /// aside. A descriptor made for this client alone, with an onion key of its own, would mark every circuit through that relay.
     fn agree_if_ended(&mut self, now: Now) {
         let is_late = now.instant >= self.entry.deadline;
         let is_open = self.entry.sources.values().any(|source| source.state == SourceState::Asking);
@@ -327,16 +327,21 @@ impl ClientNode {
         if needed == 0 || whole.len() < needed {
             return self.join_failed();
         }
-        let mut said: BTreeMap<[u8; DESCRIPTOR_LEN], (usize, SignedDescriptor)> = BTreeMap::new();
+        let mut said: BTreeMap<Vec<u8>, (usize, Vec<SignedDescriptor>)> = BTreeMap::new();
         for descriptor in whole.into_iter().flat_map(|source| source.told) {
-            said.entry(*descriptor.as_bytes()).or_insert_with(|| (0, descriptor)).0 += 1;
+            let (times, variants) = said.entry(descriptor.content()).or_default();
+            *times += 1;
+            if variants.iter().all(|one| one.as_bytes() != descriptor.as_bytes()) {
+                variants.push(descriptor);
+            }
         }
         self.entry.joined.told = said.len();
-        self.entry.told = said.values().map(|(_, descriptor)| descriptor.claim().0).collect();
-        let agreed = said.into_values().filter(|(times, _)| *times >= needed).map(|(_, descriptor)| descriptor);
-        let agreed: Vec<_> = agreed.collect();
-        self.entry.joined.agreed = agreed.len();
-        let wanted: Vec<_> = agreed.into_iter().filter(|one| self.members.wants(one)).collect();
+        self.entry.told = said.values().flat_map(|(_, variants)| variants).map(|one| one.claim().0).collect();
+        said.retain(|_, (times, _)| *times >= needed);
+        self.entry.joined.agreed = said.len();
+        // All that were signed are checked: one bootstrap could say the same under a later number that does not hold.
+        let agreed = said.into_values().flat_map(|(_, variants)| variants);
+        let wanted: Vec<_> = agreed.filter(|one| self.members.wants(one)).collect();
         let (network, unix) = (self.config.network, now.unix);
         for batch in wanted.chunks(CHECKED_AT_ONCE) {
             self.entry.checking += 1;

@@ -7,11 +7,8 @@ use super::storing::Asker;
 use super::{AskOwner, Pending, Relay, RelayEvent};
 use crate::crypto::keys::{DhKey, NodeKey};
 use crate::crypto::{CryptoRng, random_bytes};
-use crate::limits::{
-    MEMBERS_NEWS_PART, MEMBERS_PAGE_MAX, MEMBERS_PULL_EVERY, MEMBERS_WHOLE_PULL_EVERY, PRESENCE_BOOTSTRAPS,
-    PRESENCE_MAX,
-};
-use crate::membership::differences::{held, lacking};
+use crate::limits::{MEMBERS_NEWS_PART, MEMBERS_PULL_EVERY, PRESENCE_BOOTSTRAPS, PRESENCE_MAX};
+use crate::membership::differences::{held, lacking, page};
 use crate::membership::members::Merge;
 use crate::membership::sample::draw;
 use crate::node::work::Job;
@@ -29,8 +26,6 @@ pub(super) struct Part {
     after: Option<NodeKey>,
     /// Up to this key; `None`: to the last.
     until: Option<NodeKey>,
-    /// Whether the pull is of all pages, not of differences.
-    whole: bool,
 }
 
 /// When to pull, and how far the pulls under way have come.
@@ -39,13 +34,11 @@ pub(super) struct Pulls {
     pause: Duration,
     under_way: BTreeSet<DhKey>,
     turn: usize,
-    /// When all pages are due again.
-    whole_at: Instant,
 }
 
 impl Pulls {
     pub(super) fn new(now: Instant) -> Self {
-        Self { at: now, pause: PULL_FIRST, under_way: BTreeSet::new(), turn: 0, whole_at: now }
+        Self { at: now, pause: PULL_FIRST, under_way: BTreeSet::new(), turn: 0 }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -87,27 +80,23 @@ impl Relay {
             return;
         }
         self.pulls.schedule(now.instant, &mut self.rng);
-        let whole = self.pulls.whole_at <= now.instant;
-        if whole {
-            self.pulls.whole_at = now.instant + MEMBERS_WHOLE_PULL_EVERY;
-        }
         if self.pulls.turn == 0 {
             // All bootstraps at once, the first time: each then has met this relay, and tells of it.
             self.pulls.turn = 1;
             let own = self.config.link_key;
             let others = self.config.bootstraps.iter().filter(|one| one.link_key != own).copied().collect::<Vec<_>>();
             for from in others {
-                self.begin_pull(now, from, whole);
+                self.begin_pull(now, from);
             }
             return;
         }
         let Some(from) = self.pull_target() else { return };
-        self.begin_pull(now, from, whole);
+        self.begin_pull(now, from);
     }
 
-    fn begin_pull(&mut self, now: Now, from: Contact, whole: bool) {
+    fn begin_pull(&mut self, now: Now, from: Contact) {
         if self.pulls.under_way.insert(from.link_key) {
-            self.pull_part(now, from, None, whole);
+            self.pull_part(now, from, None);
         }
     }
 
@@ -126,15 +115,11 @@ impl Relay {
         member.and_then(|key| self.members.get(&key)).map(Contact::from).or(bootstrap)
     }
 
-    fn pull_part(&mut self, now: Now, from: Contact, after: Option<NodeKey>, whole: bool) {
-        let (until, question) = if whole {
-            (None, Ask::Members { after })
-        } else {
-            let salt = u64::from_be_bytes(random_bytes(&mut self.rng));
-            let (until, held) = held(&self.members, after, salt);
-            (until, Ask::Differences { after, until, salt, held })
-        };
-        self.ask(now, from, AskOwner::Members { from, part: Part { after, until, whole } }, question);
+    fn pull_part(&mut self, now: Now, from: Contact, after: Option<NodeKey>) {
+        let salt = u64::from_be_bytes(random_bytes(&mut self.rng));
+        let (until, held) = held(&self.members, after, salt);
+        let question = Ask::Differences { after, until, salt, held };
+        self.ask(now, from, AskOwner::Members { from, part: Part { after, until } }, question);
     }
 
     pub(super) fn on_members_page(&mut self, now: Now, from: Contact, part: Part, answer: Answer) {
@@ -146,7 +131,7 @@ impl Relay {
         }
         let wanted: Vec<_> = descriptors.into_iter().filter(|one| self.members.wants(one)).collect();
         let (network, unix, next) = (self.config.network, now.unix, if more { last } else { part.until });
-        let (sent, next) = (wanted.len(), next.map(|after| (after, part.whole)));
+        let sent = wanted.len();
         self.pulls.under_way.insert(from.link_key);
         if sent == 0 {
             return self.on_page_checked(now, from, (0, next), Vec::new());
@@ -160,20 +145,20 @@ impl Relay {
         &mut self,
         now: Now,
         from: Contact,
-        (sent, next): (usize, Option<(NodeKey, bool)>),
+        (sent, next): (usize, Option<NodeKey>),
         held: Vec<VerifiedDescriptor>,
     ) {
         self.pulls.ended(&from.link_key);
         let all_held = held.len() == sent;
         self.on_descriptors(now, held);
-        if let Some((after, whole)) = next.filter(|_| all_held) {
+        if let Some(after) = next.filter(|_| all_held) {
             self.pulls.under_way.insert(from.link_key);
-            self.pull_part(now, from, Some(after), whole);
+            self.pull_part(now, from, Some(after));
         }
     }
 
     pub(super) fn answer_members(&mut self, now: Now, asker: Asker, after: Option<NodeKey>) {
-        let (page, more) = self.members.page(after, MEMBERS_PAGE_MAX, |member| self.tells_of(now, member));
+        let (page, more) = page(self.told_of(now, after, None));
         let descriptors = page.into_iter().map(VerifiedDescriptor::to_signed).collect();
         self.send_answer(asker, &Answer::Members { descriptors, more });
     }
@@ -182,16 +167,24 @@ impl Relay {
         &mut self,
         now: Now,
         asker: Asker,
-        range: (Option<NodeKey>, Option<NodeKey>),
-        held: (u64, &[Fingerprint]),
+        (after, until): (Option<NodeKey>, Option<NodeKey>),
+        (salt, held): (u64, &[Fingerprint]),
     ) {
-        let (page, more) = lacking(&self.members, range, held, |member| self.tells_of(now, member));
+        let (page, more) = lacking(self.told_of(now, after, until), salt, held);
         let descriptors = page.into_iter().map(VerifiedDescriptor::to_signed).collect();
         self.send_answer(asker, &Answer::Members { descriptors, more });
     }
 
-    fn tells_of(&self, now: Now, member: &VerifiedDescriptor) -> bool {
-        member.key == self.descriptor.key || self.links.has_met(now.instant, member, self.presence)
+    /// The members that others are told of: those that were met of late, where they say that they are.
+    fn told_of(
+        &self,
+        now: Now,
+        after: Option<NodeKey>,
+        until: Option<NodeKey>,
+    ) -> impl Iterator<Item = &VerifiedDescriptor> {
+        let present = self.links.present(now.instant, self.presence, after, until);
+        present
+            .filter_map(|(key, address)| self.members.get(key).filter(|member| member.address.0.ip() == address.0.ip()))
     }
 
     pub(super) fn on_descriptors(&mut self, now: Now, descriptors: Vec<VerifiedDescriptor>) {
@@ -224,6 +217,7 @@ mod tests {
     use rand::rngs::ChaCha20Rng;
 
     use super::*;
+    use crate::limits::{DESCRIPTOR_RENEW_S, MEMBER_LIFE_S, MEMBERS_ASKS_BURST, MEMBERS_ASKS_PER_S};
     use crate::membership::fixture::{ISSUED, key, network, relay, secret};
     use crate::membership::members::Members;
     use crate::membership::prefix_rule::PrefixRule;
@@ -233,7 +227,7 @@ mod tests {
     use crate::node::relay::RelayConfig;
     use crate::node::work::run;
     use crate::wire::cell::{Cell, CircuitId, Command};
-    use crate::wire::message::{Assembler, cells_of};
+    use crate::wire::message::cells_of;
 
     /// The link between two relays of a test, as each end numbers it.
     const LINK: LinkId = LinkId(1_000_001);
@@ -313,7 +307,7 @@ mod tests {
 
     fn pull(from: &mut Relay, by: &mut Relay, at: Now) -> usize {
         settle(by, from, at);
-        by.begin_pull(at, from.contact(), false);
+        by.begin_pull(at, from.contact());
         settle(by, from, at)
     }
 
@@ -355,47 +349,47 @@ mod tests {
         }
     }
 
-    /// The questions about the membership that it sends to its bootstrap by then.
-    fn asked(one: &mut Relay, bootstrap: &VerifiedDescriptor, at: Now) -> Vec<Ask> {
-        one.handle(at, Input::LinkUp { link: LINK, peer: peer(bootstrap, true) });
-        let mut asks = Vec::new();
-        while let Some(effect) = one.poll_effect() {
-            if let Effect::Io(Output::Send { link: LINK, cell }) = effect {
-                let message = Assembler::default().push(cell.body()).unwrap().unwrap();
-                asks.push(Ask::decode(&message).unwrap());
-            }
+    #[test]
+    fn a_descriptor_is_renewed_at_a_drawn_time_and_who_renews_no_more_is_forgotten() {
+        let mut one = started(1, Vec::new());
+        one.on_descriptors(now(0), vec![relay(20)]);
+        let mut issued = Vec::new();
+        for second in (0..=MEMBER_LIFE_S + 10).step_by(5) {
+            one.handle(now(second), Input::Timeout);
+            let effects = core::iter::from_fn(|| one.poll_effect());
+            let numbers = effects.filter_map(|effect| match effect {
+                Effect::Event(RelayEvent::Issued(number)) => Some(u64::from(number) - ISSUED.0),
+                _ => None,
+            });
+            issued.extend(numbers);
+            let is_known = one.members.get(&key(20)).is_some();
+            assert_eq!(is_known, second + 1 <= MEMBER_LIFE_S, "after {second} s");
         }
-        one.handle(at, Input::LinkDown { link: LINK, reason: DownReason::Closed });
-        asks
+        let pauses: Vec<u64> = issued.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let allowed = DESCRIPTOR_RENEW_S * 3 / 4..=DESCRIPTOR_RENEW_S + 5;
+        assert!(pauses.len() >= 2 && pauses.iter().all(|pause| allowed.contains(pause)), "{pauses:?}");
+        assert_ne!(pauses[0], pauses[1]);
     }
 
     #[test]
-    fn all_pages_are_pulled_at_the_start_and_hourly_and_what_differs_between() {
-        let bootstrap = relay(2);
-        let mut one = started(1, vec![Contact::from(&bootstrap)]);
-        let dialled = core::iter::from_fn(|| one.poll_effect()).find_map(|effect| match effect {
-            Effect::Io(Output::Dial { link, .. }) => Some(link),
-            _ => None,
-        });
-        one.handle(now(0), Input::LinkUp { link: dialled.unwrap(), peer: peer(&bootstrap, true) });
-        let message = core::iter::from_fn(|| one.poll_effect()).find_map(|effect| match effect {
-            Effect::Io(Output::Send { cell, .. }) => Assembler::default().push(cell.body()).unwrap(),
-            _ => None,
-        });
-        assert_eq!(Ask::decode(&message.unwrap()), Ok(Ask::Members { after: None }));
-        one.handle(now(0), Input::LinkDown { link: dialled.unwrap(), reason: DownReason::Closed });
-        let hour = MEMBERS_WHOLE_PULL_EVERY.as_secs();
-        let mut count = |from: u64, to: u64| {
-            let asks: Vec<Ask> = (from..to).flat_map(|second| asked(&mut one, &bootstrap, now(second))).collect();
-            let whole = asks.iter().filter(|ask| matches!(ask, Ask::Members { after: None })).count();
-            let differing = asks.iter().filter(|ask| matches!(ask, Ask::Differences { after: None, .. })).count();
-            assert_eq!(whole + differing, asks.len());
-            (whole, differing)
+    fn a_relay_that_asks_for_the_membership_all_the_time_is_refused_after_a_while() {
+        let mut one = started(1, Vec::new());
+        one.handle(now(0), Input::LinkUp { link: LINK, peer: peer(&relay(2), false) });
+        let mut refused = |at: u64| {
+            let ask = Ask::Members { after: None }.encode();
+            for cell in cells_of(CircuitId(0x8000_0001), Command::Ask, &ask).unwrap() {
+                one.handle(now(at), Input::Cell { link: LINK, cell });
+            }
+            let answers = core::iter::from_fn(|| one.poll_effect()).filter_map(|effect| match effect {
+                Effect::Io(Output::Send { cell, .. }) if cell.command() == Command::Answer => Some(cell),
+                _ => None,
+            });
+            let refusal = cells_of(CircuitId(0x8000_0001), Command::Answer, &Answer::Refused.encode()).unwrap();
+            answers.collect::<Vec<_>>() == refusal
         };
-        let (whole, differing) = count(1, hour);
-        assert!(whole == 0 && differing > 60, "{differing}");
-        let (whole, _) = count(hour, hour + 120);
-        assert_eq!(whole, 1);
+        assert!((0..MEMBERS_ASKS_BURST).all(|_| !refused(0)));
+        assert!(refused(0));
+        assert!((0..MEMBERS_ASKS_PER_S).all(|_| !refused(1)) && refused(1));
     }
 
     #[test]
@@ -405,7 +399,7 @@ mod tests {
         told.sort_by_key(|member| member.key);
         let from = Contact::from(&relay(2));
         let works = |one: &mut Relay, until: NodeKey| {
-            let part = Part { after: None, until: Some(until), whole: false };
+            let part = Part { after: None, until: Some(until) };
             let descriptors = told.iter().map(VerifiedDescriptor::to_signed).collect();
             one.on_members_page(now(0), from, part, Answer::Members { descriptors, more: false });
             core::iter::from_fn(|| one.poll_effect()).any(|effect| matches!(effect, Effect::Work { .. }))

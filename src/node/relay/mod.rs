@@ -32,13 +32,13 @@ use super::io::{DownReason, Input, LinkId, Output, Peer};
 use super::links::{Links, Reach};
 use super::sight::Sight;
 use super::work::{Done, Job};
-use crate::crypto::forget_past;
 use crate::crypto::keys::{DhKey, IdentitySecret, NodeKey};
 use crate::crypto::puzzle::Solution;
+use crate::crypto::{forget_past, random_bytes};
 use crate::dht::repair::{Repair, RepairCounts, RepairInput, RepairTiming};
 use crate::dht::store::{Holding, Place, StoreResult};
 use crate::dht::table::Table;
-use crate::limits::{CIRCUITS_PER_LINK_MAX, DESCRIPTOR_RENEW_S};
+use crate::limits::{CIRCUITS_PER_LINK_MAX, DESCRIPTOR_RENEW_S, MEMBER_LIFE_S};
 use crate::membership::members::Members;
 use crate::membership::prefix_rule::PrefixRule;
 use crate::onion::{OnionKeys, ReplayFilter};
@@ -122,7 +122,7 @@ enum Pending {
     StoreSigned { asker: Asker },
     ErrandChecked { errand: u64, from: crate::keyspace::Id },
     PutChecked { circuit: CircuitNo, slot: usize, expected: Option<u64> },
-    Descriptors { from: Contact, sent: usize, next: Option<(NodeKey, bool)> },
+    Descriptors { from: Contact, sent: usize, next: Option<NodeKey> },
     Places,
     RepairLoaded(Place),
     RepairChecked(Place),
@@ -167,6 +167,10 @@ pub struct Relay {
     presence: Duration,
     next_id: u64,
     sweep_at: Instant,
+    /// When it looks next whom it has to stay linked to.
+    neighbours_at: Instant,
+    /// When the descriptor is issued anew, by the wall clock.
+    renew_at: u64,
     drain: Drain,
     effects: Effects<RelayEvent>,
 }
@@ -177,7 +181,7 @@ impl Relay {
     pub fn new(mut config: RelayConfig, mut rng: ChaCha20Rng, now: Now) -> Self {
         let onion = OnionKeys::new(config.network, config.identity.public(), now, &mut rng);
         let descriptor = describe(&config, &onion, config.issued_before, now);
-        let mut members = core::mem::take(&mut config.stored).with_rule(config.rule);
+        let mut members = core::mem::take(&mut config.stored).with_rule(config.rule).with_life(MEMBER_LIFE_S);
         members.expire(now.unix);
         let mut relay = Self {
             effects: Effects::new(config.witness),
@@ -200,6 +204,8 @@ impl Relay {
             presence: gossip::presence(config.bootstraps.len()),
             next_id: 0,
             sweep_at: now.instant + SWEEP_EVERY,
+            neighbours_at: now.instant,
+            renew_at: 0,
             descriptor,
             drain: Drain::default(),
             config,
@@ -370,6 +376,7 @@ impl Relay {
             return;
         }
         self.links.silence.heard(link);
+        self.links.presence.heard(now.instant);
         match cell.command() {
             Command::Build => self.on_build(now, link, cell),
             Command::Reply0 | Command::Backward => self.on_backward(now, link, cell),
@@ -465,12 +472,15 @@ impl Relay {
         }
         let changed = self.onion.rotate(now, &mut self.rng);
         forget_past(&mut self.rng);
-        if changed || now.unix.0 >= u64::from(self.descriptor.issued) + DESCRIPTOR_RENEW_S {
+        if changed || now.unix.0 >= self.renew_at {
             self.publish_descriptor(now);
         }
         self.members.expire(now.unix);
         self.links.forget_absent(now.instant, self.presence);
-        self.watch_neighbours(now);
+        if self.neighbours_at <= now.instant {
+            self.neighbours_at = now.instant + self.config.repair.neighbours;
+            self.watch_neighbours(now);
+        }
         self.store(Pending::Expired, crate::dht::store::StoreOp::Expire { now: now.unix });
     }
 
@@ -478,6 +488,10 @@ impl Relay {
     fn publish_descriptor(&mut self, now: Now) {
         let descriptor = describe(&self.config, &self.onion, self.descriptor.issued, now);
         self.descriptor = descriptor.clone();
+        // Relays that started together do not renew together.
+        let drawn = u64::from(u16::from_be_bytes(random_bytes(&mut self.rng)));
+        self.renew_at = now.unix.0 + DESCRIPTOR_RENEW_S * 3 / 4 + DESCRIPTOR_RENEW_S / 4 * drawn / 65_536;
+        self.links.met_itself(&descriptor);
         self.effects.event(RelayEvent::Issued(descriptor.issued));
         self.effects.io(Output::Descriptor(Box::new(descriptor.clone())));
         self.on_descriptors(now, vec![descriptor]);

@@ -13,6 +13,7 @@ use crate::node::presence::Presence;
 use crate::node::sight::Sight;
 use crate::node::work::Job;
 use crate::time::{Duration, Instant, Now, earlier};
+use crate::wire::address::Address;
 use crate::wire::contact::Contact;
 use crate::wire::descriptor::VerifiedDescriptor;
 use crate::wire::message::Answer;
@@ -145,7 +146,7 @@ impl Relay {
 
     fn need(&mut self, now: Now, contact: Contact) {
         let has_link = self.links.link_to(&contact.link_key).is_some();
-        let dial_at = if has_link { Instant::from_micros(u64::MAX) } else { now.instant + self.redial_soon() };
+        let dial_at = if has_link { None } else { Some(now.instant + self.redial_soon()) };
         if let Noted::New(gives_way) = self.watch.need(now.instant, contact, dial_at) {
             self.links.pin(contact.link_key);
             gives_way.iter().for_each(|link_key| self.links.unpin(link_key));
@@ -154,7 +155,7 @@ impl Relay {
 
     pub(super) fn watched_up(&mut self, now: Now, link_key: &DhKey) {
         if self.links.link_to(link_key).is_some()
-            && let Some(contact) = self.watch.on_up(link_key)
+            && let Some(contact) = self.watch.on_up(now.instant, link_key, self.config.repair.told_every)
         {
             self.repair_handle(now, RepairInput::Here(contact.id));
         }
@@ -174,6 +175,10 @@ impl Relay {
         let pause = self.config.repair.redial;
         let next = now.instant + pause / 2 + self.drawn(pause);
         for contact in self.watch.due(now.instant, next) {
+            if self.links.link_to(&contact.link_key).is_some() {
+                self.watched_up(now, &contact.link_key);
+                continue;
+            }
             // Its descriptor may have moved; who is a member no more is not dialled.
             let Some(member) = self.members.by_id(&contact.id).map(Contact::from) else { continue };
             if self.links.link_to(&member.link_key).is_none() {
@@ -194,8 +199,8 @@ impl Relay {
     }
 
     /// Whether a member did not answer dial after dial, and the last of them was a moment ago.
-    pub(super) fn is_passed_over(&self, now: Now, contact: &Contact) -> bool {
-        self.links.presence.is_to_pass_over(now.instant, &(contact.link_key, contact.address))
+    pub(super) fn is_passed_over(&self, now: Now, at: (DhKey, Address)) -> bool {
+        self.links.presence.is_to_pass_over(now.instant, &at)
     }
 }
 

@@ -111,6 +111,12 @@ impl Relay {
             Asker::Own(_) => true,
             Asker::Remote(link, _) => self.links.peer(link).is_some_and(|peer| peer.descriptor.is_some()),
         };
+        if matches!(ask, Ask::Members { .. } | Ask::Differences { .. })
+            && let Asker::Remote(link, _) = asker
+            && !self.links.take_members_ask(now.instant, link)
+        {
+            return self.reply(now, asker, Answer::Refused);
+        }
         match ask {
             Ask::Members { after } => self.answer_members(now, asker, after),
             // A client that asked a storer itself would show what it asks for.
@@ -140,13 +146,11 @@ impl Relay {
     /// The closest nodes this relay knows: from its table, and its members as shortcuts. Who is gone is left out, but for those
     /// whose turn it is to be tried again.
     pub(super) fn known_closest(&self, now: Now, location: &crate::keyspace::Location) -> Vec<Contact> {
-        let is_passed_over = |key: &crate::crypto::keys::NodeKey| {
-            self.members.get(key).is_some_and(|member| self.is_passed_over(now, &Contact::from(member)))
-        };
-        let members = self.members.closest(location, BUCKET_SIZE, is_passed_over);
+        let is_here = |member: &VerifiedDescriptor| !self.is_passed_over(now, (member.link_key, member.address));
+        let members = self.members.closest_of(location, BUCKET_SIZE, is_here);
         let mut contacts: Vec<Contact> = members.into_iter().map(Contact::from).collect();
-        contacts.extend(self.table.closest(location, BUCKET_SIZE));
-        contacts.retain(|contact| !self.is_passed_over(now, contact));
+        let table = self.table.closest(location, BUCKET_SIZE);
+        contacts.extend(table.into_iter().filter(|one| !self.is_passed_over(now, (one.link_key, one.address))));
         contacts.sort_by_key(|contact| contact.id.distance(location));
         contacts.dedup_by_key(|contact| contact.id);
         contacts.truncate(BUCKET_SIZE);

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use crate::crypto::keys::DhKey;
 use crate::limits::REPAIR_WATCHED_MAX;
-use crate::time::Instant;
+use crate::node::deadlines::Deadlines;
+use crate::time::{Duration, Instant};
 use crate::wire::contact::Contact;
 
 /// One of them.
@@ -13,16 +14,18 @@ struct Watched {
     contact: Contact,
     /// When it was last a neighbour, or the holder of something.
     needed: Instant,
-    /// When it is dialled next, should it have no link then.
-    dial_at: Instant,
     /// Its link has ended.
     absent: bool,
+    /// When its return is told of at the soonest.
+    told_after: Instant,
 }
 
 /// All of them.
 #[derive(Default)]
 pub(super) struct Watch {
     watched: BTreeMap<DhKey, Watched>,
+    /// When each is looked at next: dialled, should it have no link then.
+    look_at: Deadlines<DhKey>,
 }
 
 /// What became of a member that is needed.
@@ -39,7 +42,7 @@ impl Watch {
     }
 
     /// A member is needed. When there are too many, the one that was not needed for longest gives way.
-    pub(super) fn need(&mut self, now: Instant, contact: Contact, dial_at: Instant) -> Noted {
+    pub(super) fn need(&mut self, now: Instant, contact: Contact, dial_at: Option<Instant>) -> Noted {
         if let Some(watched) = self.watched.get_mut(&contact.link_key) {
             // Another identity that names the same link key is not watched in its place.
             if watched.contact.id == contact.id {
@@ -52,28 +55,42 @@ impl Watch {
         let gives_way = oldest.filter(|_| self.watched.len() >= REPAIR_WATCHED_MAX);
         if let Some(key) = &gives_way {
             self.watched.remove(key);
+            self.look_at.remove(key);
         }
-        self.watched.insert(contact.link_key, Watched { contact, needed: now, dial_at, absent: false });
+        self.watched.insert(contact.link_key, Watched { contact, needed: now, absent: false, told_after: now });
+        self.look_at.set(contact.link_key, dial_at);
         Noted::New(gives_way)
     }
 
     /// Who was not needed since; they are watched no more.
     pub(super) fn drop_since(&mut self, needed_after: Instant) -> Vec<DhKey> {
-        self.watched.extract_if(.., |_, watched| watched.needed < needed_after).map(|(key, _)| key).collect()
+        let dropped = self.watched.extract_if(.., |_, watched| watched.needed < needed_after);
+        let dropped: Vec<DhKey> = dropped.map(|(key, _)| key).collect();
+        dropped.iter().for_each(|key| {
+            self.look_at.remove(key);
+        });
+        dropped
     }
 
     /// Its last link has ended.
     pub(super) fn on_down(&mut self, link_key: &DhKey, dial_at: Instant) {
         if let Some(watched) = self.watched.get_mut(link_key) {
-            (watched.absent, watched.dial_at) = (true, dial_at);
+            watched.absent = true;
+            self.look_at.set(*link_key, Some(dial_at));
         }
     }
 
-    /// It has a link. Tells who it is, if it had none for a while.
-    pub(super) fn on_up(&mut self, link_key: &DhKey) -> Option<Contact> {
+    /// It has a link. Tells who it is, if it had none for a while; who comes and goes all the time, once in
+    /// so long: every return has all that both hold looked after.
+    pub(super) fn on_up(&mut self, now: Instant, link_key: &DhKey, told_every: Duration) -> Option<Contact> {
         let watched = self.watched.get_mut(link_key)?;
-        watched.dial_at = Instant::from_micros(u64::MAX);
-        core::mem::take(&mut watched.absent).then_some(watched.contact)
+        let is_early = watched.absent && now < watched.told_after;
+        self.look_at.set(*link_key, is_early.then_some(watched.told_after));
+        if is_early || !core::mem::take(&mut watched.absent) {
+            return None;
+        }
+        watched.told_after = now + told_every;
+        Some(watched.contact)
     }
 
     /// It is gone. Tells who it is.
@@ -83,18 +100,15 @@ impl Watch {
         Some(watched.contact)
     }
 
-    /// Who is to be dialled now, unless it has a link.
+    /// Who is to be looked at now: dialled, unless it has a link.
     pub(super) fn due(&mut self, now: Instant, next: Instant) -> Vec<Contact> {
-        let due = self.watched.values_mut().filter(|watched| watched.dial_at <= now);
-        due.map(|watched| {
-            watched.dial_at = next;
-            watched.contact
-        })
-        .collect()
+        let due = self.look_at.due(now);
+        due.iter().for_each(|key| self.look_at.set(*key, Some(next)));
+        due.iter().filter_map(|key| self.watched.get(key)).map(|watched| watched.contact).collect()
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.watched.values().map(|watched| watched.dial_at).min()
+        self.look_at.next()
     }
 }
 
@@ -102,8 +116,9 @@ impl Watch {
 mod tests {
     use super::*;
     use crate::keyspace::Id;
-    use crate::time::Duration;
     use crate::wire::address::Address;
+
+    const EVERY: Duration = Duration::from_secs(60);
 
     fn contact(number: usize) -> Contact {
         let number = u8::try_from(number).unwrap();
@@ -119,10 +134,10 @@ mod tests {
     fn the_one_that_was_not_needed_for_longest_gives_way() {
         let mut watch = Watch::default();
         for number in 0..REPAIR_WATCHED_MAX {
-            assert!(matches!(watch.need(at(number), contact(number), at(0)), Noted::New(None)));
+            assert!(matches!(watch.need(at(number), contact(number), Some(at(0))), Noted::New(None)));
         }
-        assert!(matches!(watch.need(at(100), contact(0), at(0)), Noted::Known));
-        let one_more = watch.need(at(101), contact(200), at(0));
+        assert!(matches!(watch.need(at(100), contact(0), Some(at(0))), Noted::Known));
+        let one_more = watch.need(at(101), contact(200), Some(at(0)));
         assert!(matches!(one_more, Noted::New(Some(key)) if key == contact(1).link_key));
         assert_eq!(watch.watched.len(), REPAIR_WATCHED_MAX);
         assert_eq!(watch.drop_since(at(100)).len(), REPAIR_WATCHED_MAX - 2);
@@ -131,15 +146,34 @@ mod tests {
     #[test]
     fn who_was_away_is_told_when_it_is_back_and_dialled_until_then() {
         let mut watch = Watch::default();
-        watch.need(at(0), contact(1), at(1));
+        watch.need(at(0), contact(1), Some(at(1)));
         assert_eq!(watch.poll_timeout(), Some(at(1)));
         assert_eq!(watch.due(at(1), at(9)), vec![contact(1)]);
         assert_eq!(watch.due(at(2), at(9)), vec![]);
-        assert_eq!(watch.on_up(&contact(1).link_key), None, "its first link is no news");
+        assert_eq!(watch.on_up(at(2), &contact(1).link_key, EVERY), None, "its first link is no news");
+        assert_eq!(watch.poll_timeout(), None);
         watch.on_down(&contact(1).link_key, at(5));
-        assert_eq!(watch.on_up(&contact(1).link_key), Some(contact(1)));
+        assert_eq!(watch.on_up(at(6), &contact(1).link_key, EVERY), Some(contact(1)));
+        let again = at(6) + EVERY;
         assert_eq!(watch.on_gone(&contact(1).link_key), Some(contact(1)));
-        assert_eq!(watch.on_up(&contact(1).link_key), Some(contact(1)));
+        assert_eq!(watch.on_up(again, &contact(1).link_key, EVERY), Some(contact(1)));
         assert_eq!(watch.on_gone(&contact(2).link_key), None, "nobody who is watched");
+    }
+
+    #[test]
+    fn who_comes_and_goes_all_the_time_is_told_of_once_in_a_while_and_not_forgotten() {
+        let mut watch = Watch::default();
+        watch.need(at(0), contact(1), None);
+        let told: Vec<usize> = (1..180)
+            .filter(|second| {
+                watch.on_down(&contact(1).link_key, at(second + 1));
+                watch.on_up(at(*second), &contact(1).link_key, EVERY).is_some()
+            })
+            .collect();
+        assert_eq!(told, [1, 61, 121]);
+        // Its last return was too early: it is looked at again when there is time for it.
+        assert_eq!(watch.poll_timeout(), Some(at(181)));
+        assert_eq!(watch.on_up(at(181), &contact(1).link_key, EVERY), Some(contact(1)));
+        assert_eq!(watch.poll_timeout(), None);
     }
 }

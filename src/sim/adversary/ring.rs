@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use crate::crypto::keys::{DhKey, DhSecret, IdentitySecret, NodeKey};
 use crate::crypto::random_bytes;
 use crate::keyspace::Location;
-use crate::limits::{BUCKET_SIZE, MEMBERS_MAX, MEMBERS_PAGE_MAX};
+use crate::limits::{BUCKET_SIZE, MEMBERS_MAX};
+use crate::membership::differences::page;
 use crate::membership::members::Members;
 use crate::membership::prefix_rule::PrefixRule;
 use crate::sim::world::{NodeNo, World};
@@ -91,8 +92,7 @@ impl Ring {
         otherwise: bool,
     ) -> (Vec<SignedDescriptor>, bool) {
         let [one, other] = &self.told;
-        let is_told = |member: &VerifiedDescriptor| until.is_none_or(|until| member.key <= until);
-        let (page, more) = if otherwise { other } else { one }.page(after, MEMBERS_PAGE_MAX, is_told);
+        let (page, more) = page(if otherwise { other } else { one }.between(after, until).iter());
         (page.into_iter().map(VerifiedDescriptor::to_signed).collect(), more)
     }
 }
