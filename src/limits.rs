@@ -329,8 +329,8 @@ pub const SECOND_HOP_FAILURES_MAX: u32 = 3;
 /// Pull of the membership from another relay, mean interval.
 pub const MEMBERS_PULL_EVERY: Duration = Duration::from_secs(30);
 /// A relay tells of another for so long after their last meeting, where it has three bootstraps or fewer: a relay visits each of
-/// them every two pulls times their number, so that five visits may fail.
-pub const PRESENCE_MAX: Duration = Duration::from_secs(900);
+/// them every two pulls times their number, so that one or two visits may fail.
+pub const PRESENCE_MAX: Duration = Duration::from_secs(450);
 /// Bootstraps up to which [`PRESENCE_MAX`] holds as it is; with more of them it grows with their number.
 pub const PRESENCE_BOOTSTRAPS: usize = 3;
 /// Percent of its members that a client drops at most because no bootstrap tells of them any more; were it to be more, it drops
@@ -501,7 +501,7 @@ pub const SIM_REAL_CIPHERS_MAX: usize = 64;
 pub const SIM_SHRINK_RUNS_MAX: usize = 60;
 
 const _: () = assert!(1 + 33 + 33 + 8 + 2 + 3 * FINGERPRINTS_MAX <= BODY_LEN - 4);
-const _: () = assert!(PRESENCE_MAX.as_secs() >= 5 * 2 * MEMBERS_PULL_EVERY.as_secs() * 3 && PRESENCE_BOOTSTRAPS == 3);
+const _: () = assert!(PRESENCE_MAX.as_secs() >= 5 * MEMBERS_PULL_EVERY.as_secs() * 3 && PRESENCE_BOOTSTRAPS == 3);
 const _: () = assert!(REQUEST_LEN_MAX == 1_638);
 const _: () = assert!(REPLY0_DATA_LEN_MAX == 1_798);
 const _: () = assert!(CIRCUIT_DATA_LEN_MAX == 1_958);

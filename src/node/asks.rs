@@ -77,6 +77,11 @@ impl Asks {
         ]
     }
 
+    /// Questions that wait for a link or an answer.
+    pub(super) fn open(&self) -> usize {
+        self.outgoing.len() + self.waiting.values().map(Vec::len).sum::<usize>()
+    }
+
     /// Keeps a question until its link is up; false when too many wait for it already.
     pub(super) fn wait(&mut self, now: Instant, link: LinkId, ask: AskId, question: &Ask) -> bool {
         let waiting = self.waiting.entry(link).or_default();

@@ -13,8 +13,8 @@ use crate::crypto::keys::{DhKey, NodeKey};
 use crate::dht::repair::RepairTiming;
 use crate::limits::{
     ASKS_PER_CLIENT_LINK_BURST, ASKS_PER_CLIENT_LINK_PER_S, ASKS_PER_LINK_MAX, BUILDS_PER_CLIENT_LINK_PER_S,
-    BUILDS_PER_LINK_BURST, BUILDS_PER_LINK_PER_S, CIRCUITS_PER_LINK_MAX, LINK_AGE_MAX, LINK_IDLE_MAX,
-    MEMBERS_ASKS_BURST, MEMBERS_ASKS_PER_S, MEMBERS_MAX, REDIAL_WITHIN,
+    BUILDS_PER_LINK_BURST, BUILDS_PER_LINK_PER_S, CIRCUITS_PER_LINK_MAX, GUARDS, LINK_AGE_MAX, LINK_IDLE_MAX,
+    MEMBERS_ASKS_BURST, MEMBERS_ASKS_PER_S, MEMBERS_MAX, REDIAL_WITHIN, REPAIR_WATCHED_MAX,
 };
 use crate::time::{Duration, Instant};
 use crate::wire::address::Address;
@@ -318,7 +318,9 @@ impl Links {
             ("meetings", self.met.len(), MEMBERS_MAX),
             ("ends of meetings", self.met_until.len(), MEMBERS_MAX),
         ];
+        sizes.push(("links that stay", self.pinned.len(), REPAIR_WATCHED_MAX.max(GUARDS)));
         sizes.extend(self.presence.sizes());
+        sizes.extend(self.silence.sizes());
         sizes
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::deadlines::Deadlines;
 use super::io::LinkId;
+use super::sizes::TableSize;
 use crate::limits::LINK_ANSWER_MAX;
 use crate::time::Instant;
 
@@ -53,6 +54,10 @@ impl Silence {
                 }
             })
             .collect()
+    }
+
+    pub(super) fn sizes(&self) -> [TableSize; 1] {
+        [("links that were asked for a sign of life", self.asked.len(), self.awaited.len())]
     }
 
     /// When [`Self::doubts`] is due.

@@ -226,12 +226,14 @@ impl Repair {
 
     /// Entries and caps of its tables.
     #[must_use]
-    pub fn sizes(&self) -> [(&'static str, usize, usize); 4] {
+    pub fn sizes(&self) -> [(&'static str, usize, usize); 5] {
         [
             ("places", self.places.len(), REPAIR_PLACES_MAX),
             ("times of places", self.places.due_len(), self.places.len()),
             ("changes to hold against places", self.passes.len(), REPAIR_PASSES_MAX),
             ("checks of places", self.checks.len(), REPAIR_CHECKS_MAX),
+            // Polled after every input.
+            ("what repair wants", self.outputs.len(), 0),
         ]
     }
 

@@ -29,6 +29,8 @@ impl Relay {
             ("pulls", self.pulls.len(), MEMBERS_MAX + BOOTSTRAPS_MAX),
             ("watched", self.watch.len(), REPAIR_WATCHED_MAX),
             ("effects", self.effects.len(), COMMANDS_MAX),
+            ("owners of questions", self.ask_owners.len(), self.asks.open() + self.pending.len()),
+            ("questions about to be sent", self.ask_ids.len(), self.ask_owners.len()),
         ];
         sizes.extend(self.links.sizes());
         sizes.extend(self.circuits.sizes());

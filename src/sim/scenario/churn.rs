@@ -1,7 +1,9 @@
 //! Relays come and go for a day and nobody publishes again: how many records are still read, and what keeping them costs.
 //! Source: spec/simulation.md §12.8.
 
-use super::running::{Endings, Tally, acknowledged, options, percent, put_all, rounded, seconds, wait_ready};
+use super::running::{
+    Endings, Tally, acknowledged, options, percent, put_all, rounded, seconds, stored_in_part, wait_ready,
+};
 use super::{Refused, Watch};
 use crate::limits::FRAME_LEN;
 use crate::sim::chart::Chart;
@@ -38,12 +40,16 @@ pub(super) fn churn_of(settings: &Settings, session_minutes: f64) -> Churn {
 
 struct Reading {
     hour: f64,
-    endings: Endings,
+    /// Of records whose put was acknowledged as a whole.
+    whole: Endings,
+    /// Of those that were acknowledged in part.
+    part: Endings,
 }
 
 struct Run {
     nodes: usize,
     session: f64,
+    puts: Endings,
     readings: Vec<Reading>,
     sessions: (u64, u64),
     up: f64,
@@ -91,7 +97,8 @@ fn one(settings: &Settings, nodes: usize, session: f64, stage: &mut Stage<'_>) -
     wait_ready(stage, &publishers, Duration::from_secs(60));
     stage.add_records(settings.records);
     put_all(stage, &publishers, seconds(real_count(settings.records) / READS_PER_S));
-    let stored = acknowledged(stage);
+    let puts = Endings::of(&stage.ended, Doing::Put);
+    let stored = [acknowledged(stage), stored_in_part(stage)];
     // Publishers leave: nobody but the holders keeps anything alive.
     for publisher in publishers {
         stage.world.stop(publisher, crate::sim::world::Stop::Crash, false);
@@ -108,9 +115,10 @@ fn one(settings: &Settings, nodes: usize, session: f64, stage: &mut Stage<'_>) -
             ups += 1;
         }
         // The last reading is of all records, the others of a part.
-        let part = if reading == READINGS { 1 } else { 4 };
-        let endings = read(settings, stage, stored.iter().copied().step_by(part).collect());
-        readings.push(Reading { hour, endings });
+        let every = if reading == READINGS { 1 } else { 4 };
+        let [whole, part] =
+            read(settings, stage, stored.each_ref().map(|of| of.iter().copied().step_by(every).collect()));
+        readings.push(Reading { hour, whole, part });
     }
     let hours = begun.until(stage.world.now()).as_secs_f64() / 3_600.0;
     let node_hours = (up / f64::from(ups.max(1)) * hours).max(1e-9);
@@ -120,11 +128,12 @@ fn one(settings: &Settings, nodes: usize, session: f64, stage: &mut Stage<'_>) -
         repair_bytes: real(repairs.bytes - before.1.bytes) / node_hours,
         copies: real(repairs.copies - before.1.copies) / node_hours,
     };
-    Run { nodes, session, readings, sessions: stage.sessions, up: up / f64::from(ups.max(1)), repair }
+    Run { nodes, session, puts, readings, sessions: stage.sessions, up: up / f64::from(ups.max(1)), repair }
 }
 
-/// Users who come for the first time read these records.
-fn read(settings: &Settings, stage: &mut Stage<'_>, records: Vec<usize>) -> Endings {
+/// Users who come for the first time read the records of these two lists.
+fn read(settings: &Settings, stage: &mut Stage<'_>, of: [Vec<usize>; 2]) -> [Endings; 2] {
+    let records = of.concat();
     let before = stage.ended.len();
     let clients = stage.new_clients(settings.clients);
     wait_ready(stage, &clients, Duration::from_secs(60));
@@ -136,7 +145,10 @@ fn read(settings: &Settings, stage: &mut Stage<'_>, records: Vec<usize>) -> Endi
         }
     }
     stage.run_out(begun + seconds(real_count(records.len()) / READS_PER_S + settings.deadline_s + 1.0));
-    let endings = Endings::of(stage.ended.iter().skip(before), Doing::Get);
+    let ended = |of: &Vec<usize>| {
+        Endings::of(stage.ended.iter().skip(before).filter(|one| of.contains(&one.record)), Doing::Get)
+    };
+    let endings = of.each_ref().map(ended);
     for client in clients {
         stage.world.stop(client, crate::sim::world::Stop::Crash, false);
         stage.world.checks.gone(client);
@@ -145,7 +157,19 @@ fn read(settings: &Settings, stage: &mut Stage<'_>, records: Vec<usize>) -> Endi
 }
 
 fn tell(report: &mut Report, runs: &[Run]) {
-    let columns = ["nodes", "median session min", "hours", "records", "readable %", "guards dead", "others"];
+    let columns = ["nodes", "median session min", "records", "whole", "whole %", "others", "median s"];
+    let mut puts = Table::new("puts", "Records as they were stored, while relays came and went", &columns);
+    let columns = [
+        "nodes",
+        "median session min",
+        "hours",
+        "stored whole",
+        "readable %",
+        "guards dead",
+        "others",
+        "stored in part",
+        "of it readable %",
+    ];
     let mut table = Table::new("readable", "Records read by newcomers, their publishers gone", &columns);
     let columns = [
         "nodes",
@@ -160,42 +184,54 @@ fn tell(report: &mut Report, runs: &[Run]) {
     let mut costs = Table::new("costs", "What the network did meanwhile", &columns);
     let mut chart = Chart::lines("churn", "Records that newcomers can read", "hours after the publishers left", "%");
     for run in runs {
-        for Reading { hour, endings } in &run.readings {
-            table.row(vec![
-                Cell::count(run.nodes),
-                Cell::real(run.session),
-                Cell::real(rounded(*hour, 2)),
-                Cell::count(endings.all),
-                Cell::real(percent(endings.share())),
-                Cell::count(endings.count(Ending::GuardsDead)),
-                Cell::text(&endings.others()),
-            ]);
+        let network = || [Cell::count(run.nodes), Cell::real(run.session)].into_iter();
+        let done = run.puts.count(Ending::Done);
+        let stored = [
+            Cell::count(run.puts.all),
+            Cell::count(done),
+            Cell::real(percent(run.puts.share())),
+            Cell::text(&run.puts.others()),
+            Cell::real(rounded(run.puts.times.map_or(0.0, |times| times.median), 2)),
+        ];
+        puts.row(network().chain(stored).collect());
+        for reading in &run.readings {
+            table.row(network().chain(told(reading)).collect());
         }
-        costs.row(vec![
-            Cell::count(run.nodes),
-            Cell::real(run.session),
+        let cost = [
             Cell::real(rounded(run.up, 1)),
             Cell::Whole(run.sessions.0),
             Cell::Whole(run.sessions.1),
             Cell::real(rounded(run.repair.all_bytes / 1e3, 1)),
             Cell::real(rounded(run.repair.repair_bytes / 1e3, 1)),
             Cell::real(rounded(run.repair.copies, 2)),
-        ]);
-        let points = run.readings.iter().map(|reading| (reading.hour, percent(reading.endings.share())));
+        ];
+        costs.row(network().chain(cost).collect());
+        let points = run.readings.iter().map(|reading| (reading.hour, percent(reading.whole.share())));
         chart.add(&format!("{} nodes, sessions {} min", run.nodes, run.session), points);
-        let aim = AIMS.iter().find(|(minutes, _)| (minutes - run.session).abs() < 1e-9);
-        let last = run.readings.last().filter(|last| last.endings.all >= RECORDS_TO_JUDGE);
-        if let Some(((_, aim), last)) = aim.zip(last) {
-            let detail = format!(
-                "sessions {} min: {:.2} % after {:.1} h",
-                run.session,
-                percent(last.endings.share()),
-                last.hour
-            );
-            report.check("records stay readable while relays come and go", last.endings.share() >= *aim, detail);
-        }
+        judge(report, run);
     }
-    report.tables.push(table);
-    report.tables.push(costs);
+    report.tables.extend([puts, table, costs]);
     report.charts.push(chart);
+}
+
+fn told(Reading { hour, whole, part }: &Reading) -> [Cell; 7] {
+    [
+        Cell::real(rounded(*hour, 2)),
+        Cell::count(whole.all),
+        Cell::real(percent(whole.share())),
+        Cell::count(whole.count(Ending::GuardsDead)),
+        Cell::text(&whole.others()),
+        Cell::count(part.all),
+        Cell::real(percent(part.share())),
+    ]
+}
+
+fn judge(report: &mut Report, run: &Run) {
+    let aim = AIMS.iter().find(|(minutes, _)| (minutes - run.session).abs() < 1e-9);
+    let last = run.readings.last().filter(|last| last.whole.all >= RECORDS_TO_JUDGE);
+    if let Some(((_, aim), last)) = aim.zip(last) {
+        let share = last.whole.share();
+        let detail = format!("sessions {} min: {:.2} % after {:.1} h", run.session, percent(share), last.hour);
+        report.check("records stay readable while relays come and go", share >= *aim, detail);
+    }
 }

@@ -32,6 +32,8 @@ pub(super) struct Tally {
     virtual_s: f64,
     looked_at: u64,
     breaches: Vec<Breach>,
+    /// Breaches of which only the number is known.
+    more: u64,
 }
 
 impl Tally {
@@ -46,6 +48,7 @@ impl Tally {
         self.virtual_s += Instant::ZERO.until(now).as_secs_f64();
         self.looked_at += stage.world.checks.looked_at();
         self.breaches.extend_from_slice(stage.world.checks.breaches());
+        self.more += stage.world.checks.more();
     }
 
     /// Writes it into the report.
@@ -54,7 +57,10 @@ impl Tally {
         report.events += self.events;
         report.virtual_s += self.virtual_s;
         let detail = match self.breaches.first() {
-            Some(first) => format!("{} breaches, the first: {}: {}", self.breaches.len(), first.check, first.what),
+            Some(first) => {
+                let all = self.more + u64::try_from(self.breaches.len()).unwrap_or(u64::MAX);
+                format!("{all} breaches, the first: {}: {}", first.check, first.what)
+            }
             None => format!("{} cells, sights, operations and tables looked at", self.looked_at),
         };
         report.check("the protocol's invariants", self.breaches.is_empty(), detail);
@@ -157,9 +163,21 @@ pub(super) fn put_all(stage: &mut Stage<'_>, clients: &[NodeNo], over: Duration)
     stage.run_out(begin + over + timeout + Duration::from_secs(1));
 }
 
-/// Records whose last put was acknowledged as a whole.
+/// Records of which a put was acknowledged as a whole.
 pub(super) fn acknowledged(stage: &Stage<'_>) -> Vec<usize> {
-    let puts = stage.ended.iter().filter(|one| one.doing == Doing::Put && one.ending == Ending::Done);
+    put_with(stage, Ending::Done)
+}
+
+/// Records of which no put was acknowledged as a whole, and one in part.
+pub(super) fn stored_in_part(stage: &Stage<'_>) -> Vec<usize> {
+    let whole = acknowledged(stage);
+    let mut records = put_with(stage, Ending::Partly);
+    records.retain(|record| whole.binary_search(record).is_err());
+    records
+}
+
+fn put_with(stage: &Stage<'_>, ending: Ending) -> Vec<usize> {
+    let puts = stage.ended.iter().filter(|one| one.doing == Doing::Put && one.ending == ending);
     let mut records: Vec<usize> = puts.map(|one| one.record).collect();
     records.sort_unstable();
     records.dedup();

@@ -8,9 +8,12 @@ use super::pipe::{PipeNo, Pipes, Side};
 use crate::crypto::keys::{DhKey, NodeKey};
 use crate::keyspace::Location;
 use crate::limits::{CREDIT_START, ID_LEN};
+use crate::membership::prefix_rule::PrefixRule;
 use crate::node::Sight;
 use crate::time::Instant;
+use crate::wire::address::Address;
 use crate::wire::cell::{Cell, Command};
+use crate::wire::contact::Contact;
 use crate::wire::message::{Ask, Assembler};
 
 /// Breaches whose words are kept; more are counted.
@@ -47,6 +50,18 @@ struct Flow {
     forwards: u32,
 }
 
+/// What every path of a client must look like.
+pub(super) struct PathLooks<'a> {
+    /// So many relays.
+    pub(super) hops: usize,
+    /// Whether addresses keep them apart.
+    pub(super) rule: PrefixRule,
+    /// Where the guards of the client's sample are.
+    pub(super) guards: &'a [Address],
+    /// Of whom none is an exit.
+    pub(super) bootstraps: &'a [Contact],
+}
+
 /// The checks.
 #[derive(Default)]
 pub struct Checks {
@@ -69,6 +84,12 @@ impl Checks {
     #[must_use]
     pub fn breaches(&self) -> &[Breach] {
         &self.breaches
+    }
+
+    /// How many breaches there were beyond those.
+    #[must_use]
+    pub fn more(&self) -> u64 {
+        self.more
     }
 
     /// How much was looked at: cells, sights, operations and tables.
@@ -130,6 +151,29 @@ impl Checks {
         for of in late {
             self.operations.remove(&of);
             self.breach("operations end in time", || format!("operation {} of {:?} never ended", of.1, of.0));
+        }
+    }
+
+    /// The hops of a circuit that a client builds. One relay at two places could see who asks and what.
+    pub(super) fn path(&mut self, client: NodeNo, looks: &PathLooks<'_>, hops: &[Contact]) {
+        self.looked_at += 1;
+        let is_apart = |(at, hop): (usize, &Contact)| {
+            hops.iter().skip(at + 1).all(|other| {
+                let keeps = looks.rule == PrefixRule::RelaxedForOneHost;
+                hop.id != other.id && (keeps || hop.address.wide_prefix() != other.address.wide_prefix())
+            })
+        };
+        let is_at = |hop: Option<&Contact>, places: &[Address]| hop.is_some_and(|hop| places.contains(&hop.address));
+        let exit_is_bootstrap = hops.last().is_some_and(|exit| looks.bootstraps.iter().any(|one| one.id == exit.id));
+        let wrong = [
+            (hops.len() != looks.hops, "is not as long as asked"),
+            (!hops.iter().enumerate().all(is_apart), "has one relay, or one wide prefix, twice"),
+            (!is_at(hops.first(), looks.guards), "begins at none of the client's guards"),
+            (is_at(hops.last(), looks.guards), "ends at a guard"),
+            (exit_is_bootstrap, "ends at a bootstrap"),
+        ];
+        for (_, how) in wrong.iter().filter(|(is_wrong, _)| *is_wrong) {
+            self.breach("paths are as the client's rules say", || format!("one of {client:?} {how}"));
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::actor::{Actor, Mind, State};
 use super::behaviour::Neighbour;
-use super::checks::Sizes;
+use super::checks::{PathLooks, Sizes};
 use super::pipe::{PipeNo, Side};
 use super::{NodeNo, Repairs, World, index, now_of};
 use crate::crypto::keys::{IdentitySecret, NodeKey};
@@ -105,6 +105,20 @@ impl World {
             bytes: all.bytes + one.bytes,
             copies: all.copies + one.copies,
         })
+    }
+
+    /// Has the checks look at a path that a client has chosen.
+    pub(super) fn look_at_path(&mut self, client: NodeNo, hops: &[Contact]) {
+        let kept = self.actor(client).map(|actor| actor.kept.guards.guards.as_slice()).unwrap_or_default();
+        let guards: Vec<Address> = kept
+            .iter()
+            .filter_map(|guard| self.by_key(&NodeKey(guard.key)))
+            .filter_map(|relay| self.address_of(relay))
+            .collect();
+        let bootstraps = self.bootstraps();
+        let terms =
+            PathLooks { hops: self.options.hops, rule: self.options.rule, guards: &guards, bootstraps: &bootstraps };
+        self.checks.path(client, &terms, hops);
     }
 
     /// Has the checks look at the tables of all nodes that run.

@@ -340,7 +340,11 @@ impl World {
                 let Some(actor) = self.actors.get_mut(index(node)) else { return };
                 if actor.life == life && actor.wake.is_some_and(|at| at <= now) {
                     actor.wake = None;
-                    self.tell(node, Told::Io(Input::Timeout));
+                    // What it was planned for may have come to its end meanwhile.
+                    match actor.mind.as_ref().and_then(Mind::poll_timeout) {
+                        Some(at) if at > now => self.plan_wake(node, Some(at)),
+                        _ => self.tell(node, Told::Io(Input::Timeout)),
+                    }
                 }
             }
             Event::DialFailed { node, life, link, reason } => {
@@ -387,18 +391,23 @@ impl World {
     /// Does everything that a node wants, and what follows from it.
     fn settle(&mut self, no: NodeNo) {
         let Some(mut mind) = self.actors.get_mut(index(no)).and_then(|actor| actor.mind.take()) else { return };
-        let life = self.actor(no).map_or(0, |actor| actor.life);
         for _ in 0..EFFECTS_MAX {
             let Some(did) = mind.poll() else { break };
             self.effect(no, did, &mut mind);
         }
         let wanted = mind.poll_timeout();
+        if let Some(actor) = self.actors.get_mut(index(no)) {
+            actor.mind = Some(mind);
+            self.plan_wake(no, wanted);
+        }
+    }
+
+    fn plan_wake(&mut self, no: NodeNo, wanted: Option<Instant>) {
         let Some(actor) = self.actors.get_mut(index(no)) else { return };
-        actor.mind = Some(mind);
         if let Some(at) = wanted.filter(|at| actor.wake.is_none_or(|planned| *at < planned)) {
             let at = at.max(self.now);
             actor.wake = Some(at);
-            self.queue.plan(at, Event::Wake { node: no, life });
+            self.queue.plan(at, Event::Wake { node: no, life: actor.life });
         }
     }
 
@@ -451,7 +460,12 @@ impl World {
                 }
                 mind.handle(now, Told::Client(ClientCommand::Kept(None)));
             }
-            event => self.heard.push_back(Heard { at: self.now, node: no, said: Said::Client(event) }),
+            event => {
+                if let ClientEvent::Path(path) = &event {
+                    self.look_at_path(no, &path.hops);
+                }
+                self.heard.push_back(Heard { at: self.now, node: no, said: Said::Client(event) });
+            }
         }
     }
 
