@@ -363,6 +363,16 @@ pub const GUARD_DIALS: u32 = 2;
 pub const GUARD_SETTLED: Duration = Duration::from_secs(1);
 /// A guard that is down is tried again this often.
 pub const GUARD_RETRY_EVERY: Duration = Duration::from_secs(60);
+/// Circuits through a guard below which nothing is said of it.
+pub const GUARD_CIRCUITS_JUDGED_MIN: u32 = 100;
+/// At so many circuits the counts of a guard are halved.
+pub const GUARD_CIRCUITS_REMEMBERED_MAX: u32 = 200;
+/// A guard through which fewer percent of the circuits come to an exit is doubted.
+pub const GUARD_FINISHED_PERCENT_MIN: u32 = 20;
+/// An operation over a doubted guard ends after so many circuits that failed in a row, the guard's link being up.
+pub const GUARD_FAILURES_IN_ROW_MAX: usize = 12;
+/// A client that is at work gives out the counts of its guards to be kept this often at most.
+pub const GUARD_COUNTS_KEPT_EVERY: Duration = Duration::from_secs(5);
 /// Second hops replaced for failing within one [`SECOND_HOP_REPLACED_WINDOW_S`]; the guard could make any of them fail.
 pub const SECOND_HOP_REPLACED_MAX: usize = 4;
 /// Seconds in which replacements of failing second hops are counted.
@@ -510,6 +520,8 @@ const _: () = assert!(
 const _: () = assert!(SIGNERS_LEFT_MIN <= SIGNERS && HOLDERS <= SIGNERS && SIGNERS <= BUCKET_SIZE);
 const _: () = assert!(ANSWER_DESCRIPTORS_MAX * 100 < SIGNERS * SIGNERS_PERCENT_MIN);
 const _: () = assert!(RECEIPT_NEWCOMERS_MAX < HOLDERS && RECEIPT_SIGNERS_REACH <= NEIGHBOURS_KNOWN);
+const _: () = assert!(2 * GUARD_CIRCUITS_JUDGED_MIN <= GUARD_CIRCUITS_REMEMBERED_MAX);
+const _: () = assert!(GUARD_FAILURES_IN_ROW_MAX < OPERATION_CIRCUITS_MAX);
 const _: () = assert!(STORED_MEMBERS_DOUBT_MAX.as_secs() + JOIN_TIMEOUT.as_secs() < OPERATION_TIMEOUT.as_secs());
 const _: () = assert!(STORED_MEMBERS_LIFE_MAX_S + DESCRIPTOR_RENEW_S < DESCRIPTOR_LIFE_S);
 const _: () = assert!(2 * GATEWAY_ALIVE_EVERY.as_secs() < GATEWAY_SILENCE_MAX.as_secs());

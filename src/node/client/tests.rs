@@ -5,13 +5,15 @@ use rand::SeedableRng;
 use super::*;
 use crate::crypto::keys::DhKey;
 use crate::limits::{
-    DOUBTED_CIRCUITS_MAX, MEMBERS_FRESH_FOR, STAGGER_MAX, STORED_MEMBERS_DOUBT_MAX, STORED_MEMBERS_DOUBT_MIN,
+    DOUBTED_CIRCUITS_MAX, GUARD_CIRCUITS_JUDGED_MIN, GUARD_FAILURES_IN_ROW_MAX, MEMBERS_FRESH_FOR,
+    OPERATION_CIRCUITS_MAX, STAGGER_MAX, STORED_MEMBERS_DOUBT_MAX, STORED_MEMBERS_DOUBT_MIN,
     STORED_MEMBERS_FAILURES_MAX,
 };
 use crate::membership::fixture::{ISSUED, network, relay};
 use crate::node::machine::Solved;
 use crate::node::work::run;
 use crate::record::Locator;
+use crate::request::Success;
 use crate::wire::message::{Answer, Ask, Assembler, cells_of};
 
 const RELAYS: u32 = 20;
@@ -30,6 +32,9 @@ struct World {
     destroys: bool,
     builds: usize,
     kept: Kept,
+    /// How operations ended, and how often the guard came to be doubted.
+    ended: Vec<Outcome>,
+    doubts: usize,
     /// Relays that no bootstrap tells of, and those that one alone tells of.
     untold: Vec<NodeKey>,
     told_by_one: Vec<NodeKey>,
@@ -80,6 +85,8 @@ impl World {
             destroys: false,
             builds: 0,
             kept,
+            ended: Vec::new(),
+            doubts: 0,
             untold: Vec::new(),
             told_by_one: Vec::new(),
         };
@@ -108,6 +115,8 @@ impl World {
                     self.client.handle_command(self.now, ClientCommand::Kept(None));
                 }
                 Effect::Event(ClientEvent::Ready { .. }) => self.ready = true,
+                Effect::Event(ClientEvent::Done { outcome, .. }) => self.ended.push(outcome),
+                Effect::Event(ClientEvent::GuardDoubted(_)) => self.doubts += 1,
                 _ => (),
             }
         }
@@ -332,4 +341,55 @@ fn where_bootstraps_tell_nothing_a_membership_on_disk_is_used_as_it_is() {
         world.until(Instant::ZERO + Duration::from_secs(second));
     }
     assert!(world.builds > builds, "the operation goes on");
+}
+
+/// Starts an operation, lets it end, and says over how many circuits and how.
+fn operated(world: &mut World, id: u64) -> (usize, Result<Success, Refused>) {
+    let (builds, ended, begun) = (world.builds, world.ended.len(), world.now.instant);
+    world.start(id);
+    for step in 1..=350 {
+        world.until(begun + Duration::from_millis(100) * step);
+    }
+    assert_eq!(world.ended.len(), ended + 1);
+    (world.builds - builds, world.ended[ended].result.clone())
+}
+
+#[test]
+fn a_guard_that_ends_circuit_after_circuit_is_doubted_gets_fewer_of_each_operation_and_moves_no_more_second_hops() {
+    let mut world = World::new();
+    world.destroys = true;
+    let mut id = 0;
+    while world.doubts == 0 {
+        id += 1;
+        let (builds, result) = operated(&mut world, id);
+        assert!(
+            builds > GUARD_FAILURES_IN_ROW_MAX && id < 20,
+            "one of many operations that fail ends as before: {builds}"
+        );
+        assert!(world.doubts > 0 || result == Err(Refused::Unreachable));
+    }
+    assert!(u64::from(GUARD_CIRCUITS_JUDGED_MIN) > (id - 1) * u64::try_from(OPERATION_CIRCUITS_MAX).unwrap());
+    let hops: Vec<NodeKey> = world.client.second_hops.keys().collect();
+    world.client.second_hops = {
+        // The cap of the day does not hold: what keeps them is the doubt.
+        let mut state = world.client.second_hops.state();
+        state.replaced.clear();
+        state.hops.iter_mut().for_each(|hop| hop.failed_exits.clear());
+        SecondHops::new(state)
+    };
+    for _ in 0..3 {
+        id += 1;
+        world.until(world.now.instant + Duration::from_secs(10));
+        let (builds, result) = operated(&mut world, id);
+        // One more may have been under way.
+        assert!((GUARD_FAILURES_IN_ROW_MAX..=GUARD_FAILURES_IN_ROW_MAX + 1).contains(&builds), "{builds}");
+        let Err(Refused::GuardFails(of)) = result else { panic!("{result:?}") };
+        assert!(of.begun >= GUARD_CIRCUITS_JUDGED_MIN && of.finished == 0);
+    }
+    assert_eq!(world.doubts, 1, "it is told once");
+    assert_eq!(world.client.second_hops.keys().collect::<Vec<_>>(), hops);
+    // The next process goes on with what was counted, over the same guard.
+    let guards = Guards::new(world.kept.guards.clone());
+    assert!(guards.ordered() == world.client.guards.ordered());
+    assert!(guards.doubts(&guards.ordered()[0]).is_some());
 }
