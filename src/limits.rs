@@ -328,6 +328,11 @@ pub const PRESENCE_BOOTSTRAPS: usize = 3;
 /// Percent of its members that a client drops at most because no bootstrap tells of them any more; were it to be more, it drops
 /// none.
 pub const ABSENT_PERCENT_MAX: usize = 50;
+/// A client measures [`ABSENT_PERCENT_MAX`] against the most members that it had within so long: the life of a descriptor, after which
+/// who is gone is gone anyway.
+pub const ABSENT_WINDOW: Duration = Duration::from_secs(DESCRIPTOR_LIFE_S);
+/// It remembers the most of each such step.
+pub const ABSENT_STEP: Duration = Duration::from_secs(3_600);
 /// When one of so many members that a relay knows is new to it at once, it pulls again without delay.
 pub const MEMBERS_NEWS_PART: usize = 64;
 /// Bootstraps that a joining client asks for the membership.
@@ -520,6 +525,7 @@ const _: () = assert!(
 const _: () = assert!(SIGNERS_LEFT_MIN <= SIGNERS && HOLDERS <= SIGNERS && SIGNERS <= BUCKET_SIZE);
 const _: () = assert!(ANSWER_DESCRIPTORS_MAX * 100 < SIGNERS * SIGNERS_PERCENT_MIN);
 const _: () = assert!(RECEIPT_NEWCOMERS_MAX < HOLDERS && RECEIPT_SIGNERS_REACH <= NEIGHBOURS_KNOWN);
+const _: () = assert!(ABSENT_WINDOW.as_secs().is_multiple_of(ABSENT_STEP.as_secs()));
 const _: () = assert!(2 * GUARD_CIRCUITS_JUDGED_MIN <= GUARD_CIRCUITS_REMEMBERED_MAX);
 const _: () = assert!(GUARD_FAILURES_IN_ROW_MAX < OPERATION_CIRCUITS_MAX);
 const _: () = assert!(STORED_MEMBERS_DOUBT_MAX.as_secs() + JOIN_TIMEOUT.as_secs() < OPERATION_TIMEOUT.as_secs());

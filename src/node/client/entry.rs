@@ -7,8 +7,9 @@ use super::{ClientEvent, ClientNode, Joined, Kept, Pending};
 use crate::crypto::keys::{DhKey, NodeKey};
 use crate::crypto::random_bytes;
 use crate::limits::{
-    ABSENT_PERCENT_MAX, BOOTSTRAPS_AGREE_MIN, BOOTSTRAPS_ASKED, JOIN_TIMEOUT, MEMBERS_FRESH_FOR, MEMBERS_MAX,
-    MEMBERS_PAGE_MAX, STORED_MEMBERS_DOUBT_MAX, STORED_MEMBERS_DOUBT_MIN, STORED_MEMBERS_FAILURES_MAX,
+    ABSENT_PERCENT_MAX, ABSENT_STEP, ABSENT_WINDOW, BOOTSTRAPS_AGREE_MIN, BOOTSTRAPS_ASKED, DOUBTED_CIRCUITS_MAX,
+    JOIN_TIMEOUT, MEMBERS_FRESH_FOR, MEMBERS_MAX, MEMBERS_PAGE_MAX, STORED_MEMBERS_DOUBT_MAX, STORED_MEMBERS_DOUBT_MIN,
+    STORED_MEMBERS_FAILURES_MAX,
 };
 use crate::membership::guards::{GuardOutcome, Guards};
 use crate::membership::members::Members;
@@ -20,7 +21,7 @@ use crate::node::silence::Doubt;
 use crate::node::sizes::TableSize;
 use crate::node::work::Job;
 use crate::request::Failure;
-use crate::time::{Instant, Now, earlier};
+use crate::time::{Duration, Instant, Now, earlier};
 use crate::wire::cell::Cell;
 use crate::wire::contact::Contact;
 use crate::wire::descriptor::{DESCRIPTOR_LEN, SignedDescriptor};
@@ -52,16 +53,19 @@ pub(super) struct Entry {
     joined: Joined,
     /// Whom any of them told of, until the membership is there.
     told: BTreeSet<NodeKey>,
+    /// The most members that there were, by step of the client's time, within [`ABSENT_WINDOW`].
+    most: BTreeMap<u64, usize>,
 }
 
 impl Entry {
-    pub(super) fn sizes(&self) -> [TableSize; 3] {
+    pub(super) fn sizes(&self) -> [TableSize; 4] {
         let told = self.sources.values().map(|source| source.told.len()).max().unwrap_or(0);
         [
             ("bootstraps that are asked", self.sources.len(), BOOTSTRAPS_ASKED),
             // A page may reach over the end.
             ("descriptors that one told", told, MEMBERS_MAX + MEMBERS_PAGE_MAX),
             ("members told of", self.told.len(), BOOTSTRAPS_ASKED * (MEMBERS_MAX + MEMBERS_PAGE_MAX)),
+            ("steps with their most members", self.most.len(), ABSENT_STEPS_MAX),
         ]
     }
 }
@@ -92,6 +96,9 @@ enum SourceState {
 
 /// Descriptors checked in one job.
 const CHECKED_AT_ONCE: usize = 32;
+/// Steps of a window, and the one that it begins in.
+const ABSENT_STEPS_MAX: usize = 25;
+
 
 impl ClientNode {
     /// Enters with the membership on disk, if there is one and it has every guard and second hop that is pinned: bootstraps then
@@ -109,6 +116,7 @@ impl ClientNode {
         self.entry.stored = Some(Stored::default());
         self.entry.members_at = Some(now.instant);
         self.schedule_refresh(now);
+        self.note_most(now);
         self.sample(now);
     }
 
@@ -361,7 +369,7 @@ impl ClientNode {
         self.judged.expire(now.unix);
         // One that is stalled must not leave the others to say who is gone.
         if self.entry.joined.whole == self.entry.joined.asked {
-            self.drop_absent();
+            self.drop_absent(now);
         }
         if self.members.is_empty() {
             return self.join_failed();
@@ -377,12 +385,13 @@ impl ClientNode {
 
     /// Of whom none of the bootstraps that told all has told is gone, and no hop is made of it. One that tells of it is enough for
     /// it to stay: else two bad ones could take relays away. Guards and second hops end by rules of their own, so that nobody
-    /// makes this client draw new ones. Where most were to go, it is likelier that the bootstraps have just started.
-    fn drop_absent(&mut self) {
+    /// makes this client draw new ones. Where most were to go, at once or little by little, it is likelier that the bootstraps have just
+    /// started, or lie.
+    fn drop_absent(&mut self, now: Now) {
         let told = core::mem::take(&mut self.entry.told);
         let pinned: Vec<NodeKey> = self.guards.ordered().into_iter().chain(self.second_hops.keys()).collect();
-        let absent = self.members.iter().filter(|member| !told.contains(&member.key)).count();
-        if absent * 100 <= self.members.len() * ABSENT_PERCENT_MAX {
+        let left = self.members.iter().filter(|member| told.contains(&member.key)).count();
+        if left * 100 >= self.note_most(now) * (100 - ABSENT_PERCENT_MAX) {
             self.members.retain(|member| told.contains(&member.key) || pinned.contains(&member.key));
         }
     }
@@ -402,6 +411,16 @@ impl ClientNode {
         let ours = &self.config.ours;
         let changed = self.guards.fill(&self.members, rule, now.unix, ours, &mut self.rng);
         let guards = self.guards.ordered();
+    /// Takes note of how many members there are now; the most of the window.
+    fn note_most(&mut self, now: Now) -> usize {
+        let step = |time: Duration| time.as_secs() / ABSENT_STEP.as_secs();
+        let (this, steps) = (step(Instant::ZERO.until(now.instant)), step(ABSENT_WINDOW));
+        let most = self.entry.most.entry(this).or_insert(0);
+        *most = self.members.len().max(*most);
+        self.entry.most.retain(|then, _| then + steps >= this);
+        self.entry.most.values().copied().max().unwrap_or(0)
+    }
+
         let refilled = self.second_hops.refill(&self.members, rule, now.unix, &guards, ours, &mut self.rng);
         if changed || refilled {
             self.entry.confirmed = false;

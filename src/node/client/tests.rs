@@ -5,7 +5,7 @@ use rand::SeedableRng;
 use super::*;
 use crate::crypto::keys::DhKey;
 use crate::limits::{
-    DOUBTED_CIRCUITS_MAX, GUARD_CIRCUITS_JUDGED_MIN, GUARD_FAILURES_IN_ROW_MAX, MEMBERS_FRESH_FOR,
+    ABSENT_WINDOW, DOUBTED_CIRCUITS_MAX, GUARD_CIRCUITS_JUDGED_MIN, GUARD_FAILURES_IN_ROW_MAX, MEMBERS_FRESH_FOR,
     OPERATION_CIRCUITS_MAX, STAGGER_MAX, STORED_MEMBERS_DOUBT_MAX, STORED_MEMBERS_DOUBT_MIN,
     STORED_MEMBERS_FAILURES_MAX,
 };
@@ -276,6 +276,27 @@ fn bootstraps_that_have_just_started_and_know_hardly_anybody_take_nobody_away() 
     let few = usize::try_from(RELAYS).unwrap() / 4;
     world.untold = all_relays().iter().map(|one| one.key).skip(few).collect();
     assert_eq!(refreshed(&mut world).len(), all_relays().len());
+}
+
+#[test]
+fn pull_after_pull_takes_no_more_members_away_than_one_may_until_a_day_is_over() {
+    let mut world = World::new();
+    let hops: Vec<NodeKey> = SecondHops::new(world.kept.second_hops.clone()).keys().collect();
+    let guards = world.client.guards.ordered();
+    let is_pinned = |key: &NodeKey| guards.contains(key) || hops.contains(key);
+    let others: Vec<NodeKey> = all_relays().iter().map(|one| one.key).filter(|key| !is_pinned(key)).collect();
+    let all = all_relays().len();
+    world.untold = others[..6].to_vec();
+    assert_eq!(refreshed(&mut world).len(), all - 6);
+    // Six of fourteen are less than half of them, and twelve of twenty more.
+    world.untold = others[..12].to_vec();
+    let begun = world.now.instant;
+    while begun.until(world.now.instant) + MEMBERS_FRESH_FOR * 3 < ABSENT_WINDOW {
+        assert_eq!(refreshed(&mut world).len(), all - 6);
+    }
+    let left = (0..20).map(|_| refreshed(&mut world).len()).last();
+    assert_eq!(left, Some(all - 12), "what was a day ago binds nobody");
+    assert!(world.client.sizes().iter().all(|(_, len, cap)| len <= cap));
 }
 
 #[test]
