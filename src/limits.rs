@@ -345,8 +345,8 @@ pub const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 pub const MEMBERS_FRESH_FOR: Duration = Duration::from_secs(600);
 /// Circuits that fail before a client doubts a membership from disk and asks bootstraps.
 pub const STORED_MEMBERS_FAILURES_MAX: usize = 2;
-/// Circuits of an operation that a client still builds with a membership that it doubts; the others wait for a new one.
-pub const DOUBTED_CIRCUITS_MAX: u32 = 20;
+/// Circuits of all its operations that a client still builds with a membership that it doubts; the others wait for a new one.
+pub const DOUBTED_CIRCUITS_MAX: usize = 20;
 /// A client that doubts its membership from disk waits at least so long before it asks bootstraps.
 pub const STORED_MEMBERS_DOUBT_MIN: Duration = Duration::from_secs(2);
 /// It has asked after so long; drawn evenly.

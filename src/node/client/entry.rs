@@ -77,6 +77,8 @@ struct Stored {
     failures: usize,
     /// It is used for few circuits more, and bootstraps are about to be asked.
     is_doubted: bool,
+    /// Circuits that were begun with it since, of all operations together.
+    doubted_circuits: usize,
     /// Bootstraps told nothing: it is all there is, and used as it is.
     is_all_there_is: bool,
 }
@@ -168,6 +170,19 @@ impl ClientNode {
 
     pub(super) fn is_doubted(&self) -> bool {
         self.entry.stored.as_ref().is_some_and(|stored| stored.is_doubted)
+    }
+
+    /// Whether as many circuits were built with a membership that is doubted as may be.
+    pub(super) fn is_doubted_fully(&self) -> bool {
+        let used_up = |stored: &Stored| stored.is_doubted && stored.doubted_circuits >= DOUBTED_CIRCUITS_MAX;
+        self.entry.stored.as_ref().is_some_and(used_up)
+    }
+
+    /// A circuit is begun: one of the few, should the membership be doubted.
+    pub(super) fn note_circuit(&mut self) {
+        if let Some(stored) = self.entry.stored.as_mut().filter(|stored| stored.is_doubted) {
+            stored.doubted_circuits += 1;
+        }
     }
 
     /// Asks some bootstraps for the membership.

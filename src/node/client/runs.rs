@@ -7,8 +7,8 @@ use super::{BuiltPath, Carries, ClientEvent, ClientNode, Pending};
 use crate::crypto::keys::{DhKey, NodeKey};
 use crate::crypto::{Forged, forget_past};
 use crate::limits::{
-    BOOTSTRAPS_MAX, CIRCUIT_ANSWER_TIMEOUT, CIRCUIT_DATA_LEN_MAX, CIRCUITS_AT_ONCE_MAX, DOUBTED_CIRCUITS_MAX,
-    GUARD_FAILURES_IN_ROW_MAX, OPERATIONS_MAX, RETRY_DELAY_MAX,
+    BOOTSTRAPS_MAX, CIRCUIT_ANSWER_TIMEOUT, CIRCUIT_DATA_LEN_MAX, CIRCUITS_AT_ONCE_MAX, GUARD_FAILURES_IN_ROW_MAX,
+    OPERATIONS_MAX, RETRY_DELAY_MAX,
 };
 use crate::link::flow::{Receiving, Sending};
 use crate::membership::path::{Path, PathRefused, PathTerms, choose};
@@ -123,8 +123,7 @@ impl ClientNode {
 
     /// For another circuit of its operation to end, or for a membership that is not doubted.
     fn must_wait(&self, due: &Due) -> bool {
-        let is_spared = self.is_doubted() && due.attempt.id > DOUBTED_CIRCUITS_MAX;
-        is_spared || self.is_at_work_fully(due.operation)
+        self.is_doubted_fully() || self.is_at_work_fully(due.operation)
     }
 
     /// When the next circuit may be started; those that wait for another to end need no timer.
@@ -175,6 +174,7 @@ impl ClientNode {
         self.effects.send(link, Cell::build(number, built.suite, built.hint, built.body));
         self.operation_handle(now, operation, RequestInput::Building { id: attempt.id });
         let run = Run::new(operation, attempt, &path, built.building);
+        self.note_circuit();
         self.runs.insert((link, number), run, now.instant + CIRCUIT_ANSWER_TIMEOUT);
     }
 

@@ -338,7 +338,7 @@ fn a_membership_on_disk_that_does_not_carry_is_left_and_renewed_once_after_a_ran
     };
     go_to(&mut world, Duration::ZERO, STORED_MEMBERS_DOUBT_MIN);
     let (builds, asks) = (world.builds, world.asks);
-    let most = usize::try_from(DOUBTED_CIRCUITS_MAX).unwrap();
+    let most = DOUBTED_CIRCUITS_MAX + STORED_MEMBERS_FAILURES_MAX;
     assert!((STORED_MEMBERS_FAILURES_MAX + 1..=most).contains(&builds), "{builds}");
     assert_eq!(asks, 0, "whoever made them fail would see the question follow");
     world.destroys = false;
@@ -348,6 +348,26 @@ fn a_membership_on_disk_that_does_not_carry_is_left_and_renewed_once_after_a_ran
     assert!(world.builds > builds, "the operation goes on");
     go_to(&mut world, Duration::from_secs(20), Duration::from_secs(60));
     assert_eq!(world.asks, asked);
+}
+
+#[test]
+fn a_membership_on_disk_is_doubted_by_the_client_and_not_anew_by_each_operation() {
+    let mut world = World::returning(|_| all_relays());
+    (world.destroys, world.bootstraps_answer) = (true, false);
+    // At the first dial of a bootstrap the wait for a new membership is over.
+    let mut asked = 0;
+    for step in 0..150_u32 {
+        if step % 2 == 0 {
+            world.start(step.into());
+        }
+        asked += world.until(Instant::ZERO + Duration::from_millis(100) * step);
+        if asked > 0 {
+            break;
+        }
+        // Those before it was doubted, two of the first operations' each, and those since.
+        assert!(world.builds <= STORED_MEMBERS_FAILURES_MAX + 2 + DOUBTED_CIRCUITS_MAX, "{}", world.builds);
+    }
+    assert!(asked > 0 && world.builds > DOUBTED_CIRCUITS_MAX, "the bound is reached: {}", world.builds);
 }
 
 #[test]
