@@ -96,11 +96,11 @@ enum SourceState {
     Failed,
 }
 
-/// Descriptors checked in one job.
-const CHECKED_AT_ONCE: usize = 32;
 /// Steps of a window, and the one that it begins in.
 const ABSENT_STEPS_MAX: usize = 25;
 
+/// Descriptors checked in one job.
+const CHECKED_AT_ONCE: usize = 32;
 
 impl ClientNode {
     /// Enters with the membership on disk, if there is one and it has every guard and second hop that is pinned: bootstraps then
@@ -116,9 +116,9 @@ impl ClientNode {
             return self.join(now);
         }
         self.entry.stored = Some(Stored::default());
+        self.note_most(now);
         self.entry.members_at = Some(now.instant);
         self.schedule_refresh(now);
-        self.note_most(now);
         self.sample(now);
     }
 
@@ -411,6 +411,16 @@ impl ClientNode {
         }
     }
 
+    /// Takes note of how many members there are now; the most of the window.
+    fn note_most(&mut self, now: Now) -> usize {
+        let step = |time: Duration| time.as_secs() / ABSENT_STEP.as_secs();
+        let (this, steps) = (step(Instant::ZERO.until(now.instant)), step(ABSENT_WINDOW));
+        let most = self.entry.most.entry(this).or_insert(0);
+        *most = self.members.len().max(*most);
+        self.entry.most.retain(|then, _| then + steps >= this);
+        self.entry.most.values().copied().max().unwrap_or(0)
+    }
+
     /// What is held already stays in use: a client that is in is not thrown out by bootstraps that fail.
     fn join_failed(&mut self) {
         self.entry.failed = true;
@@ -426,16 +436,6 @@ impl ClientNode {
         let ours = &self.config.ours;
         let changed = self.guards.fill(&self.members, rule, now.unix, ours, &mut self.rng);
         let guards = self.guards.ordered();
-    /// Takes note of how many members there are now; the most of the window.
-    fn note_most(&mut self, now: Now) -> usize {
-        let step = |time: Duration| time.as_secs() / ABSENT_STEP.as_secs();
-        let (this, steps) = (step(Instant::ZERO.until(now.instant)), step(ABSENT_WINDOW));
-        let most = self.entry.most.entry(this).or_insert(0);
-        *most = self.members.len().max(*most);
-        self.entry.most.retain(|then, _| then + steps >= this);
-        self.entry.most.values().copied().max().unwrap_or(0)
-    }
-
         let refilled = self.second_hops.refill(&self.members, rule, now.unix, &guards, ours, &mut self.rng);
         if changed || refilled {
             self.entry.confirmed = false;
