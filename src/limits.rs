@@ -336,6 +336,11 @@ pub const PRESENCE_BOOTSTRAPS: usize = 3;
 /// Percent of its members that a client drops at most because no bootstrap tells of them any more; were it to be more, it drops
 /// none.
 pub const ABSENT_PERCENT_MAX: usize = 50;
+/// A client measures [`ABSENT_PERCENT_MAX`] against the most members that it had within so long: the life of a descriptor, after which
+/// who is gone is gone anyway.
+pub const ABSENT_WINDOW: Duration = Duration::from_secs(DESCRIPTOR_LIFE_S);
+/// It remembers the most of each such step.
+pub const ABSENT_STEP: Duration = Duration::from_secs(3_600);
 /// When one of so many members that a relay knows is new to it at once, it pulls again without delay.
 pub const MEMBERS_NEWS_PART: usize = 64;
 /// Bootstraps that a joining client asks for the membership.
@@ -348,8 +353,8 @@ pub const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 pub const MEMBERS_FRESH_FOR: Duration = Duration::from_secs(600);
 /// Circuits that fail before a client doubts a membership from disk and asks bootstraps.
 pub const STORED_MEMBERS_FAILURES_MAX: usize = 2;
-/// Circuits of an operation that a client still builds with a membership that it doubts; the others wait for a new one.
-pub const DOUBTED_CIRCUITS_MAX: u32 = 20;
+/// Circuits of all its operations that a client still builds with a membership that it doubts; the others wait for a new one.
+pub const DOUBTED_CIRCUITS_MAX: usize = 20;
 /// A client that doubts its membership from disk waits at least so long before it asks bootstraps.
 pub const STORED_MEMBERS_DOUBT_MIN: Duration = Duration::from_secs(2);
 /// It has asked after so long; drawn evenly.
@@ -371,6 +376,16 @@ pub const GUARD_DIALS: u32 = 2;
 pub const GUARD_SETTLED: Duration = Duration::from_secs(1);
 /// A guard that is down is tried again this often.
 pub const GUARD_RETRY_EVERY: Duration = Duration::from_secs(60);
+/// Circuits through a guard below which nothing is said of it.
+pub const GUARD_CIRCUITS_JUDGED_MIN: u32 = 100;
+/// At so many circuits the counts of a guard are halved.
+pub const GUARD_CIRCUITS_REMEMBERED_MAX: u32 = 200;
+/// A guard through which fewer percent of the circuits come to an exit is doubted.
+pub const GUARD_FINISHED_PERCENT_MIN: u32 = 20;
+/// An operation over a doubted guard ends after so many circuits that failed in a row, the guard's link being up.
+pub const GUARD_FAILURES_IN_ROW_MAX: usize = 12;
+/// A client that is at work gives out the counts of its guards to be kept this often at most.
+pub const GUARD_COUNTS_KEPT_EVERY: Duration = Duration::from_secs(5);
 /// Second hops replaced for failing within one [`SECOND_HOP_REPLACED_WINDOW_S`]; the guard could make any of them fail.
 pub const SECOND_HOP_REPLACED_MAX: usize = 4;
 /// Seconds in which replacements of failing second hops are counted.
@@ -518,6 +533,9 @@ const _: () = assert!(
 const _: () = assert!(SIGNERS_LEFT_MIN <= SIGNERS && HOLDERS <= SIGNERS && SIGNERS <= BUCKET_SIZE);
 const _: () = assert!(ANSWER_DESCRIPTORS_MAX * 100 < SIGNERS * SIGNERS_PERCENT_MIN);
 const _: () = assert!(RECEIPT_NEWCOMERS_MAX < HOLDERS && RECEIPT_SIGNERS_REACH <= NEIGHBOURS_KNOWN);
+const _: () = assert!(ABSENT_WINDOW.as_secs().is_multiple_of(ABSENT_STEP.as_secs()));
+const _: () = assert!(2 * GUARD_CIRCUITS_JUDGED_MIN <= GUARD_CIRCUITS_REMEMBERED_MAX);
+const _: () = assert!(GUARD_FAILURES_IN_ROW_MAX < OPERATION_CIRCUITS_MAX);
 const _: () = assert!(STORED_MEMBERS_DOUBT_MAX.as_secs() + JOIN_TIMEOUT.as_secs() < OPERATION_TIMEOUT.as_secs());
 const _: () = assert!(STORED_MEMBERS_LIFE_MAX_S + DESCRIPTOR_RENEW_S < DESCRIPTOR_LIFE_S);
 const _: () = assert!(2 * DESCRIPTOR_RENEW_S < MEMBER_LIFE_S && MEMBER_LIFE_S < DESCRIPTOR_LIFE_S);

@@ -75,10 +75,9 @@ async fn replace(
     if current.is_none() {
         return Err(exit::Told::new(exit::Exit::NotFound, "there is nothing to delete").into());
     }
-    published::about_to_send(&state, locator, current)?;
-    let lifetime = told.settings.ttl;
+    let lifetime = published::about_to_send(&state, locator, current, told.settings.ttl, published::present())?;
     let put = PutOptions { previous: current, above: known.sent, lifetime, timeout };
     let stored = way.delete(author, label, put).await?;
-    published::remember(&state, locator, published::Numbers { stored: stored.seq, sent: stored.seq })?;
+    published::remember(&state, locator, published::Numbers { stored: stored.seq, sent: stored.seq, until: 0 })?;
     Ok(stored)
 }

@@ -147,7 +147,8 @@ async fn carry_over(told: &Told, way: &Way, work: Work) -> anyhow::Result<(Said,
         // Not found at two locations, it may still be at the third: the own number may be replaced there.
         options.previous = current.or((known.stored > 0).then_some(known.stored));
         options.above = known.sent;
-        published::about_to_send(&state, locator, options.previous)?;
+        let (previous, wished) = (options.previous, options.lifetime);
+        options.lifetime = published::about_to_send(&state, locator, previous, wished, published::present())?;
     }
     (options.author, options.label) = (work.author, work.label);
     let len = work.content.len();
@@ -157,7 +158,7 @@ async fn carry_over(told: &Told, way: &Way, work: Work) -> anyhow::Result<(Said,
     bar.finish_and_clear();
     let published = outcome?;
     if let Some(locator) = &locator {
-        let numbers = published::Numbers { stored: published.seq, sent: published.seq };
+        let numbers = published::Numbers { stored: published.seq, sent: published.seq, until: 0 };
         published::remember(&state, locator, numbers)?;
     }
     let roots: Vec<String> = published.root_copies.iter().map(usize::to_string).collect();

@@ -4,8 +4,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::disk::{StateDir, StateError};
-use crate::limits::{PUBLISHED_REMEMBERED_MAX, SEQ_FIRST_MAX, SEQ_STEP_MAX};
+use crate::limits::{EXPIRY_STEP_S, PUBLISHED_REMEMBERED_MAX, SEQ_FIRST_MAX, SEQ_STEP_MAX};
+use crate::net::Clock;
 use crate::record::Locator;
+use crate::time::{Duration, UnixTime};
+use crate::wire::record::Expiry;
+
+/// A value is sealed so long after its bounds were kept, at most.
+const SEALED_WITHIN_S: u64 = 600;
 
 const FILE: &str = "published";
 
@@ -17,6 +23,8 @@ pub(super) struct Numbers {
     /// None that may have been sent is greater: the next one is, or a part that an unfinished publication left at some holder
     /// would be newer than what comes after it.
     pub(super) sent: u64,
+    /// Nothing that may have been sent ends later, seconds since 1970: what replaces it does not end before, or it would come back.
+    pub(super) until: u64,
 }
 
 /// By the first location, oldest first.
@@ -37,7 +45,8 @@ impl Published {
         if self.numbers.len() >= PUBLISHED_REMEMBERED_MAX {
             self.numbers.remove(0);
         }
-        let numbers = Numbers { stored: new.stored.max(known.stored), sent: new.sent.max(known.sent) };
+        let (stored, sent) = (new.stored.max(known.stored), new.sent.max(known.sent));
+        let numbers = Numbers { stored, sent, until: new.until.max(known.until) };
         self.numbers.push((place, numbers));
     }
 }
@@ -48,10 +57,28 @@ pub(super) fn known(state: &StateDir, locator: &Locator) -> Result<Numbers, Stat
     Ok(published.of(&place_of(locator)))
 }
 
-/// Before anything is sent: keeps a bound of the number that is about to be drawn.
-pub(super) fn about_to_send(state: &StateDir, locator: &Locator, previous: Option<u64>) -> Result<(), StateError> {
-    let above = previous.unwrap_or(SEQ_FIRST_MAX).max(known(state, locator)?.sent);
-    remember(state, locator, Numbers { stored: 0, sent: above.saturating_add(SEQ_STEP_MAX) })
+/// Before anything is sent: keeps bounds of the number that is about to be drawn, and of when it ends. The lifetime that it is to have:
+/// the one wished for, or as much more as it takes not to end before what was sent earlier.
+pub(super) fn about_to_send(
+    state: &StateDir,
+    locator: &Locator,
+    previous: Option<u64>,
+    wished: Duration,
+    now: UnixTime,
+) -> Result<Duration, StateError> {
+    let known = known(state, locator)?;
+    let above = previous.unwrap_or(SEQ_FIRST_MAX).max(known.sent);
+    // Ends are rounded up to a step: half a step less comes to the same one, and to no later one while the way there is built.
+    let left = known.until.saturating_sub(now.0).saturating_sub(EXPIRY_STEP_S / 2);
+    let lifetime = wished.max(Duration::from_secs(left));
+    let until = Expiry::at_least(UnixTime(now.0.saturating_add(lifetime.as_secs() + SEALED_WITHIN_S))).time().0;
+    remember(state, locator, Numbers { stored: 0, sent: above.saturating_add(SEQ_STEP_MAX), until })?;
+    Ok(lifetime)
+}
+
+/// The present, as the machine's clock has it.
+pub(super) fn present() -> UnixTime {
+    Clock::start().now().unix
 }
 
 /// Keeps numbers; none becomes smaller.
@@ -82,14 +109,14 @@ mod tests {
         let locator = Locator::of_author(&IdentitySecret::from_bytes(&[1; 32]), b"label").unwrap();
         assert_eq!(known(&state, &locator).unwrap(), Numbers::default());
         for (stored, newest) in [(5, 5), (9, 9), (7, 9)] {
-            remember(&state, &locator, Numbers { stored, sent: stored }).unwrap();
-            assert_eq!(known(&state, &locator).unwrap(), Numbers { stored: newest, sent: newest });
+            remember(&state, &locator, Numbers { stored, sent: stored, until: stored }).unwrap();
+            assert_eq!(known(&state, &locator).unwrap(), Numbers { stored: newest, sent: newest, until: newest });
         }
         let mut published = Published::default();
         for number in 0..=PUBLISHED_REMEMBERED_MAX {
             let mut place = [0; 20];
             place[..8].copy_from_slice(&number.to_be_bytes());
-            published.remember(place, Numbers { stored: 1, sent: 1 });
+            published.remember(place, Numbers { stored: 1, sent: 1, until: 1 });
         }
         assert_eq!(published.numbers.len(), PUBLISHED_REMEMBERED_MAX);
         assert!(published.numbers.iter().all(|(place, _)| *place != [0; 20]));
@@ -100,11 +127,36 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let state = StateDir::open(home.path().join("state")).unwrap();
         let locator = Locator::of_author(&IdentitySecret::from_bytes(&[1; 32]), b"label").unwrap();
-        about_to_send(&state, &locator, None).unwrap();
+        let send = |previous| about_to_send(&state, &locator, previous, Duration::from_secs(1), UnixTime(0)).unwrap();
+        send(None);
         let first = known(&state, &locator).unwrap();
-        assert_eq!(first, Numbers { stored: 0, sent: SEQ_FIRST_MAX + SEQ_STEP_MAX });
+        assert_eq!((first.stored, first.sent), (0, SEQ_FIRST_MAX + SEQ_STEP_MAX));
         // It failed half way; the network shows an older one.
-        about_to_send(&state, &locator, Some(7)).unwrap();
+        send(Some(7));
         assert!(known(&state, &locator).unwrap().sent > first.sent);
+    }
+
+    #[test]
+    fn what_replaces_a_value_that_was_sent_ends_no_earlier_than_it_and_no_step_later_each_time() {
+        let home = tempfile::tempdir().unwrap();
+        let state = StateDir::open(home.path().join("state")).unwrap();
+        let locator = Locator::of_author(&IdentitySecret::from_bytes(&[1; 32]), b"label").unwrap();
+        let (begun, day) = (1_700_000_123, 86_400);
+        let ends = |lifetime: Duration, now: u64| Expiry::at_least(UnixTime(now + lifetime.as_secs())).time().0;
+        let send = |lifetime, now| {
+            about_to_send(&state, &locator, None, Duration::from_secs(lifetime), UnixTime(now)).unwrap()
+        };
+        // It is sent half way, and nothing more is heard of it.
+        let long = send(10 * day, begun);
+        assert_eq!(long, Duration::from_secs(10 * day));
+        let latest = ends(long, begun + SEALED_WITHIN_S);
+        for later in [1, 3_600, 3 * day, 9 * day] {
+            let lifetime = send(day, begun + later);
+            for sealed in [0, SEALED_WITHIN_S] {
+                assert!(ends(lifetime, begun + later + sealed) >= latest, "{later}");
+            }
+            assert_eq!(known(&state, &locator).unwrap().until, latest, "{later}");
+        }
+        assert_eq!(send(day, begun + 20 * day), Duration::from_secs(day), "what is over binds nobody");
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use rand::rngs::ChaCha20Rng;
 use serde_json::json;
 
+use super::exit::Exit;
 use super::files::Place;
 use super::get::{deliver, link_of, own_seq, target_of};
 use super::output::{print, say, warn};
@@ -51,7 +52,7 @@ pub(super) async fn watch(told: &Told, arguments: WatchArguments) -> anyhow::Res
     let own = own_seq(told, &network, &link)?;
     let way = Way::open(told).await?;
     say(&format!("watching, about every {}; Ctrl-C ends", show_duration(every)));
-    let (mut newest, mut versions, mut failed) = (None, 0, None);
+    let (mut newest, mut versions, mut failed, mut absence) = (None, 0, None, Absence::default());
     loop {
         let (consistency, timeout) = (told.settings.consistency, Some(told.settings.timeout));
         let options = GetOptions { consistency, seq_min: newest.unwrap_or(own), timeout };
@@ -62,6 +63,7 @@ pub(super) async fn watch(told: &Told, arguments: WatchArguments) -> anyhow::Res
         match asked {
             Ok(Some(content)) => {
                 (newest, versions) = (Some(content.seq), versions + 1);
+                absence = Absence::default();
                 let path = match &place {
                     Some(place) => deliver(place, &content, true)?,
                     None => None,
@@ -72,7 +74,9 @@ pub(super) async fn watch(told: &Told, arguments: WatchArguments) -> anyhow::Res
             Ok(None) => (),
             // It goes on: the next answer may be another.
             Err(error) => {
-                warn(&format!("bauta: {error:#}"));
+                if absence.is_news(Exit::of(&error), &format!("{error:#}")) {
+                    warn(&format!("bauta: {error:#}"));
+                }
                 failed = Some(error);
             }
         }
@@ -88,6 +92,26 @@ pub(super) async fn watch(told: &Told, arguments: WatchArguments) -> anyhow::Res
         // Not one question was answered: that is no good end.
         Some(error) if versions == 0 => Err(error),
         _ => Ok(Said::default()),
+    }
+}
+
+/// That there is nothing, or nothing any more: said once, not at each look.
+#[derive(Default)]
+struct Absence {
+    said: Option<String>,
+}
+
+impl Absence {
+    /// Whether this failure is to be told. Of what is not there another reason is news, the numbers of the operation are not; other
+    /// failures are told each time, and change nothing of it.
+    fn is_news(&mut self, exit: Exit, message: &str) -> bool {
+        if exit != Exit::NotFound {
+            return true;
+        }
+        let reason = message.split(" (").next().map(str::to_owned);
+        let is_news = self.said != reason;
+        self.said = reason;
+        is_news
     }
 }
 
@@ -135,6 +159,34 @@ mod tests {
     use rand::SeedableRng;
 
     use super::*;
+    use crate::client::ClientError;
+    use crate::request::{Counts, Refused};
+
+    #[test]
+    fn a_deletion_is_told_once_until_something_changes() {
+        let deleted = |asked: usize| ClientError::Deleted { seq: 7, counts: Counts { asked, ..Counts::default() } };
+        let absent = || ClientError::Refused(Refused::NotFound, Counts::default());
+        let lost = || ClientError::Refused(Refused::Unreachable, Counts::default());
+        let mut absence = Absence::default();
+        let mut told = |error: ClientError| {
+            let error = anyhow::Error::from(error);
+            absence.is_news(Exit::of(&error), &format!("{error:#}"))
+        };
+        let looks = [
+            (deleted(2), true),
+            (deleted(3), false),
+            (lost(), true),
+            (lost(), true),
+            (deleted(2), false),
+            (absent(), true),
+            (absent(), false),
+            (deleted(2), true),
+        ];
+        for (error, is_told) in looks {
+            let text = error.to_string();
+            assert_eq!(told(error), is_told, "{text}");
+        }
+    }
 
     #[test]
     fn pauses_are_exponential_with_the_mean_that_was_asked_for_and_end() {

@@ -45,6 +45,11 @@ pub(super) async fn serve(
                 }
                 *lock(&shared.joined) = Some(joined);
             }
+            Some(ClientEvent::GuardDoubted(of)) => tracing::warn!(
+                circuits = of.begun,
+                finished = of.finished,
+                "the guard lets too many circuits fail, or most relays are out of reach"
+            ),
             Some(ClientEvent::Sight(sight)) => remember(&mut lock(&shared.sights), sight),
             Some(ClientEvent::Done { id, outcome }) => {
                 if let Some(waiting) = lock(&shared.waiting).remove(&id) {
@@ -84,17 +89,45 @@ fn remember<T>(list: &mut VecDeque<T>, item: T) {
     list.push_back(item);
 }
 
-/// Writes what the node says, unless another process has written since: then that holds.
+/// Writes what the node says, unless another process has written since: then that holds. Counts alone are no reason: of two processes
+/// over one guard either has seen what it does.
 async fn keep(state: &Arc<StateDir>, known: Option<Kept>, wanted: Kept) -> Result<Kept, StateError> {
     let state = Arc::clone(state);
     let path = state.path().to_owned();
     let update = move || {
         state.update(KEPT_FILE, |held: Option<Kept>| match held {
-            Some(held) if Some(&held) != known.as_ref() => held,
+            Some(held) if known.as_ref().is_none_or(|known| !held.is_same_but_for_counts(known)) => held,
             _ => wanted,
         })
     };
     tokio::task::spawn_blocking(update)
         .await
         .unwrap_or_else(|stopped| Err(StateError::Io { path, source: std::io::Error::other(stopped) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::membership::guards::SampledGuard;
+    use crate::membership::path_bias::GuardCircuits;
+
+    fn kept(key: u8, begun: u32) -> Kept {
+        let circuits = GuardCircuits { begun, finished: 0 };
+        let mut kept = Kept::default();
+        kept.guards.guards.push(SampledGuard { key: [key; 32], sampled: 1, confirmed: true, down: false, circuits });
+        kept
+    }
+
+    #[tokio::test]
+    async fn what_another_process_sampled_holds_and_what_it_counted_alone_does_not() {
+        let home = tempfile::tempdir().unwrap();
+        let state = Arc::new(StateDir::open(home.path().join("state")).unwrap());
+        let first = keep(&state, None, kept(1, 0)).await.unwrap();
+        assert!(first == kept(1, 0));
+        // The other one counted: this one's count is written over it, and no guard is dialled anew for it.
+        state.write(KEPT_FILE, &kept(1, 5)).unwrap();
+        assert!(keep(&state, Some(first.clone()), kept(1, 3)).await.unwrap() == kept(1, 3));
+        state.write(KEPT_FILE, &kept(2, 0)).unwrap();
+        assert!(keep(&state, Some(first), kept(1, 4)).await.unwrap() == kept(2, 0));
+    }
 }

@@ -170,7 +170,7 @@ impl ClientError {
                 Refused::Damaged | Refused::Older { .. } => Ending::Damaged,
                 Refused::Conflict { .. } => Ending::Conflict,
                 Refused::Partly { .. } => Ending::Partly,
-                Refused::PrivacyFloor(_) | Refused::GuardsGone => Ending::PrivacyFloor,
+                Refused::PrivacyFloor(_) | Refused::GuardsGone | Refused::GuardFails(_) => Ending::PrivacyFloor,
             },
             Self::Deleted { .. } => Ending::NotFound,
             Self::Root(_) | Self::Chunk(_) | Self::Unreadable => Ending::Damaged,

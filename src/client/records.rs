@@ -38,7 +38,7 @@ pub struct Stored {
 #[derive(Clone, Copy)]
 pub(super) struct Seen {
     seq: u64,
-    /// The last end of all that was seen there: what replaces it does not end before, or it would come back.
+    /// The last end of all that was seen there, or sent and perhaps stored: what replaces it does not end before, or it would come back.
     expiry: Expiry,
 }
 
@@ -150,8 +150,7 @@ impl Client {
         options: PutOptions,
     ) -> Result<Stored, ClientError> {
         let locator = Locator::of_author(author, label)?;
-        let asked = self.expiry(options.lifetime);
-        let expiry = self.seen(&locator).map_or(asked, |seen| seen.expiry.max(asked));
+        let expiry = self.expiry_there(&locator, options.lifetime);
         let (seq, records) = {
             let mut rng = lock(&self.inner.rng);
             let step = u64::from(u16::from_be_bytes(crate::crypto::random_bytes(&mut *rng))) + 1;
@@ -168,6 +167,8 @@ impl Client {
             forget_past(&mut rng);
             (seq, locator.places().into_iter().zip(records).collect())
         };
+        // However it ends, copies may be kept till then.
+        self.see(&locator, Seen { seq: 0, expiry });
         let operation = Operation::RecordPut { records, expected: Some(options.previous.unwrap_or(0)) };
         match self.run(operation, options.timeout.unwrap_or(self.inner.timeout)).await? {
             (Success::RecordStored { copies }, counts) => {
@@ -176,6 +177,12 @@ impl Client {
             }
             _ => Err(ClientError::Stopped),
         }
+    }
+
+    /// When a new value ends: after its lifetime, and not before anything that this client has seen there, or may have stored.
+    fn expiry_there(&self, locator: &Locator, lifetime: Duration) -> Expiry {
+        let asked = self.expiry(lifetime);
+        self.seen(locator).map_or(asked, |seen| seen.expiry.max(asked))
     }
 
     /// The newest that this client has seen of a value: nothing older is taken any more.
@@ -191,5 +198,31 @@ impl Client {
             let newest = seen.entry(first).or_insert(new);
             *newest = Seen { seq: new.seq.max(newest.seq), expiry: new.expiry.max(newest.expiry) };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::ClientOptions;
+    use crate::membership::fixture::network;
+    use crate::net::Runtime;
+
+    #[tokio::test]
+    async fn what_a_put_that_failed_may_have_stored_is_outlived_by_what_replaces_it() {
+        let home = tempfile::tempdir().unwrap();
+        let runtime = Runtime::with_links_max(4).unwrap();
+        let client =
+            Client::start(&runtime, ClientOptions::new(network(), Vec::new(), home.path().join("state"))).unwrap();
+        let author = IdentitySecret::from_bytes(&[7; 32]);
+        let locator = Locator::of_author(&author, b"label").unwrap();
+        let (long, short) = (Duration::from_secs(20 * EXPIRY_STEP_S), Duration::from_secs(EXPIRY_STEP_S));
+        let least = client.expiry(long);
+        let put = PutOptions { lifetime: long, ..PutOptions::default() };
+        let failed = client.put_record(&author, b"label", b"x", put).await;
+        assert!(matches!(failed, Err(ClientError::Refused(Refused::Unreachable, _))), "{failed:?}");
+        assert!(client.expiry_there(&locator, short) >= least, "its deletion does not end before it");
+        assert_eq!(client.seen(&locator).map(|seen| seen.seq), Some(0), "what is there is taken as before");
+        client.close().await;
     }
 }

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::members::Members;
+use super::path_bias::GuardCircuits;
 use super::prefix_rule::PrefixRule;
 use super::sample::draw;
 use crate::crypto::CryptoRng;
@@ -36,6 +37,17 @@ pub struct SampledGuard {
     pub confirmed: bool,
     /// Whether its last dial failed while a later guard answered.
     pub down: bool,
+    /// How circuits through it ended.
+    pub circuits: GuardCircuits,
+}
+
+impl GuardState {
+    /// Whether this is the same sample in the same state, whatever was counted.
+    #[must_use]
+    pub fn is_same_but_for_counts(&self, other: &Self) -> bool {
+        let uncounted = |guard: &SampledGuard| (guard.key, guard.sampled, guard.confirmed, guard.down);
+        self.guards.iter().map(uncounted).eq(other.guards.iter().map(uncounted))
+    }
 }
 
 /// Where the client stands.
@@ -126,7 +138,8 @@ impl Guards {
     #[must_use]
     pub fn new(state: GuardState) -> Self {
         let mut guards: Vec<Guard> = Vec::new();
-        for sampled in state.guards {
+        for mut sampled in state.guards {
+            sampled.circuits = sampled.circuits.checked();
             if guards.len() < GUARDS && guards.iter().all(|guard| guard.sampled.key != sampled.key) {
                 guards.push(Guard::new(sampled));
             }
@@ -173,7 +186,13 @@ impl Guards {
                 compatible && !ours.contains(&candidate.key)
             };
             let Some(key) = draw(members, eligible, rng) else { break };
-            let sampled = SampledGuard { key: key.0, sampled: now.0, confirmed: false, down: false };
+            let sampled = SampledGuard {
+                key: key.0,
+                sampled: now.0,
+                confirmed: false,
+                down: false,
+                circuits: GuardCircuits::default(),
+            };
             self.guards.push(Guard::new(sampled));
         }
         before != self.state()
@@ -260,6 +279,22 @@ impl Guards {
     pub fn current(&self) -> Option<NodeKey> {
         let first = self.guards.iter().find(|guard| guard.takes_part() && (guard.is_up() || !guard.sampled.down))?;
         first.is_up().then(|| first.key())
+    }
+
+    /// A circuit through this guard ended, its link being up: whether a reply of the exit had come. Whether the guard is doubted now and
+    /// was not before.
+    pub fn on_circuit(&mut self, key: &NodeKey, finished: bool) -> bool {
+        let Some(guard) = self.guards.iter_mut().find(|guard| guard.key() == *key) else { return false };
+        let before = guard.sampled.circuits.is_doubtful();
+        guard.sampled.circuits.add(finished);
+        !before && guard.sampled.circuits.is_doubtful()
+    }
+
+    /// How circuits through this guard ended, if too few of them came to an exit.
+    #[must_use]
+    pub fn doubts(&self, key: &NodeKey) -> Option<GuardCircuits> {
+        let guard = self.guards.iter().find(|guard| guard.key() == *key)?;
+        Some(guard.sampled.circuits).filter(|circuits| circuits.is_doubtful())
     }
 
     /// Where the client stands.
@@ -462,7 +497,8 @@ mod tests {
 
     #[test]
     fn a_state_with_too_many_or_equal_guards_is_cut_to_a_sample() {
-        let guard = |byte| SampledGuard { key: [byte; KEY_LEN], sampled: 0, confirmed: false, down: false };
+        let circuits = GuardCircuits::default();
+        let guard = |byte| SampledGuard { key: [byte; KEY_LEN], sampled: 0, confirmed: false, down: false, circuits };
         let state = GuardState { guards: vec![guard(1), guard(1), guard(2), guard(3), guard(4)] };
         let keys = Guards::new(state).ordered();
         assert_eq!(keys, [1, 2, 3].map(|byte| NodeKey([byte; KEY_LEN])));

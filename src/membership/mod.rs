@@ -9,6 +9,7 @@ pub mod guards;
 pub mod members;
 pub mod nearest;
 pub mod path;
+pub mod path_bias;
 pub mod prefix_rule;
 pub mod sample;
 pub mod second_hops;

@@ -92,8 +92,8 @@ impl SecondHops {
 
     /// A circuit through this hop failed, the guard being up. Failing towards three different exits in a row it is dropped,
     /// but no more than four a day: the guard can make circuits fail, and would else choose the second hop.
-    /// Whether the state to keep has changed.
-    pub fn on_failure(&mut self, key: &NodeKey, exit: &NodeKey, now: UnixTime) -> bool {
+    /// None at all where the guard is doubted (`may_replace`). Whether the state to keep has changed.
+    pub fn on_failure(&mut self, key: &NodeKey, exit: &NodeKey, may_replace: bool, now: UnixTime) -> bool {
         let Some(at) = self.0.hops.iter().position(|hop| hop.key() == *key) else { return false };
         let Some(hop) = self.0.hops.get_mut(at) else { return false };
         let counted = !hop.is_failing() && !hop.failed_exits.contains(&exit.0);
@@ -102,7 +102,7 @@ impl SecondHops {
         }
         let failing = hop.is_failing();
         self.0.replaced.retain(|then| now.0.saturating_sub(*then) < SECOND_HOP_REPLACED_WINDOW_S);
-        if failing && self.0.replaced.len() < SECOND_HOP_REPLACED_MAX {
+        if failing && may_replace && self.0.replaced.len() < SECOND_HOP_REPLACED_MAX {
             self.0.hops.remove(at);
             self.0.replaced.push(now.0);
             return true;
@@ -221,14 +221,14 @@ mod tests {
         let mut hops = four();
         let hop = keys(&hops)[0];
         let exit = |number: u32| relay(100 + number).key;
-        hops.on_failure(&hop, &exit(0), ISSUED);
-        hops.on_failure(&hop, &exit(1), ISSUED);
+        hops.on_failure(&hop, &exit(0), true, ISSUED);
+        hops.on_failure(&hop, &exit(1), true, ISSUED);
         assert!(hops.on_success(&hop));
         for number in [0, 0, 1, 1] {
-            hops.on_failure(&hop, &exit(number), ISSUED);
+            hops.on_failure(&hop, &exit(number), true, ISSUED);
         }
         assert!(keys(&hops).contains(&hop), "twice towards one exit is once");
-        assert!(hops.on_failure(&hop, &exit(2), ISSUED));
+        assert!(hops.on_failure(&hop, &exit(2), true, ISSUED));
         assert!(!keys(&hops).contains(&hop));
     }
 
@@ -239,7 +239,7 @@ mod tests {
         for round in 0..20 {
             let hop = keys(&hops)[0];
             for exit in 100..103 {
-                hops.on_failure(&hop, &relay(exit).key, later(round));
+                hops.on_failure(&hop, &relay(exit).key, true, later(round));
             }
             dropped += usize::from(!keys(&hops).contains(&hop));
             refilled(&mut hops, 0..60, later(round));
@@ -249,7 +249,21 @@ mod tests {
         let mut rng = ChaCha20Rng::seed_from_u64(1);
         assert!((0..50).all(|_| hops.pick(|_| true, &mut rng) != Some(hop)), "the failing one rests");
         assert_eq!(hops.pick(|key| *key == hop, &mut rng), Some(hop), "unless there is no other");
-        assert!(hops.on_failure(&hop, &relay(200).key, later(19 + SECOND_HOP_REPLACED_WINDOW_S)));
+        assert!(hops.on_failure(&hop, &relay(200).key, true, later(19 + SECOND_HOP_REPLACED_WINDOW_S)));
+        assert!(!keys(&hops).contains(&hop));
+    }
+
+    #[test]
+    fn a_doubted_guard_moves_no_second_hop_however_many_circuits_it_lets_fail() {
+        let mut hops = four();
+        let hop = keys(&hops)[0];
+        for exit in 100..110 {
+            hops.on_failure(&hop, &relay(exit).key, false, ISSUED);
+        }
+        assert!(keys(&hops).contains(&hop));
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        assert!((0..50).all(|_| hops.pick(|_| true, &mut rng) != Some(hop)), "the failing one rests all the same");
+        assert!(hops.on_failure(&hop, &relay(110).key, true, ISSUED), "it goes once the guard is doubted no more");
         assert!(!keys(&hops).contains(&hop));
     }
 

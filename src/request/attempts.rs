@@ -7,6 +7,7 @@ use crate::crypto::CryptoRng;
 use crate::crypto::keys::NodeKey;
 use crate::limits::{OPERATION_CIRCUITS_MAX, RETRY_DELAY_MAX, RETRY_SLOWER_AFTER, RETRY_SLOWER_MAX};
 use crate::membership::path::PathRefused;
+use crate::membership::path_bias::GuardCircuits;
 use crate::time::{Duration, Instant};
 use crate::wire::onion::ExitRequest;
 
@@ -59,6 +60,8 @@ pub enum Failure {
     Unreachable,
     /// All guards left the network.
     GuardsGone,
+    /// One more through a guard that lets too many fail.
+    GuardFails(GuardCircuits),
 }
 
 /// What an operation asked and what came back.
@@ -213,6 +216,7 @@ fn hopeless(result: &AttemptResult) -> Option<Refused> {
     match result {
         AttemptResult::Failed { why: Failure::Path(refused), .. } => Some(Refused::PrivacyFloor(*refused)),
         AttemptResult::Failed { why: Failure::GuardsGone, .. } => Some(Refused::GuardsGone),
+        AttemptResult::Failed { why: Failure::GuardFails(of), .. } => Some(Refused::GuardFails(*of)),
         AttemptResult::Failed { why: Failure::Unreachable, .. } => Some(Refused::Unreachable),
         _ => None,
     }

@@ -135,6 +135,15 @@ pub enum Refused {
     /// All guards left the network while the network answers.
     #[error("privacy floor not met: all guards have left the network, and no new one is taken this soon")]
     GuardsGone,
+    /// The guard in use lets too many circuits fail, and as many of this operation failed in a row as such a guard is given.
+    #[error(
+        "privacy floor not met: of the last {} circuits through the guard {} came to an exit: most relays are out of reach, or the \
+         guard ends what does not suit it. `bauta doctor` tells more; no other guard is taken unasked, but moving the file `guards` \
+         out of the state directory draws new ones",
+        .0.begun,
+        .0.finished
+    )]
+    GuardFails(crate::membership::path_bias::GuardCircuits),
 }
 
 /// Any operation.

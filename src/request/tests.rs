@@ -14,6 +14,7 @@ use crate::limits::{
 };
 use crate::membership::fixture::{ISSUED, key, members_of, network, relay, secret};
 use crate::membership::path::PathRefused;
+use crate::membership::path_bias::GuardCircuits;
 use crate::record::{INDICES, Locator, Place};
 use crate::time::{Duration, UnixTime};
 use crate::wire::onion::{ExitAnswer, ExitRequest};
@@ -279,6 +280,10 @@ fn without_a_strong_enough_path_nothing_is_tried_again() {
     let rows = [
         (floor, Refused::PrivacyFloor(PathRefused::TooFewNetworks)),
         (Failure::GuardsGone, Refused::GuardsGone),
+        (
+            Failure::GuardFails(GuardCircuits { begun: 100, finished: 1 }),
+            Refused::GuardFails(GuardCircuits { begun: 100, finished: 1 }),
+        ),
         (Failure::Unreachable, Refused::Unreachable),
     ];
     for (why, refused) in rows {

@@ -64,7 +64,7 @@ impl Ending {
             Err(Refused::Damaged | Refused::Older { .. }) => Self::Damaged,
             Err(Refused::Conflict { .. }) => Self::Conflict,
             Err(Refused::Partly { .. }) => Self::Partly,
-            Err(Refused::PrivacyFloor(_) | Refused::GuardsGone) => Self::Privacy,
+            Err(Refused::PrivacyFloor(_) | Refused::GuardsGone | Refused::GuardFails(_)) => Self::Privacy,
         }
     }
 }

@@ -7,8 +7,9 @@ use super::{ClientEvent, ClientNode, Joined, Kept, Pending};
 use crate::crypto::keys::{DhKey, NodeKey};
 use crate::crypto::random_bytes;
 use crate::limits::{
-    ABSENT_PERCENT_MAX, BOOTSTRAPS_AGREE_MIN, BOOTSTRAPS_ASKED, JOIN_TIMEOUT, MEMBERS_FRESH_FOR, MEMBERS_MAX,
-    MEMBERS_PAGE_MAX, STORED_MEMBERS_DOUBT_MAX, STORED_MEMBERS_DOUBT_MIN, STORED_MEMBERS_FAILURES_MAX,
+    ABSENT_PERCENT_MAX, ABSENT_STEP, ABSENT_WINDOW, BOOTSTRAPS_AGREE_MIN, BOOTSTRAPS_ASKED, DOUBTED_CIRCUITS_MAX,
+    JOIN_TIMEOUT, MEMBERS_FRESH_FOR, MEMBERS_MAX, MEMBERS_PAGE_MAX, STORED_MEMBERS_DOUBT_MAX, STORED_MEMBERS_DOUBT_MIN,
+    STORED_MEMBERS_FAILURES_MAX,
 };
 use crate::membership::guards::{GuardOutcome, Guards};
 use crate::membership::members::Members;
@@ -20,7 +21,7 @@ use crate::node::silence::Doubt;
 use crate::node::sizes::TableSize;
 use crate::node::work::Job;
 use crate::request::Failure;
-use crate::time::{Instant, Now, earlier};
+use crate::time::{Duration, Instant, Now, earlier};
 use crate::wire::cell::Cell;
 use crate::wire::contact::Contact;
 use crate::wire::descriptor::SignedDescriptor;
@@ -52,16 +53,19 @@ pub(super) struct Entry {
     joined: Joined,
     /// Whom any of them told of, until the membership is there.
     told: BTreeSet<NodeKey>,
+    /// The most members that there were, by step of the client's time, within [`ABSENT_WINDOW`].
+    most: BTreeMap<u64, usize>,
 }
 
 impl Entry {
-    pub(super) fn sizes(&self) -> [TableSize; 3] {
+    pub(super) fn sizes(&self) -> [TableSize; 4] {
         let told = self.sources.values().map(|source| source.told.len()).max().unwrap_or(0);
         [
             ("bootstraps that are asked", self.sources.len(), BOOTSTRAPS_ASKED),
             // A page may reach over the end.
             ("descriptors that one told", told, MEMBERS_MAX + MEMBERS_PAGE_MAX),
             ("members told of", self.told.len(), BOOTSTRAPS_ASKED * (MEMBERS_MAX + MEMBERS_PAGE_MAX)),
+            ("steps with their most members", self.most.len(), ABSENT_STEPS_MAX),
         ]
     }
 }
@@ -73,6 +77,8 @@ struct Stored {
     failures: usize,
     /// It is used for few circuits more, and bootstraps are about to be asked.
     is_doubted: bool,
+    /// Circuits that were begun with it since, of all operations together.
+    doubted_circuits: usize,
     /// Bootstraps told nothing: it is all there is, and used as it is.
     is_all_there_is: bool,
 }
@@ -89,6 +95,9 @@ enum SourceState {
     Whole,
     Failed,
 }
+
+/// Steps of a window, and the one that it begins in.
+const ABSENT_STEPS_MAX: usize = 25;
 
 /// Descriptors checked in one job.
 const CHECKED_AT_ONCE: usize = 32;
@@ -107,6 +116,7 @@ impl ClientNode {
             return self.join(now);
         }
         self.entry.stored = Some(Stored::default());
+        self.note_most(now);
         self.entry.members_at = Some(now.instant);
         self.schedule_refresh(now);
         self.sample(now);
@@ -160,6 +170,19 @@ impl ClientNode {
 
     pub(super) fn is_doubted(&self) -> bool {
         self.entry.stored.as_ref().is_some_and(|stored| stored.is_doubted)
+    }
+
+    /// Whether as many circuits were built with a membership that is doubted as may be.
+    pub(super) fn is_doubted_fully(&self) -> bool {
+        let used_up = |stored: &Stored| stored.is_doubted && stored.doubted_circuits >= DOUBTED_CIRCUITS_MAX;
+        self.entry.stored.as_ref().is_some_and(used_up)
+    }
+
+    /// A circuit is begun: one of the few, should the membership be doubted.
+    pub(super) fn note_circuit(&mut self) {
+        if let Some(stored) = self.entry.stored.as_mut().filter(|stored| stored.is_doubted) {
+            stored.doubted_circuits += 1;
+        }
     }
 
     /// Asks some bootstraps for the membership.
@@ -366,7 +389,7 @@ impl ClientNode {
         self.judged.expire(now.unix);
         // One that is stalled must not leave the others to say who is gone.
         if self.entry.joined.whole == self.entry.joined.asked {
-            self.drop_absent();
+            self.drop_absent(now);
         }
         if self.members.is_empty() {
             return self.join_failed();
@@ -382,14 +405,25 @@ impl ClientNode {
 
     /// Of whom none of the bootstraps that told all has told is gone, and no hop is made of it. One that tells of it is enough for
     /// it to stay: else two bad ones could take relays away. Guards and second hops end by rules of their own, so that nobody
-    /// makes this client draw new ones. Where most were to go, it is likelier that the bootstraps have just started.
-    fn drop_absent(&mut self) {
+    /// makes this client draw new ones. Where most were to go, at once or little by little, it is likelier that the bootstraps have just
+    /// started, or lie.
+    fn drop_absent(&mut self, now: Now) {
         let told = core::mem::take(&mut self.entry.told);
         let pinned: Vec<NodeKey> = self.guards.ordered().into_iter().chain(self.second_hops.keys()).collect();
-        let absent = self.members.iter().filter(|member| !told.contains(&member.key)).count();
-        if absent * 100 <= self.members.len() * ABSENT_PERCENT_MAX {
+        let left = self.members.iter().filter(|member| told.contains(&member.key)).count();
+        if left * 100 >= self.note_most(now) * (100 - ABSENT_PERCENT_MAX) {
             self.members.retain(|member| told.contains(&member.key) || pinned.contains(&member.key));
         }
+    }
+
+    /// Takes note of how many members there are now; the most of the window.
+    fn note_most(&mut self, now: Now) -> usize {
+        let step = |time: Duration| time.as_secs() / ABSENT_STEP.as_secs();
+        let (this, steps) = (step(Instant::ZERO.until(now.instant)), step(ABSENT_WINDOW));
+        let most = self.entry.most.entry(this).or_insert(0);
+        *most = self.members.len().max(*most);
+        self.entry.most.retain(|then, _| then + steps >= this);
+        self.entry.most.values().copied().max().unwrap_or(0)
     }
 
     /// What is held already stays in use: a client that is in is not thrown out by bootstraps that fail.

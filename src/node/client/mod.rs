@@ -21,9 +21,10 @@ use super::links::Links;
 use super::sight::Sight;
 use super::work::{Done, Job};
 use crate::crypto::keys::NodeKey;
-use crate::limits::{LOCATIONS, OPERATIONS_MAX};
+use crate::limits::{GUARD_COUNTS_KEPT_EVERY, LOCATIONS, OPERATIONS_MAX};
 use crate::membership::guards::{GuardState, Guards};
 use crate::membership::members::Members;
+use crate::membership::path_bias::GuardCircuits;
 use crate::membership::prefix_rule::PrefixRule;
 use crate::membership::second_hops::{SecondHopState, SecondHops};
 use crate::record::Place;
@@ -74,6 +75,14 @@ pub struct Kept {
     pub guards: GuardState,
     /// The pinned second hops.
     pub second_hops: SecondHopState,
+}
+
+impl Kept {
+    /// Whether these are the same guards and second hops in the same state, whatever circuits were counted.
+    #[must_use]
+    pub fn is_same_but_for_counts(&self, other: &Self) -> bool {
+        self.guards.is_same_but_for_counts(&other.guards) && self.second_hops == other.second_hops
+    }
 }
 
 /// What a client is asked to do.
@@ -151,6 +160,8 @@ pub enum ClientEvent {
     Joined(Joined),
     /// A circuit was built for an operation.
     Path(BuiltPath),
+    /// From now on the guard in use is doubted: too few circuits through it come to an exit.
+    GuardDoubted(GuardCircuits),
     /// An operation ended.
     Done {
         /// Its number.
@@ -246,6 +257,8 @@ pub struct ClientNode {
     operation_times: Deadlines<u64>,
     due: Vec<Due>,
     runs: Runs,
+    /// When the counts of guards were last given out to be kept.
+    counts_kept: Option<Instant>,
     pending: BTreeMap<u64, Pending>,
     next_id: u64,
     effects: Effects<ClientEvent>,
@@ -271,6 +284,7 @@ impl ClientNode {
             operation_times: Deadlines::default(),
             due: Vec::new(),
             runs: Runs::default(),
+            counts_kept: None,
             pending: BTreeMap::new(),
             next_id: 0,
             config,
@@ -368,7 +382,7 @@ impl ClientNode {
             }
         };
         self.operations.insert(id, request);
-        self.drain_operation(id);
+        self.drain_operation(now, id);
         self.join_if_outside(now);
     }
 
@@ -376,16 +390,17 @@ impl ClientNode {
         let mut context = self.config.context(&self.judged, &mut self.rng);
         if let Some(request) = self.operations.get_mut(&id) {
             request.handle(now, input, &mut context);
-            self.drain_operation(id);
+            self.drain_operation(now, id);
         }
     }
 
-    fn drain_operation(&mut self, id: u64) {
+    fn drain_operation(&mut self, now: Now, id: u64) {
         while let Some(output) = self.operations.get_mut(&id).and_then(Request::poll_output) {
             match output {
                 RequestOutput::Attempt(attempt) => self.due.push(Due { operation: id, attempt: *attempt }),
                 RequestOutput::Done(outcome) => {
                     self.forget_operation(id);
+                    self.keep_counts(now);
                     self.effects.event(ClientEvent::Done { id, outcome });
                 }
             }
@@ -485,6 +500,14 @@ impl ClientNode {
         }
     }
 
+    /// Before the end of an operation is told, for the process may end with it; but not each time, as it is a write.
+    fn keep_counts(&mut self, now: Now) {
+        if self.counts_kept.is_none_or(|at| at.until(now.instant) >= GUARD_COUNTS_KEPT_EVERY) {
+            self.counts_kept = Some(now.instant);
+            self.keep();
+        }
+    }
+
     fn keep(&mut self) {
         let kept = Kept { guards: self.guards.state(), second_hops: self.second_hops.state() };
         if kept != self.config.kept {
@@ -503,6 +526,7 @@ impl core::fmt::Debug for ClientEvent {
             Self::Asking { bootstraps } => write!(f, "Asking({bootstraps})"),
             Self::Joined(joined) => write!(f, "Joined({} members)", joined.members.len()),
             Self::Path(path) => write!(f, "Path({}, {} hops)", path.operation, path.hops.len()),
+            Self::GuardDoubted(of) => write!(f, "GuardDoubted({} of {})", of.finished, of.begun),
             Self::Done { id, outcome } => write!(f, "Done({id}, {outcome:?})"),
             Self::Sight(sight) => write!(f, "{sight:?}"),
         }

@@ -7,8 +7,8 @@ use super::{BuiltPath, Carries, ClientEvent, ClientNode, Pending};
 use crate::crypto::keys::{DhKey, NodeKey};
 use crate::crypto::{Forged, forget_past};
 use crate::limits::{
-    BOOTSTRAPS_MAX, CIRCUIT_ANSWER_TIMEOUT, CIRCUIT_DATA_LEN_MAX, CIRCUITS_AT_ONCE_MAX, DOUBTED_CIRCUITS_MAX,
-    RETRY_DELAY_MAX,
+    BOOTSTRAPS_MAX, CIRCUIT_ANSWER_TIMEOUT, CIRCUIT_DATA_LEN_MAX, CIRCUITS_AT_ONCE_MAX, GUARD_FAILURES_IN_ROW_MAX,
+    OPERATIONS_MAX, RETRY_DELAY_MAX,
 };
 use crate::link::flow::{Receiving, Sending};
 use crate::membership::path::{Path, PathRefused, PathTerms, choose};
@@ -36,9 +36,12 @@ pub(super) struct Due {
 pub(super) struct Run {
     operation: u64,
     attempt: Attempt,
+    guard: NodeKey,
     second_hop: NodeKey,
     exit: NodeKey,
     stage: Stage,
+    /// Whether a first reply of the exit came.
+    is_answered: bool,
     bytes: Vec<u8>,
     cells: usize,
     to_guard: Sending,
@@ -51,15 +54,18 @@ pub(super) struct Runs {
     all: BTreeMap<End, Run>,
     of_operation: BTreeSet<(u64, End)>,
     deadlines: Deadlines<End>,
+    /// Circuits of each operation that failed in a row, their guard being up.
+    failed_in_row: BTreeMap<u64, usize>,
 }
 
 impl Runs {
-    pub(super) fn sizes(&self) -> [TableSize; 3] {
+    pub(super) fn sizes(&self) -> [TableSize; 4] {
         let all = self.all.len();
         [
             ("circuits", all, RUNS_MAX),
             ("circuits of operations", self.of_operation.len(), all),
             ("deadlines of circuits", self.deadlines.len(), all),
+            ("operations whose circuits fail", self.failed_in_row.len(), OPERATIONS_MAX),
         ]
     }
 
@@ -117,8 +123,7 @@ impl ClientNode {
 
     /// For another circuit of its operation to end, or for a membership that is not doubted.
     fn must_wait(&self, due: &Due) -> bool {
-        let is_spared = self.is_doubted() && due.attempt.id > DOUBTED_CIRCUITS_MAX;
-        is_spared || self.is_at_work_fully(due.operation)
+        self.is_doubted_fully() || self.is_at_work_fully(due.operation)
     }
 
     /// When the next circuit may be started; those that wait for another to end need no timer.
@@ -169,6 +174,7 @@ impl ClientNode {
         self.effects.send(link, Cell::build(number, built.suite, built.hint, built.body));
         self.operation_handle(now, operation, RequestInput::Building { id: attempt.id });
         let run = Run::new(operation, attempt, &path, built.building);
+        self.note_circuit();
         self.runs.insert((link, number), run, now.instant + CIRCUIT_ANSWER_TIMEOUT);
     }
 
@@ -279,6 +285,7 @@ impl ClientNode {
             self.runs.remove(&end);
             self.close(end);
         }
+        self.runs.failed_in_row.remove(&operation);
     }
 
     fn close(&mut self, end: (LinkId, CircuitId)) {
@@ -292,11 +299,15 @@ impl ClientNode {
         let Some(run) = self.runs.remove(&end) else { return };
         let guard_is_up = self.links.peer(end.0).is_some();
         self.close(end);
+        if guard_is_up {
+            self.count_for_guard(&run);
+        }
+        let may_replace = self.guards.doubts(&run.guard).is_none();
         let changed = match failure {
             None => self.second_hops.on_success(&run.second_hop),
             // With a membership of yesterday the fault may be ours: an onion key that is no more.
             Some(_) if guard_is_up && !self.is_stored() => {
-                self.second_hops.on_failure(&run.second_hop, &run.exit, now.unix)
+                self.second_hops.on_failure(&run.second_hop, &run.exit, may_replace, now.unix)
             }
             Some(_) => false,
         };
@@ -312,7 +323,7 @@ impl ClientNode {
         let exit = run.exit;
         let (operation, attempt) = (run.operation, run.attempt.id);
         let result = match failure {
-            Some(why) => AttemptResult::Failed { exit: Some(exit), why },
+            Some(why) => AttemptResult::Failed { exit: Some(exit), why: self.guard_fails(&run).unwrap_or(why) },
             None => {
                 let unknown = self.unknown_signers(&run);
                 let result = AttemptResult::Answered { exit, bytes: run.bytes };
@@ -325,6 +336,26 @@ impl ClientNode {
             }
         };
         self.deliver(now, operation, attempt, result);
+    }
+
+    /// How a circuit ended counts for its guard, whose link is up: had a reply of the exit come? With a membership that is doubted the
+    /// fault is likelier ours.
+    fn count_for_guard(&mut self, run: &Run) {
+        if run.is_answered {
+            self.runs.failed_in_row.remove(&run.operation);
+        } else {
+            *self.runs.failed_in_row.entry(run.operation).or_insert(0) += 1;
+        }
+        if !self.is_doubted() && self.guards.on_circuit(&run.guard, run.is_answered) {
+            self.guards.doubts(&run.guard).into_iter().for_each(|of| self.effects.event(ClientEvent::GuardDoubted(of)));
+        }
+    }
+
+    /// Why its operation goes on no more: its guard is doubted, and has let as many of its circuits fail in a row as it may.
+    fn guard_fails(&self, run: &Run) -> Option<Failure> {
+        let failed = self.runs.failed_in_row.get(&run.operation).copied().unwrap_or(0);
+        let doubted = self.guards.doubts(&run.guard).filter(|_| failed >= GUARD_FAILURES_IN_ROW_MAX);
+        doubted.map(Failure::GuardFails)
     }
 
     /// Descriptors of signers that this client has not met: they count once checked.
@@ -346,9 +377,11 @@ impl Run {
         Self {
             operation,
             attempt,
+            guard: path.guard(),
             second_hop: path.second_hop(),
             exit: path.exit(),
             stage: Stage::Building(Box::new(building)),
+            is_answered: false,
             bytes: Vec::new(),
             cells: 0,
             to_guard: Sending::default(),
@@ -362,6 +395,7 @@ impl Run {
         match (core::mem::replace(&mut self.stage, Stage::Over), cell.command()) {
             (Stage::Building(building), Command::Reply0) => {
                 let (mut circuit, data) = building.open_reply0(cell.body())?;
+                self.is_answered = true;
                 self.bytes = data;
                 // What comes is known: nothing that is asked for has another length.
                 self.bytes.reserve_exact(self.attempt.reply_cells * CIRCUIT_DATA_LEN_MAX);

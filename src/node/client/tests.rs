@@ -5,13 +5,15 @@ use rand::SeedableRng;
 use super::*;
 use crate::crypto::keys::DhKey;
 use crate::limits::{
-    DOUBTED_CIRCUITS_MAX, MEMBERS_FRESH_FOR, STAGGER_MAX, STORED_MEMBERS_DOUBT_MAX, STORED_MEMBERS_DOUBT_MIN,
+    ABSENT_WINDOW, DOUBTED_CIRCUITS_MAX, GUARD_CIRCUITS_JUDGED_MIN, GUARD_FAILURES_IN_ROW_MAX, MEMBERS_FRESH_FOR,
+    OPERATION_CIRCUITS_MAX, STAGGER_MAX, STORED_MEMBERS_DOUBT_MAX, STORED_MEMBERS_DOUBT_MIN,
     STORED_MEMBERS_FAILURES_MAX,
 };
 use crate::membership::fixture::{ISSUED, network, relay};
 use crate::node::machine::Solved;
 use crate::node::work::run;
 use crate::record::Locator;
+use crate::request::Success;
 use crate::wire::message::{Answer, Ask, Assembler, cells_of};
 
 const RELAYS: u32 = 20;
@@ -30,6 +32,9 @@ struct World {
     destroys: bool,
     builds: usize,
     kept: Kept,
+    /// How operations ended, and how often the guard came to be doubted.
+    ended: Vec<Outcome>,
+    doubts: usize,
     /// Relays that no bootstrap tells of, and those that one alone tells of.
     untold: Vec<NodeKey>,
     told_by_one: Vec<NodeKey>,
@@ -80,6 +85,8 @@ impl World {
             destroys: false,
             builds: 0,
             kept,
+            ended: Vec::new(),
+            doubts: 0,
             untold: Vec::new(),
             told_by_one: Vec::new(),
         };
@@ -108,6 +115,8 @@ impl World {
                     self.client.handle_command(self.now, ClientCommand::Kept(None));
                 }
                 Effect::Event(ClientEvent::Ready { .. }) => self.ready = true,
+                Effect::Event(ClientEvent::Done { outcome, .. }) => self.ended.push(outcome),
+                Effect::Event(ClientEvent::GuardDoubted(_)) => self.doubts += 1,
                 _ => (),
             }
         }
@@ -270,6 +279,27 @@ fn bootstraps_that_have_just_started_and_know_hardly_anybody_take_nobody_away() 
 }
 
 #[test]
+fn pull_after_pull_takes_no_more_members_away_than_one_may_until_a_day_is_over() {
+    let mut world = World::new();
+    let hops: Vec<NodeKey> = SecondHops::new(world.kept.second_hops.clone()).keys().collect();
+    let guards = world.client.guards.ordered();
+    let is_pinned = |key: &NodeKey| guards.contains(key) || hops.contains(key);
+    let others: Vec<NodeKey> = all_relays().iter().map(|one| one.key).filter(|key| !is_pinned(key)).collect();
+    let all = all_relays().len();
+    world.untold = others[..6].to_vec();
+    assert_eq!(refreshed(&mut world).len(), all - 6);
+    // Six of fourteen are less than half of them, and twelve of twenty more.
+    world.untold = others[..12].to_vec();
+    let begun = world.now.instant;
+    while begun.until(world.now.instant) + MEMBERS_FRESH_FOR * 3 < ABSENT_WINDOW {
+        assert_eq!(refreshed(&mut world).len(), all - 6);
+    }
+    let left = (0..20).map(|_| refreshed(&mut world).len()).last();
+    assert_eq!(left, Some(all - 12), "what was a day ago binds nobody");
+    assert!(world.client.sizes().iter().all(|(_, len, cap)| len <= cap));
+}
+
+#[test]
 fn with_a_membership_on_disk_no_bootstrap_learns_that_a_client_starts_or_asks() {
     let mut world = World::returning(|_| all_relays());
     assert!(world.ready);
@@ -308,7 +338,7 @@ fn a_membership_on_disk_that_does_not_carry_is_left_and_renewed_once_after_a_ran
     };
     go_to(&mut world, Duration::ZERO, STORED_MEMBERS_DOUBT_MIN);
     let (builds, asks) = (world.builds, world.asks);
-    let most = usize::try_from(DOUBTED_CIRCUITS_MAX).unwrap();
+    let most = DOUBTED_CIRCUITS_MAX + STORED_MEMBERS_FAILURES_MAX;
     assert!((STORED_MEMBERS_FAILURES_MAX + 1..=most).contains(&builds), "{builds}");
     assert_eq!(asks, 0, "whoever made them fail would see the question follow");
     world.destroys = false;
@@ -318,6 +348,26 @@ fn a_membership_on_disk_that_does_not_carry_is_left_and_renewed_once_after_a_ran
     assert!(world.builds > builds, "the operation goes on");
     go_to(&mut world, Duration::from_secs(20), Duration::from_secs(60));
     assert_eq!(world.asks, asked);
+}
+
+#[test]
+fn a_membership_on_disk_is_doubted_by_the_client_and_not_anew_by_each_operation() {
+    let mut world = World::returning(|_| all_relays());
+    (world.destroys, world.bootstraps_answer) = (true, false);
+    // At the first dial of a bootstrap the wait for a new membership is over.
+    let mut asked = 0;
+    for step in 0..150_u32 {
+        if step % 2 == 0 {
+            world.start(step.into());
+        }
+        asked += world.until(Instant::ZERO + Duration::from_millis(100) * step);
+        if asked > 0 {
+            break;
+        }
+        // Those before it was doubted, two of the first operations' each, and those since.
+        assert!(world.builds <= STORED_MEMBERS_FAILURES_MAX + 2 + DOUBTED_CIRCUITS_MAX, "{}", world.builds);
+    }
+    assert!(asked > 0 && world.builds > DOUBTED_CIRCUITS_MAX, "the bound is reached: {}", world.builds);
 }
 
 #[test]
@@ -332,4 +382,55 @@ fn where_bootstraps_tell_nothing_a_membership_on_disk_is_used_as_it_is() {
         world.until(Instant::ZERO + Duration::from_secs(second));
     }
     assert!(world.builds > builds, "the operation goes on");
+}
+
+/// Starts an operation, lets it end, and says over how many circuits and how.
+fn operated(world: &mut World, id: u64) -> (usize, Result<Success, Refused>) {
+    let (builds, ended, begun) = (world.builds, world.ended.len(), world.now.instant);
+    world.start(id);
+    for step in 1..=350 {
+        world.until(begun + Duration::from_millis(100) * step);
+    }
+    assert_eq!(world.ended.len(), ended + 1);
+    (world.builds - builds, world.ended[ended].result.clone())
+}
+
+#[test]
+fn a_guard_that_ends_circuit_after_circuit_is_doubted_gets_fewer_of_each_operation_and_moves_no_more_second_hops() {
+    let mut world = World::new();
+    world.destroys = true;
+    let mut id = 0;
+    while world.doubts == 0 {
+        id += 1;
+        let (builds, result) = operated(&mut world, id);
+        assert!(
+            builds > GUARD_FAILURES_IN_ROW_MAX && id < 20,
+            "one of many operations that fail ends as before: {builds}"
+        );
+        assert!(world.doubts > 0 || result == Err(Refused::Unreachable));
+    }
+    assert!(u64::from(GUARD_CIRCUITS_JUDGED_MIN) > (id - 1) * u64::try_from(OPERATION_CIRCUITS_MAX).unwrap());
+    let hops: Vec<NodeKey> = world.client.second_hops.keys().collect();
+    world.client.second_hops = {
+        // The cap of the day does not hold: what keeps them is the doubt.
+        let mut state = world.client.second_hops.state();
+        state.replaced.clear();
+        state.hops.iter_mut().for_each(|hop| hop.failed_exits.clear());
+        SecondHops::new(state)
+    };
+    for _ in 0..3 {
+        id += 1;
+        world.until(world.now.instant + Duration::from_secs(10));
+        let (builds, result) = operated(&mut world, id);
+        // One more may have been under way.
+        assert!((GUARD_FAILURES_IN_ROW_MAX..=GUARD_FAILURES_IN_ROW_MAX + 1).contains(&builds), "{builds}");
+        let Err(Refused::GuardFails(of)) = result else { panic!("{result:?}") };
+        assert!(of.begun >= GUARD_CIRCUITS_JUDGED_MIN && of.finished == 0);
+    }
+    assert_eq!(world.doubts, 1, "it is told once");
+    assert_eq!(world.client.second_hops.keys().collect::<Vec<_>>(), hops);
+    // The next process goes on with what was counted, over the same guard.
+    let guards = Guards::new(world.kept.guards.clone());
+    assert!(guards.ordered() == world.client.guards.ordered());
+    assert!(guards.doubts(&guards.ordered()[0]).is_some());
 }

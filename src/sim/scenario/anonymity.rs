@@ -25,6 +25,8 @@ pub(super) use super::running::memory_needed;
 
 /// What nodes saw is taken so often.
 const TAKE_EVERY: Duration = Duration::from_secs(5);
+/// By then all relays have come to the bootstraps.
+const MEET: Duration = Duration::from_secs(15);
 /// The same lookups in so many times less time.
 const CROWDS: [f64; 4] = [1.0, 10.0, 100.0, 1_000.0];
 /// But not less than this, seconds: what circuits take would be no small part of it.
@@ -207,6 +209,8 @@ fn settle_in_one(stage: &mut Stage<'_>, nodes: usize, share: f64) -> BTreeSet<u3
         bad.insert(stage.world.add_relay_at(address).0);
     }
     stage.world.start_all_knowing();
+    // Bootstraps tell of whom they met, and clients come in by what they tell: without this their guards would not be in it.
+    stage.run(stage.world.now() + MEET);
     bad
 }
 
@@ -565,6 +569,9 @@ mod tests {
         assert_eq!(rows.len(), 6);
         assert!(rows[..2].iter().all(|row| row[5..] == rows[0][5..] && row[7] == share(0.0)), "{rows:?}");
         assert!(matches!(rows[2][5], Cell::Real(seen, _) if seen > 90.0), "{rows:?}");
+        // Wherever the bad ones stand, and even where they are in one network, nobody is without guards.
+        let costs = report.tables.iter().find(|table| table.name == "costs").unwrap();
+        assert!(costs.rows.iter().all(|row| row[4] == Cell::real(100.0)), "{:?}", costs.rows);
     }
 
     fn run(scenario: Scenario, settings: &Settings) -> Report {
