@@ -8,6 +8,9 @@ use crate::sim::stage::{Doing, Ended, Ending, Stage};
 use crate::sim::world::{Breach, Ciphers, NodeNo, Options};
 use crate::time::{Duration, Instant};
 
+/// The check of spec/simulation.md §11.
+const INVARIANTS: &str = "the protocol's invariants";
+
 /// A time of the settings, seconds.
 pub(super) fn seconds(s: f64) -> Duration {
     Duration::try_from_secs_f64(s).unwrap_or_default()
@@ -53,11 +56,11 @@ impl Tally {
         report.digest = format!("{:016x}", self.digest);
         report.events += self.events;
         report.virtual_s += self.virtual_s;
-        let detail = match self.breaches.first() {
-            Some(first) => format!("{} breaches, the first: {}: {}", self.breaches.len(), first.check, first.what),
-            None => format!("{} cells, sights, operations and tables looked at", self.looked_at),
+        let Some(first) = self.breaches.first() else {
+            return report.check_of_all(INVARIANTS, self.looked_at, "cells, sights, operations and tables looked at");
         };
-        report.check("the protocol's invariants", self.breaches.is_empty(), detail);
+        let detail = format!("{} breaches, the first: {}: {}", self.breaches.len(), first.check, first.what);
+        report.check(INVARIANTS, false, detail);
     }
 }
 
