@@ -130,10 +130,10 @@ impl Chart {
         }
     }
 
-    /// The file that it is written to.
+    /// The file that it is written to, by the name of its report.
     #[must_use]
-    pub fn file_name(&self, scenario: &str) -> String {
-        format!("{scenario}-{}.svg", self.name)
+    pub fn file_name(&self, report: &str) -> String {
+        format!("{report}-{}.svg", self.name)
     }
 
     /// The picture.
