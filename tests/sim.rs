@@ -57,7 +57,7 @@ fn how_many_parts_run_at_once_changes_no_report() {
     let rows = one["tables"][0]["rows"].as_array().unwrap();
     let of: Vec<(u64, f64)> = rows.iter().map(|row| (row[0].as_u64().unwrap(), row[1].as_f64().unwrap())).collect();
     assert_eq!(of, [(20, 0.0), (20, 0.3), (24, 0.0), (24, 0.3)]);
-    assert_eq!(one["settings"]["nodes"], [20, 24][..].into());
+    assert_eq!(one["settings"]["nodes"], Value::from(&[20, 24][..]));
 }
 
 #[test]

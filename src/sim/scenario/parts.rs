@@ -119,6 +119,21 @@ mod tests {
     }
 
     #[test]
+    fn a_world_without_bad_relays_is_one_part_for_all_behaviours() {
+        let behaviours = vec!["deny".to_owned(), "all".to_owned()];
+        let settings = Settings { nodes: vec![20, 10], bad: vec![0.1, 0.0, 0.2], behaviours, ..Settings::default() };
+        let split = parts(Scenario::Adversary, &settings).unwrap();
+        let of = |part: &Settings| (part.nodes[0], part.bad.clone(), part.behaviours.join(" "));
+        let of_20: Vec<_> = split.iter().take(5).map(of).collect();
+        let bad = |share, behaviour: &str| (20, vec![share], behaviour.to_owned());
+        let deny = [bad(0.1, "deny"), bad(0.2, "deny")];
+        assert_eq!(of_20[..3], [&[bad(0.0, "deny all")], &deny[..]].concat());
+        assert_eq!((of_20[4].clone(), split.len()), (bad(0.2, "all"), 10));
+        let wrong = Settings { behaviours: vec!["deny".into(), "nap".into()], ..settings };
+        assert!(parts(Scenario::Adversary, &wrong).unwrap_err().to_string().contains("behaviours = nap"));
+    }
+
+    #[test]
     fn larger_and_longer_parts_cost_more() {
         for scenario in Scenario::ALL {
             let small = Settings { nodes: vec![100], behaviours: vec!["deny".into()], ..Settings::default() };
