@@ -204,7 +204,7 @@ mod tests {
         assert_eq!(names.len(), full.len());
         let offered: BTreeSet<Scenario> = scenario::offered().collect();
         assert_eq!(full.iter().map(|run| run.scenario).collect::<BTreeSet<_>>(), offered);
-        let sizes = |of| full.iter().filter(|run| run.scenario == of).flat_map(|run| run.settings.nodes.clone());
+        let sizes = |of| full.iter().filter(move |run| run.scenario == of).flat_map(|run| run.settings.nodes.clone());
         for scenario in [Scenario::Scale, Scenario::Adversary, Scenario::Sybil, Scenario::Anonymity] {
             assert!(sizes(scenario).any(|nodes| nodes == 10_000), "{}", scenario.name());
         }

@@ -16,7 +16,7 @@ pub(super) fn one(settings: &Settings) -> Result<Vec<Settings>, Refused> {
 
 /// One for each number of nodes.
 pub(super) fn sizes(settings: &Settings) -> Result<Vec<Settings>, Refused> {
-    Ok(each(&[settings.clone()], |part| &mut part.nodes))
+    Ok(each(core::slice::from_ref(settings), |part| &mut part.nodes))
 }
 
 /// One for each number of nodes and each chance of faults.
