@@ -48,6 +48,30 @@ fn equal_seeds_give_equal_objects_but_for_what_is_named_as_the_machines() {
 }
 
 #[test]
+fn how_many_parts_run_at_once_changes_no_report() {
+    let user = User::nobody();
+    let faults = ["sim", "faults", "--small", "--nodes", "20,24", "--with", "gets=20", "--with", "records=5", "--json"];
+    let with = |jobs: &[&str]| user.run(&[&faults[..], jobs].concat()).json();
+    let one = with(&["--jobs", "1"]);
+    assert_eq!(lasting(one.clone()), lasting(with(&["--jobs", "2"])));
+    let rows = one["tables"][0]["rows"].as_array().unwrap();
+    let of: Vec<(u64, f64)> = rows.iter().map(|row| (row[0].as_u64().unwrap(), row[1].as_f64().unwrap())).collect();
+    assert_eq!(of, [(20, 0.0), (20, 0.3), (24, 0.0), (24, 0.3)]);
+    assert_eq!(one["settings"]["nodes"], Value::from(&[20, 24][..]));
+}
+
+#[test]
+fn a_row_of_many_runs_is_what_its_run_is_alone() {
+    let user = User::nobody();
+    let rows = |nodes, fail| {
+        let set = ["sim", "faults", "--small", "--with", "gets=20", "--with", "records=5", "--json"];
+        let report = user.run(&[&set[..], &["--nodes", nodes, "--with", fail]].concat()).json();
+        report["tables"][0]["rows"].as_array().unwrap().clone()
+    };
+    assert_eq!(rows("20,24", "fail=0.1,0.3")[3..], rows("24", "fail=0.3")[..]);
+}
+
+#[test]
 fn the_report_for_people_has_tables_and_checks_and_standard_error_may_be_silent() {
     let told = small(&User::nobody(), &["--quiet"]).fine();
     assert!(told.err.is_empty(), "{told:?}");
@@ -98,6 +122,14 @@ fn what_does_not_do_is_refused_before_anything_is_run() {
         (&["sim", "partitioning", "--scenario-file", "broken.toml"], "broken.toml: line 1: "),
         (&["sim", "partitioning", "--scenario-file", "missing.toml"], "missing.toml"),
         (&["sim", "hunt", "--with", "faults=burn:1@2"], "faults = \"burn:1@2\": no fault of this name"),
+        (&["sim", "partitioning", "--jobs", "0"], "--jobs 0: takes 1 or more"),
+        (&["sim", "adversary", "--small", "--with", "behaviours=deny,nap"], "behaviours = nap: takes drop, "),
+        (&["sim", "al"], "there is no scenario \"al\"; did you mean \"all\"?"),
+        (&["sim", "all", "--small", "--jobs", "0"], "--jobs 0: takes 1 or more"),
+        (&["sim", "all", "--nodes", "20"], "all takes no --nodes"),
+        (&["sim", "all", "--minutes", "5"], "all takes no --minutes"),
+        (&["sim", "all", "--with", "records=5"], "all takes no --with"),
+        (&["sim", "all", "--scenario-file", "mine.toml"], "all takes no --scenario-file"),
         (&["sim", "partitioning", "--small", "--out", "mine.toml/x"], "mine.toml/x: cannot be made"),
     ] {
         let told = user.run(arguments).with(2);
@@ -105,7 +137,12 @@ fn what_does_not_do_is_refused_before_anything_is_run() {
         let object = user.run(&[arguments, &["--json"]].concat()).object(2, "usage");
         assert!(object["error"].as_str().unwrap().contains(part), "{arguments:?}: no {part:?} in {object}");
     }
-    for arguments in [&["sim"][..], &["sim", "partitioning", "--seed", "-1"], &["sim", "partitioning", "more"]] {
+    for arguments in [
+        &["sim"][..],
+        &["sim", "all", "--jbos", "2"],
+        &["sim", "partitioning", "--seed", "-1"],
+        &["sim", "partitioning", "more"],
+    ] {
         let told = user.run(arguments).with(2);
         assert!(told.out.is_empty() && !told.err.is_empty(), "{told:?}");
     }

@@ -116,10 +116,24 @@ impl Chart {
         self.series.push(Series { name: name.to_owned(), points });
     }
 
-    /// The file that it is written to.
+    /// Takes in the series of the same chart by another part of a run: points of equal names come after those that are here, equal
+    /// points once.
+    pub fn take(&mut self, part: Self) {
+        for series in part.series {
+            match self.series.iter_mut().find(|one| one.name == series.name) {
+                Some(one) => {
+                    let new: Vec<_> = series.points.into_iter().filter(|point| !one.points.contains(point)).collect();
+                    one.points.extend(new);
+                }
+                None => self.series.push(series),
+            }
+        }
+    }
+
+    /// The file that it is written to, by the name of its report.
     #[must_use]
-    pub fn file_name(&self, scenario: &str) -> String {
-        format!("{scenario}-{}.svg", self.name)
+    pub fn file_name(&self, report: &str) -> String {
+        format!("{report}-{}.svg", self.name)
     }
 
     /// The picture.

@@ -7,6 +7,7 @@ pub mod adversary;
 pub mod chart;
 pub mod draw;
 pub mod internet;
+mod merge;
 pub mod meter;
 pub mod records;
 pub mod report;

@@ -200,12 +200,15 @@ pub struct Check {
     pub held: bool,
     /// The figures.
     pub detail: String,
+    /// Of how many things it tells and what they are, where that is all of `detail`: parts of a run add up to one such check.
+    #[serde(skip)]
+    pub(super) counted: Option<(u64, &'static str)>,
 }
 
 /// What the machine made of it; the only part of a report that differs between equal runs.
 #[derive(Clone, PartialEq, Debug, Default, serde::Serialize)]
 pub struct Measured {
-    /// Real seconds.
+    /// Real seconds; in a set, where several scenarios run at once, the sum over its parts.
     pub wall_s: f64,
     /// Events handled in a real second.
     pub events_per_s: f64,
@@ -218,6 +221,8 @@ pub struct Measured {
 pub struct Report {
     /// Its name.
     pub scenario: String,
+    /// Of its files: the scenario's name, or another one where a set has the scenario twice.
+    pub name: String,
     /// The settings in force.
     #[serde(serialize_with = "as_map")]
     pub settings: Vec<(String, Cell)>,
@@ -253,6 +258,7 @@ impl Report {
     pub fn new(scenario: super::settings::Scenario, settings: &super::settings::Settings) -> Self {
         Self {
             scenario: scenario.name().to_owned(),
+            name: scenario.name().to_owned(),
             settings: settings.echo(scenario),
             seed: settings.seed,
             partial: false,
@@ -269,7 +275,13 @@ impl Report {
 
     /// Adds a check.
     pub fn check(&mut self, name: &str, held: bool, detail: impl Into<String>) {
-        self.checks.push(Check { name: name.to_owned(), held, detail: detail.into() });
+        self.checks.push(Check { name: name.to_owned(), held, detail: detail.into(), counted: None });
+    }
+
+    /// Adds a check that held for so many things of this kind.
+    pub fn check_of_all(&mut self, name: &str, count: u64, things: &'static str) {
+        let detail = format!("{count} {things}");
+        self.checks.push(Check { name: name.to_owned(), held: true, detail, counted: Some((count, things)) });
     }
 
     /// Adds a note.
@@ -293,7 +305,8 @@ impl Report {
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let set: Vec<String> = self.settings.iter().map(|(key, value)| format!("{key} {value}")).collect();
-        let mut lines = vec![format!("scenario  {}", self.scenario)];
+        let named = if self.name == self.scenario { String::new() } else { format!(" ({})", self.name) };
+        let mut lines = vec![format!("scenario  {}{named}", self.scenario)];
         lines.extend(wrapped("settings  ", &set.join(" · ")));
         for table in &self.tables {
             lines.push(String::new());
@@ -322,14 +335,14 @@ impl Report {
     /// Everything as a page of results; charts by the names of their files.
     #[must_use]
     pub fn markdown(&self) -> String {
-        let mut text = format!("# {}\n\n", self.scenario);
+        let mut text = format!("# {}\n\n", self.name);
         let set: Vec<String> = self.settings.iter().map(|(key, value)| format!("`{key}` {value}")).collect();
         text += &format!("{}\n\n", set.join(", "));
         for table in &self.tables {
             text += &format!("{}\n", table.markdown());
         }
         for chart in &self.charts {
-            text += &format!("![{}]({})\n\n", chart.title, chart.file_name(&self.scenario));
+            text += &format!("![{}]({})\n\n", chart.title, chart.file_name(&self.name));
         }
         for note in &self.notes {
             text += &format!("- {note}\n");
@@ -460,7 +473,12 @@ mod tests {
         report.events = 50;
         report.measure(2.0, 1 << 20);
         let text = serde_json::to_string(&report).unwrap();
-        assert!(text.starts_with(r#"{"scenario":"partitioning","settings":{"nodes":[1000],"seed":1,"#), "{text}");
+        assert!(
+            text.starts_with(
+                r#"{"scenario":"partitioning","name":"partitioning","settings":{"nodes":[1000],"seed":1,"#
+            ),
+            "{text}"
+        );
         assert!(text.contains(r#"["a | b",1.25,1234567],["c",null,7]"#), "{text}");
         assert!(text.ends_with(r#""measured":{"wall_s":2.0,"events_per_s":25.0,"rss_bytes":1048576}}"#), "{text}");
     }

@@ -12,14 +12,21 @@ use crate::sim::settings::{Scenario, Settings};
 
 /// The table of a file that makes a run of seconds.
 const SMALL: &str = "small";
+/// The file of the whole set of runs.
+pub(super) const SET: &str = "all.toml";
 /// Two ways to say what is between nodes: the later one takes the place of the other.
 const EITHER: [&str; 2] = ["internet", "one_way_ms"];
+
+/// In the place of a scenario's name: the whole set.
+pub(super) const ALL: &str = "all";
 
 /// What the command line asks for.
 pub(super) struct Asked<'a> {
     pub(super) scenario: Scenario,
     pub(super) small: bool,
     pub(super) file: Option<&'a Path>,
+    /// What a set of runs says over the scenario's own file; nothing in a small run.
+    pub(super) set: Option<&'a Table>,
     /// Flags that stand for a key.
     pub(super) flags: &'a [(&'static str, Option<String>)],
     pub(super) with: &'a [String],
@@ -52,12 +59,17 @@ pub(super) const fn built_in(scenario: Scenario) -> &'static str {
 
 /// What a scenario is, in one line: the first of its file.
 pub(super) fn summary(scenario: Scenario) -> &'static str {
-    built_in(scenario).lines().next().unwrap_or_default().trim_start_matches(['#', ' '])
+    first_line(built_in(scenario))
+}
+
+/// What a file says of itself first.
+pub(super) fn first_line(file: &str) -> &str {
+    file.lines().next().unwrap_or_default().trim_start_matches(['#', ' '])
 }
 
 /// The scenario of a name, among those that can be run.
 pub(super) fn named(name: &str) -> Result<Scenario, Usage> {
-    let names = || scenario::offered().map(Scenario::name);
+    let names = || scenario::offered().map(Scenario::name).chain([ALL]);
     scenario::offered().find(|one| one.name() == name).ok_or_else(|| {
         let (near, name) = (nearest(name, names()), name.escape_debug());
         Usage(format!("there is no scenario \"{name}\"; did you mean {near:?}? (`bauta sim --list` lists all)"))
@@ -85,6 +97,9 @@ pub(super) fn gather(asked: &Asked<'_>) -> Result<Settings, Usage> {
             Some(Value::Table(_)) | None => (),
             Some(_) => return Err(Usage(format!("{origin}: small is a table: [small]"))),
         }
+    }
+    if let Some(table) = asked.set.filter(|_| !asked.small) {
+        lay(scenario, &mut merged, Layer { origin: SET.to_owned(), table: table.clone() })?;
     }
     let (told, mut seed) = from_command_line(asked, &merged)?;
     lay(scenario, &mut merged, told)?;
@@ -182,7 +197,7 @@ mod tests {
     use crate::sim::settings::World;
 
     fn asked(scenario: Scenario) -> Asked<'static> {
-        Asked { scenario, small: false, file: None, flags: &[], with: &[], seed: None }
+        Asked { scenario, small: false, file: None, set: None, flags: &[], with: &[], seed: None }
     }
 
     fn with(scenario: Scenario, with: &[&str]) -> Result<Settings, String> {

@@ -1,6 +1,8 @@
 //! `bauta sim`: runs a scenario of the simulator, and shows, writes and judges its report. It needs no network and no state.
 
 mod layers;
+mod queue;
+mod set;
 mod watched;
 
 use std::path::{Path, PathBuf};
@@ -10,17 +12,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Map, Value};
 
 use self::layers::Asked;
-use self::watched::Watched;
+use self::queue::{Queue, Run};
 use super::exit::{Exit, Told};
-use super::output::{print, say, stopwatch};
+use super::output::{print, say};
 use super::{Said, Usage, files};
 use crate::sim::report::Report;
 use crate::sim::scenario::{self, Refused};
+use crate::sim::settings::Scenario;
 
 /// What `sim` takes.
 #[derive(clap::Args)]
 pub(super) struct SimArguments {
-    /// What to run.
+    /// What to run; `all` for the whole set, each scenario at its full sizes.
     #[arg(required_unless_present = "list")]
     scenario: Option<String>,
     /// Sizes of the network; one run for each.
@@ -44,6 +47,9 @@ pub(super) struct SimArguments {
     /// Writes NAME.json, NAME.md and NAME-*.svg into this folder; it is made if it is not there, earlier ones are replaced.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// So many parts run at once; a processor for each without it. The report is the same.
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
     /// Lists the scenarios; with one, prints its file of settings.
     #[arg(long)]
     list: bool,
@@ -52,6 +58,9 @@ pub(super) struct SimArguments {
 /// Runs the scenario.
 pub(super) fn run(arguments: SimArguments, json: bool) -> anyhow::Result<Said> {
     let Some(name) = &arguments.scenario else { return Ok(list()) };
+    if name == layers::ALL {
+        return set::run(arguments, json);
+    }
     let scenario = layers::named(name)?;
     if arguments.list {
         let text = layers::built_in(scenario);
@@ -61,25 +70,36 @@ pub(super) fn run(arguments: SimArguments, json: bool) -> anyhow::Result<Said> {
         scenario,
         small: arguments.small,
         file: arguments.scenario_file.as_deref(),
+        set: None,
         flags: &[("nodes", arguments.nodes), ("minutes", arguments.minutes)],
         with: &arguments.with,
         seed: arguments.seed,
     })?;
-    if let Some(available) = kib("/proc/meminfo", "MemAvailable:") {
-        scenario::check_memory(scenario, &settings, available * 1024).map_err(usage)?;
-    }
-    if let Some(folder) = &arguments.out {
-        std::fs::create_dir_all(folder).map_err(|why| Usage(format!("{}: cannot be made: {why}", folder.display())))?;
-    }
-    let start = stopwatch();
+    let name = scenario.name().to_owned();
+    let queue = Queue::new(vec![Run { name, scenario, settings }], arguments.jobs)?;
+    let folder = folder_for(arguments.out)?;
     let stop = Arc::new(AtomicBool::new(false));
-    let mut watch = Watched::new(Arc::clone(&stop));
-    let mut report = until_stopped(&stop, move || scenario::run(scenario, &settings, &mut watch))?.map_err(usage)?;
-    report.measure(start.elapsed().as_secs_f64(), kib("/proc/self/status", "VmHWM:").unwrap_or(0) * 1024);
-    if let Some(folder) = &arguments.out {
+    let told = Arc::clone(&stop);
+    let report = until_stopped(&stop, move || {
+        let mut report = None;
+        queue.work(&told, |whole| {
+            report = Some(whole.report);
+            Ok(())
+        })?;
+        report.ok_or_else(|| anyhow::anyhow!("no part of it came to an end"))
+    })??;
+    if let Some(folder) = &folder {
         write(folder, &report)?;
     }
     judge(&report, json)
+}
+
+/// Where reports go: made if it is not there.
+fn folder_for(out: Option<PathBuf>) -> Result<Option<PathBuf>, Usage> {
+    if let Some(folder) = &out {
+        std::fs::create_dir_all(folder).map_err(|why| Usage(format!("{}: cannot be made: {why}", folder.display())))?;
+    }
+    Ok(out)
 }
 
 fn usage(refused: Refused) -> Usage {
@@ -89,10 +109,10 @@ fn usage(refused: Refused) -> Usage {
 fn list() -> Said {
     let mut said = Said::default();
     let mut objects = Vec::new();
-    for scenario in scenario::offered() {
-        let what = layers::summary(scenario);
-        said = said.line(format!("{:<14}{what}", scenario.name()));
-        objects.push(serde_json::json!({ "scenario": scenario.name(), "what": what, "keys": scenario.keys() }));
+    let one = |scenario: Scenario| (scenario.name(), layers::summary(scenario), scenario.keys());
+    for (name, what, keys) in scenario::offered().map(one).chain([(layers::ALL, set::summary(), Vec::new())]) {
+        said = said.line(format!("{name:<14}{what}"));
+        objects.push(serde_json::json!({ "scenario": name, "what": what, "keys": keys }));
     }
     said.with("scenarios", objects)
 }
@@ -123,7 +143,7 @@ fn kib(path: &str, word: &str) -> Option<u64> {
 }
 
 fn write(folder: &Path, report: &Report) -> anyhow::Result<()> {
-    let name = &report.scenario;
+    let name = &report.name;
     let json = serde_json::to_string_pretty(report)? + "\n";
     files::write(&folder.join(format!("{name}.json")), json.as_bytes(), true)?;
     files::write(&folder.join(format!("{name}.md")), report.markdown().as_bytes(), true)?;

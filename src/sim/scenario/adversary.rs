@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::parts::{each, sizes};
 use super::running::{Tally, options, percent, put_all, rounded, seconds, wait_ready};
 use super::{Refused, Watch};
 use crate::sim::adversary::{Behaviour, turn_bad};
@@ -77,6 +78,21 @@ pub(super) fn run(settings: &Settings, watch: &mut dyn Watch) -> Result<Report, 
     tell(&mut report, settings, &behaviours, &came);
     tally.close(&mut report);
     Ok(report)
+}
+
+/// One for each share and behaviour; the world without bad ones, which stands for all of them, is a part of its own, the first.
+pub(super) fn parts(settings: &Settings) -> Result<Vec<Settings>, Refused> {
+    behaviours(settings)?;
+    let mut parts = Vec::new();
+    for one in sizes(settings)? {
+        let (honest, bad) = settings.bad.iter().partition::<Vec<f64>, _>(|bad| **bad <= 0.0);
+        if !honest.is_empty() {
+            parts.push(Settings { bad: vec![0.0], ..one.clone() });
+        }
+        let of_one = each(&[Settings { bad, ..one }], |part| &mut part.behaviours);
+        parts.extend(each(&of_one, |part| &mut part.bad));
+    }
+    Ok(parts)
 }
 
 fn behaviours(settings: &Settings) -> Result<Vec<Behaviour>, Refused> {

@@ -11,6 +11,7 @@ mod holding;
 pub mod hunt;
 mod partition;
 mod partitioning;
+mod parts;
 mod rounds;
 mod running;
 mod scale;
@@ -92,9 +93,14 @@ pub enum Refused {
 
 const MIB: u64 = 1 << 20;
 
+/// What a report says that is not whole.
+const STOPPED: &str = "stopped before its end: this is what there was";
+
 /// One scenario: what it does, and what it takes.
 struct Entry {
     scenario: Scenario,
+    /// Settings of runs that need nothing of each other, in the order of their reports.
+    parts: fn(&Settings) -> Result<Vec<Settings>, Refused>,
     run: fn(&Settings, &mut dyn Watch) -> Result<Report, Refused>,
     /// Bytes for the largest network of the settings, about.
     memory_needed: fn(&Settings) -> u64,
@@ -102,18 +108,43 @@ struct Entry {
 
 /// Every scenario that can be run.
 const ENTRIES: [Entry; 12] = [
-    Entry { scenario: Scenario::Scale, run: scale::run, memory_needed: scale::memory_needed },
-    Entry { scenario: Scenario::Partitioning, run: partitioning::run, memory_needed: partitioning::memory_needed },
-    Entry { scenario: Scenario::Faults, run: faults::run, memory_needed: faults::memory_needed },
-    Entry { scenario: Scenario::Churn, run: churn::run, memory_needed: churn::memory_needed },
-    Entry { scenario: Scenario::Partition, run: partition::run, memory_needed: partition::memory_needed },
-    Entry { scenario: Scenario::Halves, run: halves::run, memory_needed: halves::memory_needed },
-    Entry { scenario: Scenario::Adversary, run: adversary::run, memory_needed: adversary::memory_needed },
-    Entry { scenario: Scenario::Sybil, run: sybil::run, memory_needed: sybil::memory_needed },
-    Entry { scenario: Scenario::Anonymity, run: anonymity::run, memory_needed: anonymity::memory_needed },
-    Entry { scenario: Scenario::FlashCrowd, run: flash_crowd::run, memory_needed: flash_crowd::memory_needed },
-    Entry { scenario: Scenario::Soak, run: soak::run, memory_needed: soak::memory_needed },
-    Entry { scenario: Scenario::Hunt, run: hunt::run, memory_needed: hunt::memory_needed },
+    Entry { scenario: Scenario::Scale, parts: parts::one, run: scale::run, memory_needed: scale::memory_needed },
+    Entry {
+        scenario: Scenario::Partitioning,
+        parts: parts::one,
+        run: partitioning::run,
+        memory_needed: partitioning::memory_needed,
+    },
+    Entry { scenario: Scenario::Faults, parts: parts::faults, run: faults::run, memory_needed: faults::memory_needed },
+    Entry { scenario: Scenario::Churn, parts: parts::sessions, run: churn::run, memory_needed: churn::memory_needed },
+    Entry {
+        scenario: Scenario::Partition,
+        parts: parts::sizes,
+        run: partition::run,
+        memory_needed: partition::memory_needed,
+    },
+    Entry { scenario: Scenario::Halves, parts: parts::sizes, run: halves::run, memory_needed: halves::memory_needed },
+    Entry {
+        scenario: Scenario::Adversary,
+        parts: adversary::parts,
+        run: adversary::run,
+        memory_needed: adversary::memory_needed,
+    },
+    Entry { scenario: Scenario::Sybil, parts: parts::sybils, run: sybil::run, memory_needed: sybil::memory_needed },
+    Entry {
+        scenario: Scenario::Anonymity,
+        parts: parts::sizes,
+        run: anonymity::run,
+        memory_needed: anonymity::memory_needed,
+    },
+    Entry {
+        scenario: Scenario::FlashCrowd,
+        parts: parts::sizes,
+        run: flash_crowd::run,
+        memory_needed: flash_crowd::memory_needed,
+    },
+    Entry { scenario: Scenario::Soak, parts: parts::sessions, run: soak::run, memory_needed: soak::memory_needed },
+    Entry { scenario: Scenario::Hunt, parts: parts::one, run: hunt::run, memory_needed: hunt::memory_needed },
 ];
 
 fn entry(scenario: Scenario) -> Result<&'static Entry, Refused> {
@@ -125,18 +156,96 @@ pub fn offered() -> impl Iterator<Item = Scenario> {
     ENTRIES.iter().map(|entry| entry.scenario)
 }
 
-/// Runs a scenario to its end, or until the watch stops it; what it has then is marked as partial.
+/// The runs that a scenario with these settings is made of, each with settings of its own, in the order of their reports. They need
+/// nothing of each other: which run together and when changes no report.
+///
+/// # Errors
+/// [`Refused`], when the settings do not do.
+pub fn parts(scenario: Scenario, settings: &Settings) -> Result<Vec<Settings>, Refused> {
+    settings.check(scenario)?;
+    (entry(scenario)?.parts)(settings)
+}
+
+/// About how long a part takes, against others of any scenario: nodes times virtual hours.
+#[must_use]
+pub fn cost(scenario: Scenario, part: &Settings) -> f64 {
+    parts::cost(scenario, part)
+}
+
+/// Runs one of [`parts`] to its end, or until the watch stops it; what it has then is marked as partial.
+///
+/// # Errors
+/// [`Refused`], before anything is run.
+pub fn run_part(scenario: Scenario, part: &Settings, watch: &mut dyn Watch) -> Result<Report, Refused> {
+    part.check(scenario)?;
+    let mut report = (entry(scenario)?.run)(part, watch)?;
+    if watch.is_stopped() {
+        stop(&mut report);
+    }
+    Ok(report)
+}
+
+/// One report of those of all [`parts`], in their order; none of a part that was not begun.
+#[must_use]
+pub fn merged(scenario: Scenario, settings: &Settings, parts: impl IntoIterator<Item = Option<Report>>) -> Report {
+    let mut report = Report::new(scenario, settings);
+    for part in parts {
+        match part {
+            Some(part) => report.take(part),
+            None => stop(&mut report),
+        }
+    }
+    report
+}
+
+fn stop(report: &mut Report) {
+    report.partial = true;
+    if !report.notes.iter().any(|note| note == STOPPED) {
+        report.note(STOPPED);
+    }
+}
+
+/// Runs all parts of a scenario, one after the other.
 ///
 /// # Errors
 /// [`Refused`], before anything is run.
 pub fn run(scenario: Scenario, settings: &Settings, watch: &mut dyn Watch) -> Result<Report, Refused> {
-    settings.check(scenario)?;
-    let mut report = (entry(scenario)?.run)(settings, watch)?;
-    if watch.is_stopped() {
-        report.partial = true;
-        report.note("stopped before its end: this is what there was");
+    let parts = parts(scenario, settings)?;
+    let all: f64 = parts.iter().map(|part| cost(scenario, part)).sum();
+    let (mut reports, mut before) = (Vec::new(), 0.0);
+    for (number, part) in parts.iter().enumerate() {
+        if number > 0 && watch.is_stopped() {
+            reports.push(None);
+            continue;
+        }
+        let after = before + cost(scenario, part) / all;
+        let report = run_part(scenario, part, &mut Share { watch: &mut *watch, from: before, to: after })?;
+        before = after;
+        reports.push(Some(report));
     }
-    Ok(report)
+    Ok(merged(scenario, settings, reports))
+}
+
+/// A watch that sees a part as a share of the whole.
+struct Share<'w> {
+    watch: &'w mut dyn Watch,
+    from: f64,
+    to: f64,
+}
+
+impl Watch for Share<'_> {
+    fn progress(&mut self, at: Progress) {
+        let part = self.from + (self.to - self.from) * at.part.clamp(0.0, 1.0);
+        self.watch.progress(Progress { part, ..at });
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.watch.is_stopped()
+    }
+
+    fn is_time_over(&self, minutes: f64) -> bool {
+        self.watch.is_time_over(minutes)
+    }
 }
 
 /// Bytes that a run needs, about.
@@ -210,5 +319,8 @@ mod tests {
         let settings = Settings { nodes: vec![100], records: 10, ..Settings::default() };
         let report = run(Scenario::Partitioning, &settings, &mut Stopped).unwrap();
         assert!(report.partial && report.notes.iter().any(|note| note.contains("stopped before its end")));
+        let faults = Settings { nodes: vec![20], fail: vec![0.0, 0.1], records: 1, ..settings };
+        let report = run(Scenario::Faults, &faults, &mut Stopped).unwrap();
+        assert!(report.partial && report.notes.iter().filter(|note| note.contains("stopped before")).count() == 1);
     }
 }

@@ -8,6 +8,9 @@ use crate::sim::stage::{Doing, Ended, Ending, Stage};
 use crate::sim::world::{Breach, Ciphers, NodeNo, Options};
 use crate::time::{Duration, Instant};
 
+/// The check of spec/simulation.md §11.
+const INVARIANTS: &str = "the protocol's invariants";
+
 /// A time of the settings, seconds.
 pub(super) fn seconds(s: f64) -> Duration {
     Duration::try_from_secs_f64(s).unwrap_or_default()
@@ -56,14 +59,12 @@ impl Tally {
         report.digest = format!("{:016x}", self.digest);
         report.events += self.events;
         report.virtual_s += self.virtual_s;
-        let detail = match self.breaches.first() {
-            Some(first) => {
-                let all = self.more + u64::try_from(self.breaches.len()).unwrap_or(u64::MAX);
-                format!("{all} breaches, the first: {}: {}", first.check, first.what)
-            }
-            None => format!("{} cells, sights, operations and tables looked at", self.looked_at),
+        let Some(first) = self.breaches.first() else {
+            return report.check_of_all(INVARIANTS, self.looked_at, "cells, sights, operations and tables looked at");
         };
-        report.check("the protocol's invariants", self.breaches.is_empty(), detail);
+        let all = self.more + u64::try_from(self.breaches.len()).unwrap_or(u64::MAX);
+        let detail = format!("{all} breaches, the first: {}: {}", first.check, first.what);
+        report.check(INVARIANTS, false, detail);
     }
 }
 

@@ -231,21 +231,23 @@ fn tell(report: &mut Report, all: &[(Case, Came)]) {
 }
 
 fn tell_cost(report: &mut Report, all: &[(Case, Came)]) {
-    let columns = ["nodes", "Sybils made", "trials each", "core-h for 20", "core-h for 45", "core-h for 3×45"];
+    let columns =
+        ["nodes", "Sybils each", "Sybils made", "trials each", "core-h for 20", "core-h for 45", "core-h for 3×45"];
     let title = "What an id next to a location costs: trials of the identity puzzle, at difficulty 0";
     let mut table = Table::new("cost", title, &columns);
-    let mut sizes: Vec<usize> = all.iter().map(|(case, _)| case.nodes).collect();
-    sizes.dedup();
-    for nodes in sizes {
-        let of = all.iter().filter(|(case, _)| case.nodes == nodes);
+    let mut attacks: Vec<(usize, usize)> = all.iter().map(|(case, _)| (case.nodes, case.sybils)).collect();
+    attacks.dedup();
+    for (nodes, sybils) in attacks {
+        let of = all.iter().filter(|(case, _)| (case.nodes, case.sybils) == (nodes, sybils));
         let (made, hashes) = of.fold((0, 0), |(made, hashes), (_, came)| (made + came.made, hashes + came.hashes));
         if made == 0 {
             continue;
         }
         let each = real(hashes) / real_count(made);
-        let hours = |sybils: f64| Cell::Real(rounded(sybils * each * PUZZLE_S / 3_600.0, 3), 3);
+        let hours = |ids: f64| Cell::Real(rounded(ids * each * PUZZLE_S / 3_600.0, 3), 3);
         table.row(vec![
             Cell::count(nodes),
+            Cell::count(sybils),
             Cell::count(made),
             Cell::Real(rounded(each, 0), 0),
             hours(20.0),
