@@ -85,9 +85,11 @@ fn every_behaviour_is_found_by_its_name_and_no_other_is() {
 }
 
 #[test]
-fn silent_storers_make_a_record_unreachable_and_a_put_without_receipts() {
+fn silent_storers_attest_no_absence_and_make_no_put_whole() {
     let (get, put, _) = with(Behaviour::Silent, storers);
-    assert_eq!((get.ending, put.ending), (Ending::Unreachable, Ending::Unreachable));
+    // As an exit, one of them still answers from its own store.
+    assert!(matches!(get.ending, Ending::Unreachable | Ending::Done), "{:?}", get.ending);
+    assert!(matches!(put.ending, Ending::Unreachable | Ending::Partly), "{:?}", put.ending);
 }
 
 #[test]
