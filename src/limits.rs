@@ -403,6 +403,10 @@ pub const OPERATION_TIMEOUT_MAX: Duration = Duration::from_secs(600);
 pub const OPERATION_CIRCUITS_MAX: usize = 40;
 /// Circuits of one operation at once: never all three of its locations.
 pub const CIRCUITS_AT_ONCE_MAX: usize = 2;
+/// Circuits of a get that fail before it has two built at once to each location that it asks.
+pub const HEDGED_AFTER: usize = 4;
+/// Circuits of a get at once from then on; still for two locations at most.
+pub const CIRCUITS_HEDGED_MAX: usize = 4;
 /// Answers that one operation takes for one location or batch before it gives up on it.
 pub const ANSWERS_PER_PLACE_MAX: usize = 5;
 /// Circuits of one operation are staggered by up to so much.

@@ -181,6 +181,10 @@ impl<T> Attempts<T> {
         self.open.values().any(fits)
     }
 
+    pub(super) fn count_open(&self, fits: impl Fn(&T) -> bool) -> usize {
+        self.open.values().filter(|what| fits(what)).count()
+    }
+
     pub(super) fn none_open(&self) -> bool {
         self.open.is_empty()
     }

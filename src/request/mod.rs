@@ -180,6 +180,12 @@ impl Request {
         }
     }
 
+    /// Whether it may have more circuits at once, for the locations that it asks already: a get of which many have failed.
+    #[must_use]
+    pub fn is_hedging(&self) -> bool {
+        matches!(self, Self::RecordGet(request) if request.is_hedging())
+    }
+
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<RequestOutput> {
         match self {

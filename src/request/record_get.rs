@@ -4,7 +4,7 @@ use super::attempts::{AttemptResult, Attempts};
 use super::{Context, Refused, RequestInput, Success};
 use crate::crypto::random_bytes;
 use crate::dht::evidence::Tally;
-use crate::limits::{ANSWERS_PER_PLACE_MAX, LOCATIONS};
+use crate::limits::{ANSWERS_PER_PLACE_MAX, HEDGED_AFTER, LOCATIONS};
 use crate::record::{Place, VerifiedValue};
 use crate::time::{Duration, Instant, Now, UnixTime};
 use crate::wire::onion::{ExitAnswer, ExitRequest};
@@ -120,11 +120,20 @@ impl RecordGet {
             }
             let still_open = self.places.get(at).is_some_and(|search| search.state == State::Open);
             if still_open {
-                let delay = self.attempts.retry_delay();
-                self.ask(at, now.instant, delay, context);
+                // Where many circuits fail, one at a time would take longer than the operation has.
+                let wanted = 1 + usize::from(self.is_hedging());
+                for _ in self.attempts.count_open(|(open, _)| *open == at)..wanted {
+                    let delay = self.attempts.retry_delay();
+                    self.ask(at, now.instant, delay, context);
+                }
             }
         }
         self.advance(now, context);
+    }
+
+    /// Whether so many circuits failed that two are wanted for each location.
+    pub(super) fn is_hedging(&self) -> bool {
+        self.attempts.counts.timed_out >= HEDGED_AFTER
     }
 
     fn on_building(&mut self, id: u32, context: &Context<'_>) {

@@ -7,8 +7,8 @@ use super::{BuiltPath, Carries, ClientEvent, ClientNode, Pending};
 use crate::crypto::keys::{DhKey, NodeKey};
 use crate::crypto::{Forged, forget_past};
 use crate::limits::{
-    BOOTSTRAPS_MAX, CIRCUIT_ANSWER_TIMEOUT, CIRCUIT_DATA_LEN_MAX, CIRCUITS_AT_ONCE_MAX, GUARD_FAILURES_IN_ROW_MAX,
-    OPERATIONS_MAX, RETRY_DELAY_MAX,
+    BOOTSTRAPS_MAX, CIRCUIT_ANSWER_TIMEOUT, CIRCUIT_DATA_LEN_MAX, CIRCUITS_AT_ONCE_MAX, CIRCUITS_HEDGED_MAX,
+    GUARD_FAILURES_IN_ROW_MAX, OPERATIONS_MAX, RETRY_DELAY_MAX,
 };
 use crate::link::flow::{Receiving, Sending};
 use crate::membership::path::{Path, PathRefused, PathTerms, choose};
@@ -94,6 +94,10 @@ impl Runs {
         self.of_operation.range((operation, first)..=(operation, last)).map(|(_, end)| *end)
     }
 
+    fn attempts(&self, operation: u64) -> impl Iterator<Item = &Attempt> {
+        self.of(operation).filter_map(|end| self.all.get(&end)).map(|run| &run.attempt)
+    }
+
     fn on_link(&self, link: LinkId) -> Vec<End> {
         self.all.range((link, CircuitId(0))..=(link, CircuitId(u32::MAX))).map(|(end, _)| *end).collect()
     }
@@ -123,7 +127,7 @@ impl ClientNode {
 
     /// For another circuit of its operation to end, or for a membership that is not doubted.
     fn must_wait(&self, due: &Due) -> bool {
-        self.is_doubted_fully() || self.is_at_work_fully(due.operation)
+        self.is_doubted_fully() || self.is_at_work_fully(due)
     }
 
     /// When the next circuit may be started; those that wait for another to end need no timer.
@@ -131,8 +135,18 @@ impl ClientNode {
         self.due.iter().filter(|due| !self.must_wait(due)).map(|due| due.attempt.at).min()
     }
 
-    fn is_at_work_fully(&self, operation: u64) -> bool {
-        self.runs.of(operation).count() >= CIRCUITS_AT_ONCE_MAX
+    fn is_at_work_fully(&self, Due { operation, attempt }: &Due) -> bool {
+        let at_work: Vec<&Attempt> = self.runs.attempts(*operation).collect();
+        if at_work.len() < CIRCUITS_AT_ONCE_MAX {
+            return false;
+        }
+        let is_hedging = self.operations.get(operation).is_some_and(Request::is_hedging);
+        let place = |attempt: &Attempt| match attempt.request {
+            ExitRequest::Find { location, .. } => Some(location),
+            _ => None,
+        };
+        let places: BTreeSet<_> = at_work.iter().copied().chain([attempt]).map(place).collect();
+        !is_hedging || at_work.len() >= CIRCUITS_HEDGED_MAX || places.len() > CIRCUITS_AT_ONCE_MAX
     }
 
     /// No way in: whatever waits for a circuit learns why it gets none.
