@@ -140,7 +140,9 @@ impl ClientNode {
         if at_work.len() < CIRCUITS_AT_ONCE_MAX {
             return false;
         }
-        let is_hedging = self.operations.get(operation).is_some_and(Request::is_hedging);
+        // A guard that is doubted has no more of them at once than before.
+        let is_doubted = self.guard_in_use().is_some_and(|guard| self.guards.doubts(&guard).is_some());
+        let is_hedging = !is_doubted && self.operations.get(operation).is_some_and(Request::is_hedging);
         let place = |attempt: &Attempt| match attempt.request {
             ExitRequest::Find { location, .. } => Some(location),
             _ => None,
