@@ -183,8 +183,16 @@ impl Relay {
         until: Option<NodeKey>,
     ) -> impl Iterator<Item = &VerifiedDescriptor> {
         let present = self.links.present(now.instant, self.presence, after, until);
-        present
-            .filter_map(|(key, address)| self.members.get(key).filter(|member| member.address.0.ip() == address.0.ip()))
+        // Both are in the order of keys, and where most members were met the next one mostly is who is looked for.
+        let mut rest = self.members.between(after, until);
+        present.filter_map(move |(key, address)| {
+            if rest.first().is_some_and(|member| member.key < *key) {
+                rest = rest.get(rest.partition_point(|member| member.key < *key)..).unwrap_or_default();
+            }
+            let (member, others) = rest.split_first().filter(|(member, _)| member.key == *key)?;
+            rest = others;
+            Some(member).filter(|member| member.address.0.ip() == address.0.ip())
+        })
     }
 
     pub(super) fn on_descriptors(&mut self, now: Now, descriptors: Vec<VerifiedDescriptor>) {
