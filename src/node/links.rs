@@ -269,10 +269,10 @@ impl Links {
         until: Option<NodeKey>,
     ) -> impl Iterator<Item = (&NodeKey, &Address)> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let in_range = self
-            .met
-            .range((from, Bound::Unbounded))
-            .take_while(move |(key, _)| until.is_none_or(|until| **key <= until));
+        let to = until.map_or(Bound::Unbounded, Bound::Included);
+        // The map would panic at a range that ends before it begins.
+        let is_range = until.is_none_or(|until| after.is_none_or(|after| after < until));
+        let in_range = is_range.then(|| self.met.range((from, to))).into_iter().flatten();
         let is_here = move |key: &NodeKey, meeting: &Meeting| {
             meeting.last.until(now) < presence || self.is_linked(key, &meeting.link_key)
         };
@@ -453,6 +453,11 @@ mod tests {
             links.forget_absent(now, PRESENCE_MAX);
             assert!(tells_of(&links, now, &relay));
         }
+        let (before, after) = (NodeKey([0; 32]), NodeKey([0xff; 32]));
+        for (from, to) in [(after, before), (relay.key, relay.key), (relay.key, before), (after, relay.key)] {
+            assert_eq!(links.present(left, PRESENCE_MAX, Some(from), Some(to)).count(), 0, "no range has nobody in it");
+        }
+        assert_eq!(links.present(left, PRESENCE_MAX, Some(before), Some(relay.key)).count(), 1);
         let gone = at(PRESENCE_MAX);
         assert!(!tells_of(&links, gone, &relay), "whether or not it was forgotten yet");
         assert_eq!(links.met.len(), 1);

@@ -62,8 +62,28 @@ struct Checked {
 }
 
 /// Three bytes that stand for a descriptor in one question. They prove nothing. Source: spec/membership.md §2.4.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fingerprint(pub [u8; 3]);
+
+impl Fingerprint {
+    fn number(self) -> u32 {
+        let Self([a, b, c]) = self;
+        u32::from_be_bytes([0, a, b, c])
+    }
+}
+
+// By hand: bytes one after the other are compared by a call, and every pull sorts thousands.
+impl Ord for Fingerprint {
+    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
+        self.number().cmp(&other.number())
+    }
+}
+
+impl PartialOrd for Fingerprint {
+    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 /// Why a descriptor is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
