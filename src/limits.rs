@@ -92,9 +92,9 @@ pub const INBOUND_LINKS_PER_PREFIX_MAX: usize = 64;
 pub const ASKS_PER_CLIENT_LINK_BURST: u32 = 32;
 /// Questions per second that a client's link may ask for long.
 pub const ASKS_PER_CLIENT_LINK_PER_S: u32 = 8;
-/// Questions about the membership that a relay's link may ask in a burst: all pages of [`MEMBERS_MAX`] relays, and more.
+/// Questions about the membership that a relay may ask in a burst, over all its links: all pages of [`MEMBERS_MAX`] relays, and more.
 pub const MEMBERS_ASKS_BURST: u32 = 512;
-/// Questions about the membership per second that a relay's link may ask for long.
+/// Questions about the membership per second that a relay may ask for long.
 pub const MEMBERS_ASKS_PER_S: u32 = 10;
 /// Handshakes in a burst from one IPv4 /24 or IPv6 /48.
 pub const HANDSHAKES_PER_PREFIX_BURST: u32 = 64;

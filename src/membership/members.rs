@@ -178,6 +178,13 @@ impl Members {
         Merge::Conflict
     }
 
+    /// Forgets the relay of this id. It comes back when it is told of anew.
+    pub fn forget(&mut self, id: &Id) {
+        if let Some(key) = self.by_id(id).map(|member| member.key) {
+            self.remove(&key);
+        }
+    }
+
     fn remove(&mut self, key: &NodeKey) {
         let Ok(place) = self.place_of_key(key) else { return };
         let held = Arc::make_mut(&mut self.by_key).remove(place);

@@ -72,6 +72,8 @@ struct Meeting {
     link_key: DhKey,
     /// When it came up or ended; while it is up this does not count.
     last: Instant,
+    /// Questions about the membership, over all its links.
+    asks: Bucket,
 }
 
 /// The table.
@@ -150,13 +152,14 @@ impl Links {
             if let Some(relay) = &peer.descriptor
                 && (self.met.len() < MEMBERS_MAX || self.met.contains_key(&relay.key))
             {
-                self.met.insert(relay.key, Meeting { address: relay.address, link_key: key, last: now });
+                let asks = self.met.remove(&relay.key).map(|before| before.asks);
+                let asks = asks.unwrap_or_else(|| Bucket::new(MEMBERS_ASKS_BURST, now));
+                self.met.insert(relay.key, Meeting { address: relay.address, link_key: key, last: now, asks });
                 self.met_until.set(relay.key, Some(now));
             }
         }
         let builds = Bucket::new(BUILDS_PER_LINK_BURST, now);
-        let is_relay = peer.descriptor.is_some();
-        let asks = Bucket::new(if is_relay { MEMBERS_ASKS_BURST } else { ASKS_PER_CLIENT_LINK_BURST }, now);
+        let asks = Bucket::new(ASKS_PER_CLIENT_LINK_BURST, now);
         self.idle_at.set(link, Some(now + LINK_IDLE_MAX));
         self.up.insert(link, Link { peer, born: now, open: BTreeSet::new(), builds, asks });
     }
@@ -206,6 +209,12 @@ impl Links {
         self.up.get(&link).map(|up| &up.peer)
     }
 
+    /// The key of a relay that is where it says, if one is at the other end.
+    pub(super) fn relay_at_home(&self, link: LinkId) -> Option<DhKey> {
+        let peer = self.peer(link).filter(|peer| peer.descriptor.is_some())?;
+        self.of_key.contains(&(peer.link_key, link)).then_some(peer.link_key)
+    }
+
     pub(super) fn link_to(&self, link_key: &DhKey) -> Option<LinkId> {
         self.by_key.get(link_key).copied()
     }
@@ -252,10 +261,15 @@ impl Links {
         up.peer.descriptor.is_some() || up.asks.take(ASKS_PER_CLIENT_LINK_BURST, ASKS_PER_CLIENT_LINK_PER_S, now)
     }
 
-    /// Takes one question about the membership from a relay's bucket; a client's was taken as it came.
+    /// Takes one question about the membership from a relay's bucket, one for all its links as long as it is remembered; who comes
+    /// from elsewhere than it says has a client's. A client's was taken as it came.
     pub(super) fn take_members_ask(&mut self, now: Instant, link: LinkId) -> bool {
         let Some(up) = self.up.get_mut(&link) else { return false };
-        up.peer.descriptor.is_none() || up.asks.take(MEMBERS_ASKS_BURST, MEMBERS_ASKS_PER_S, now)
+        let Some(relay) = &up.peer.descriptor else { return true };
+        match self.met.get_mut(&relay.key) {
+            Some(meeting) => meeting.asks.take(MEMBERS_ASKS_BURST, MEMBERS_ASKS_PER_S, now),
+            None => up.asks.take(ASKS_PER_CLIENT_LINK_BURST, ASKS_PER_CLIENT_LINK_PER_S, now),
+        }
     }
 
     /// The relays to which, or from whose address, this node itself has a link, or had one within `presence`, after one key and up
@@ -282,7 +296,8 @@ impl Links {
     /// A node has met itself, for good.
     pub(super) fn met_itself(&mut self, own: &VerifiedDescriptor) {
         let last = Instant::from_micros(u64::MAX);
-        self.met.insert(own.key, Meeting { address: own.address, link_key: own.link_key, last });
+        let asks = Bucket::new(MEMBERS_ASKS_BURST, Instant::ZERO);
+        self.met.insert(own.key, Meeting { address: own.address, link_key: own.link_key, last, asks });
     }
 
     fn is_linked(&self, key: &NodeKey, link_key: &DhKey) -> bool {

@@ -29,8 +29,9 @@ pub(super) struct Presence {
     timing: Option<RepairTiming>,
     failing: BTreeMap<(DhKey, Address), Failing>,
     newly_gone: Vec<DhKey>,
-    /// When anything came over any link.
-    heard: Instant,
+    /// Who was last heard on a link of this node's own dialling, and when anybody else was.
+    heard: Option<(DhKey, Instant)>,
+    heard_another: Instant,
 }
 
 impl Presence {
@@ -54,13 +55,18 @@ impl Presence {
         self.is_gone(at) && !self.may_dial(now, at)
     }
 
-    /// Something came over a link. When nothing had for so long that members would be gone, this node itself was cut off: dials
-    /// that failed meanwhile say nothing of whom they were for.
-    pub(super) fn heard(&mut self, now: Instant) {
-        if self.timing.is_some_and(|timing| self.heard.until(now) >= timing.gone_after) {
-            self.failing.retain(|_, failing| failing.gone);
+    /// A relay that is where it says was heard. When no two of them had been for so long that members would be gone,
+    /// this node itself was cut off: dials that failed meanwhile say nothing of whom they were for. One alone says little: whoever
+    /// cuts a node off may let its own relay through.
+    pub(super) fn heard(&mut self, now: Instant, from: DhKey) {
+        let (last, at) = self.heard.unwrap_or((from, now));
+        if last != from {
+            if self.timing.is_some_and(|timing| self.heard_another.until(at) >= timing.gone_after) {
+                self.failing.retain(|_, failing| failing.gone);
+            }
+            self.heard_another = at;
         }
-        self.heard = now;
+        self.heard = Some((from, now));
     }
 
     /// A dial failed.
@@ -76,7 +82,10 @@ impl Presence {
         let was_gone = failing.gone;
         failing.gone = self.timing.is_some_and(|timing| {
             let failed_for = failing.first.until(now);
-            was_gone || (failing.dials >= GONE_DIALS && failed_for >= timing.gone_after && self.heard > failing.first)
+            was_gone
+                || (failing.dials >= GONE_DIALS
+                    && failed_for >= timing.gone_after
+                    && self.heard_another > failing.first)
         });
         let pause = match self.timing {
             Some(timing) if failing.gone => timing.gone_retry,
@@ -118,6 +127,12 @@ mod tests {
         (DhKey(key), Address("127.1.0.1:1".parse().unwrap()))
     }
 
+    fn hear_two(presence: &mut Presence, second: u64) {
+        for _ in 0..2 {
+            [7, 8].into_iter().for_each(|key| presence.heard(after(second), DhKey([key; 32])));
+        }
+    }
+
     fn after(seconds: u64) -> Instant {
         Instant::ZERO + Duration::from_secs(seconds)
     }
@@ -134,7 +149,7 @@ mod tests {
             let mut presence = Presence::of_relay(&RepairTiming::default());
             dials.iter().for_each(|second| {
                 presence.failed(after(*second), at(1));
-                presence.heard(after(*second + 1));
+                hear_two(&mut presence, *second + 1);
             });
             assert_eq!(presence.is_gone(&at(1)), is_gone, "{dials:?}");
             assert_eq!(presence.take_gone().len(), usize::from(is_gone));
@@ -149,7 +164,7 @@ mod tests {
         let mut presence = Presence::of_relay(&timing);
         [0, 30, 60].into_iter().for_each(|second| {
             presence.failed(after(second), at(1));
-            presence.heard(after(second + 1));
+            hear_two(&mut presence, second + 1);
         });
         let retry = after(60) + timing.gone_retry;
         let before = Instant::from_micros(retry.as_micros() - 1);
@@ -164,17 +179,27 @@ mod tests {
     #[test]
     fn a_relay_that_was_cut_off_itself_holds_its_failed_dials_against_nobody() {
         let mut presence = Presence::of_relay(&RepairTiming::default());
-        presence.heard(after(100));
+        hear_two(&mut presence, 100);
         [101, 130, 161, 190].into_iter().for_each(|second| presence.failed(after(second), at(1)));
         assert!(!presence.is_gone(&at(1)), "nothing else was heard either");
-        presence.heard(after(191));
+        hear_two(&mut presence, 191);
         presence.failed(after(192), at(1));
         assert!(!presence.is_gone(&at(1)), "what failed in the dark is forgotten");
         [222, 253].into_iter().for_each(|second| {
-            presence.heard(after(second));
+            hear_two(&mut presence, second);
             presence.failed(after(second), at(1));
         });
         assert!(presence.is_gone(&at(1)));
+    }
+
+    #[test]
+    fn one_relay_that_is_heard_is_not_enough_to_hold_failed_dials_against_others() {
+        let mut presence = Presence::of_relay(&RepairTiming::default());
+        [0, 30, 61, 90].into_iter().for_each(|second| {
+            presence.heard(after(second), DhKey([7; 32]));
+            presence.failed(after(second), at(1));
+        });
+        assert!(!presence.is_gone(&at(1)));
     }
 
     #[test]

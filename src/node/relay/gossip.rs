@@ -226,7 +226,7 @@ mod tests {
 
     use super::*;
     use crate::limits::{DESCRIPTOR_RENEW_S, MEMBER_LIFE_S, MEMBERS_ASKS_BURST, MEMBERS_ASKS_PER_S};
-    use crate::membership::fixture::{ISSUED, key, network, relay, secret};
+    use crate::membership::fixture::{ISSUED, described, key, network, relay, secret, signed};
     use crate::membership::members::Members;
     use crate::membership::prefix_rule::PrefixRule;
     use crate::node::effects::Effect;
@@ -380,13 +380,16 @@ mod tests {
     }
 
     #[test]
-    fn a_relay_that_asks_for_the_membership_all_the_time_is_refused_after_a_while() {
+    fn a_relay_that_asks_for_the_membership_all_the_time_is_refused_after_a_while_over_all_its_links() {
         let mut one = started(1, Vec::new());
-        one.handle(now(0), Input::LinkUp { link: LINK, peer: peer(&relay(2), false) });
+        let links = [LINK, LinkId(1_000_003)];
+        links.into_iter().for_each(|link| one.handle(now(0), Input::LinkUp { link, peer: peer(&relay(2), false) }));
+        let mut turn = 0;
         let mut refused = |at: u64| {
-            let ask = Ask::Members { after: None }.encode();
+            turn += 1;
+            let (link, ask) = (links[turn % 2], Ask::Members { after: None }.encode());
             for cell in cells_of(CircuitId(0x8000_0001), Command::Ask, &ask).unwrap() {
-                one.handle(now(at), Input::Cell { link: LINK, cell });
+                one.handle(now(at), Input::Cell { link, cell });
             }
             let answers = core::iter::from_fn(|| one.poll_effect()).filter_map(|effect| match effect {
                 Effect::Io(Output::Send { cell, .. }) if cell.command() == Command::Answer => Some(cell),
@@ -398,6 +401,24 @@ mod tests {
         assert!((0..MEMBERS_ASKS_BURST).all(|_| !refused(0)));
         assert!(refused(0));
         assert!((0..MEMBERS_ASKS_PER_S).all(|_| !refused(1)) && refused(1));
+    }
+
+    #[test]
+    fn who_names_the_link_key_of_another_is_forgotten_when_asked_and_that_other_is_held_nothing_against() {
+        let mut one = started(1, Vec::new());
+        let victim = relay(2);
+        let mut phantom = described(3, [10, 9, 0, 1]);
+        (phantom.link_key, phantom.address) = (victim.link_key, victim.address);
+        let phantom = signed(phantom, 3);
+        one.handle(now(0), Input::LinkUp { link: LINK, peer: peer(&victim, true) });
+        for second in [1, 40, 80, 120] {
+            one.on_descriptors(now(second), vec![phantom.clone()]);
+            assert!(one.members.get(&phantom.key).is_some());
+            one.ask(now(second), Contact::from(&phantom), AskOwner::SignOfLife, Ask::sign_of_life());
+            assert!(one.members.get(&phantom.key).is_none() && one.ask_owners.is_empty());
+        }
+        assert!(!one.links.presence.is_gone(&(victim.link_key, victim.address)));
+        assert!(one.members.get(&victim.key).is_some());
     }
 
     #[test]

@@ -376,7 +376,9 @@ impl Relay {
             return;
         }
         self.links.silence.heard(link);
-        self.links.presence.heard(now.instant);
+        if let Some(key) = self.links.relay_at_home(link) {
+            self.links.presence.heard(now.instant, key);
+        }
         match cell.command() {
             Command::Build => self.on_build(now, link, cell),
             Command::Reply0 | Command::Backward => self.on_backward(now, link, cell),
@@ -405,9 +407,9 @@ impl Relay {
         match self.links.reach(now.instant, to.link_key, to.address) {
             (Reach::Up(link), _) => {
                 let there = self.links.peer(link).and_then(|peer| peer.descriptor.as_ref()).map(VerifiedDescriptor::id);
-                if there != Some(to.id) {
-                    // It names the link key of somebody else: whoever it is, it is not there.
-                    self.links.presence.failed(now.instant, (to.link_key, to.address));
+                if there.is_some_and(|there| there != to.id) {
+                    // It names the link key of somebody else, who has just proven to be there.
+                    self.members.forget(&to.id);
                 }
                 self.start_ask(now, link, ask, &question.encode());
             }

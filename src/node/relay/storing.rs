@@ -112,6 +112,7 @@ impl Relay {
             Asker::Remote(link, _) => self.links.peer(link).is_some_and(|peer| peer.descriptor.is_some()),
         };
         if matches!(ask, Ask::Members { .. } | Ask::Differences { .. })
+            && ask != Ask::sign_of_life()
             && let Asker::Remote(link, _) = asker
             && !self.links.take_members_ask(now.instant, link)
         {

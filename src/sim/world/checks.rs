@@ -304,3 +304,38 @@ impl Checks {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::membership::fixture::relay_at;
+
+    fn hop(number: u8) -> Contact {
+        Contact::from(&relay_at(u32::from(number), [10, number, 0, 1]))
+    }
+
+    #[test]
+    fn a_path_that_breaks_any_rule_of_clients_is_a_breach() {
+        let (guards, bootstraps) = ([hop(1).address, hop(2).address], [hop(9)]);
+        let breaches = |hops: &[Contact]| {
+            let mut checks = Checks::default();
+            let looks = PathLooks { hops: 3, rule: PrefixRule::Distinct, guards: &guards, bootstraps: &bootstraps };
+            checks.path(NodeNo(1), &looks, hops);
+            checks.breaches().iter().map(|breach| breach.what.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(breaches(&[hop(1), hop(4), hop(5)]), Vec::<String>::new());
+        let next_door = Contact::from(&relay_at(6, [10, 4, 7, 1]));
+        for (hops, what) in [
+            (vec![hop(1), hop(4)], "as long as asked"),
+            (vec![hop(1), hop(4), hop(5), hop(6)], "as long as asked"),
+            (vec![hop(1), hop(4), hop(4)], "twice"),
+            (vec![hop(1), hop(4), next_door], "twice"),
+            (vec![hop(3), hop(4), hop(5)], "none of the client's guards"),
+            (vec![hop(1), hop(4), hop(2)], "ends at a guard"),
+            (vec![hop(1), hop(4), hop(9)], "ends at a bootstrap"),
+        ] {
+            let told = breaches(&hops);
+            assert!(told.len() == 1 && told[0].contains(what), "{told:?} instead of {what}");
+        }
+    }
+}
