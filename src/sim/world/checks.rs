@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::NodeNo;
 use super::pipe::{PipeNo, Pipes, Side};
 use crate::crypto::keys::{DhKey, NodeKey};
-use crate::keyspace::Location;
+use crate::keyspace::{Id, Location};
 use crate::limits::{CREDIT_START, ID_LEN};
 use crate::membership::prefix_rule::PrefixRule;
 use crate::node::Sight;
@@ -60,6 +60,8 @@ pub(super) struct PathLooks<'a> {
     pub(super) guards: &'a [Address],
     /// Of whom none is an exit.
     pub(super) bootstraps: &'a [Contact],
+    /// Whether there are so many relays that no operation has to use an exit twice.
+    pub(super) has_exits: bool,
 }
 
 /// The checks.
@@ -74,6 +76,8 @@ pub struct Checks {
     heads: Vec<u64>,
     flows: BTreeMap<(PipeNo, u32), Flow>,
     operations: BTreeMap<(NodeNo, u64), Instant>,
+    /// The exits of operations under way.
+    exits: BTreeSet<(NodeNo, u64, Id)>,
     /// Whether clients move chunks too, whose circuits have more cells.
     pub moves_chunks: bool,
     looked_at: u64,
@@ -130,6 +134,7 @@ impl Checks {
     /// An operation has ended.
     pub fn ended(&mut self, client: NodeNo, id: u64, now: Instant) {
         self.looked_at += 1;
+        self.forget_exits(client, id..=id);
         match self.operations.remove(&(client, id)) {
             Some(deadline) if now > deadline => {
                 let late = deadline.until(now);
@@ -143,6 +148,16 @@ impl Checks {
     /// A client is gone, and its operations with it.
     pub fn gone(&mut self, client: NodeNo) {
         self.operations.retain(|(node, _), _| *node != client);
+        self.forget_exits(client, 0..=u64::MAX);
+    }
+
+    fn forget_exits(&mut self, client: NodeNo, operations: core::ops::RangeInclusive<u64>) {
+        let (first, last) =
+            ((client, *operations.start(), Id([0; ID_LEN])), (client, *operations.end(), Id([0xff; ID_LEN])));
+        let gone: Vec<_> = self.exits.range(first..=last).copied().collect();
+        gone.iter().for_each(|one| {
+            self.exits.remove(one);
+        });
     }
 
     /// Operations that should have ended.
@@ -155,8 +170,9 @@ impl Checks {
     }
 
     /// The hops of a circuit that a client builds. One relay at two places could see who asks and what.
-    pub(super) fn path(&mut self, client: NodeNo, looks: &PathLooks<'_>, hops: &[Contact]) {
+    pub(super) fn path(&mut self, (client, operation): (NodeNo, u64), looks: &PathLooks<'_>, hops: &[Contact]) {
         self.looked_at += 1;
+        let is_new = hops.last().is_none_or(|exit| self.exits.insert((client, operation, exit.id)));
         let is_apart = |(at, hop): (usize, &Contact)| {
             hops.iter().skip(at + 1).all(|other| {
                 let keeps = looks.rule == PrefixRule::RelaxedForOneHost;
@@ -171,6 +187,7 @@ impl Checks {
             (!is_at(hops.first(), looks.guards), "begins at none of the client's guards"),
             (is_at(hops.last(), looks.guards), "ends at a guard"),
             (exit_is_bootstrap, "ends at a bootstrap"),
+            (looks.has_exits && !is_new, "ends at an exit that the operation had before: it could join two places"),
         ];
         for (_, how) in wrong.iter().filter(|(is_wrong, _)| *is_wrong) {
             self.breach("paths are as the client's rules say", || format!("one of {client:?} {how}"));
@@ -290,9 +307,7 @@ impl Checks {
         body.windows(ID_LEN).any(|window| {
             let head = window.first_chunk::<2>().map_or(0, |head| u16::from_be_bytes(*head));
             let may = self.heads.get(usize::from(head >> 6)).is_some_and(|bits| bits >> (head & 63) & 1 == 1);
-            may && window
-                .first_chunk::<ID_LEN>()
-                .is_some_and(|place| self.places.contains(&crate::keyspace::Id(*place)))
+            may && window.first_chunk::<ID_LEN>().is_some_and(|place| self.places.contains(&Id(*place)))
         })
     }
 
@@ -319,8 +334,14 @@ mod tests {
         let (guards, bootstraps) = ([hop(1).address, hop(2).address], [hop(9)]);
         let breaches = |hops: &[Contact]| {
             let mut checks = Checks::default();
-            let looks = PathLooks { hops: 3, rule: PrefixRule::Distinct, guards: &guards, bootstraps: &bootstraps };
-            checks.path(NodeNo(1), &looks, hops);
+            let looks = PathLooks {
+                hops: 3,
+                rule: PrefixRule::Distinct,
+                guards: &guards,
+                bootstraps: &bootstraps,
+                has_exits: true,
+            };
+            checks.path((NodeNo(1), 0), &looks, hops);
             checks.breaches().iter().map(|breach| breach.what.clone()).collect::<Vec<_>>()
         };
         assert_eq!(breaches(&[hop(1), hop(4), hop(5)]), Vec::<String>::new());
@@ -337,5 +358,21 @@ mod tests {
             let told = breaches(&hops);
             assert!(told.len() == 1 && told[0].contains(what), "{told:?} instead of {what}");
         }
+    }
+    #[test]
+    fn an_operation_that_takes_an_exit_twice_is_a_breach_and_another_may_have_it() {
+        let (guards, mut checks) = ([hop(1).address], Checks::default());
+        let looks =
+            PathLooks { hops: 3, rule: PrefixRule::Distinct, guards: &guards, bootstraps: &[], has_exits: true };
+        let mut after = |operation, exit| {
+            checks.path((NodeNo(1), operation), &looks, &[hop(1), hop(4), hop(exit)]);
+            checks.breaches().len()
+        };
+        assert_eq!([after(1, 5), after(1, 6), after(2, 5), after(1, 5)], [0, 0, 0, 1]);
+        checks.begun(NodeNo(1), 1, Instant::ZERO);
+        checks.ended(NodeNo(1), 1, Instant::ZERO);
+        assert_eq!(checks.exits.len(), 1);
+        checks.gone(NodeNo(1));
+        assert!(checks.exits.is_empty());
     }
 }

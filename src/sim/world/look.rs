@@ -8,10 +8,10 @@ use super::checks::{PathLooks, Sizes};
 use super::pipe::{PipeNo, Side};
 use super::{NodeNo, Repairs, World, index, now_of};
 use crate::crypto::keys::{IdentitySecret, NodeKey};
-use crate::limits::{MEMBERS_MAX, STORE_BYTES_MAX, STORE_VALUES_MAX};
+use crate::limits::{MEMBERS_MAX, OPERATION_CIRCUITS_MAX, STORE_BYTES_MAX, STORE_VALUES_MAX};
 use crate::membership::members::Members;
-use crate::node::Kept;
 use crate::node::io::LinkId;
+use crate::node::{BuiltPath, Kept};
 use crate::record::VerifiedValue;
 use crate::time::Now;
 use crate::wire::address::Address;
@@ -20,6 +20,8 @@ use crate::wire::descriptor::VerifiedDescriptor;
 
 /// Keys that each relay is asked about, where there are more.
 const BANS_LOOKED_AT: usize = 256;
+/// Relays beyond which no operation has used up all exits.
+const EXITS_ENOUGH: usize = 4 * OPERATION_CIRCUITS_MAX;
 
 impl World {
     pub(super) fn actor(&self, no: NodeNo) -> Option<&Actor> {
@@ -108,7 +110,7 @@ impl World {
     }
 
     /// Has the checks look at a path that a client has chosen.
-    pub(super) fn look_at_path(&mut self, client: NodeNo, hops: &[Contact]) {
+    pub(super) fn look_at_path(&mut self, client: NodeNo, BuiltPath { operation, hops, .. }: &BuiltPath) {
         let kept = self.actor(client).map(|actor| actor.kept.guards.guards.as_slice()).unwrap_or_default();
         let guards: Vec<Address> = kept
             .iter()
@@ -116,9 +118,10 @@ impl World {
             .filter_map(|relay| self.address_of(relay))
             .collect();
         let bootstraps = self.bootstraps();
-        let terms =
-            PathLooks { hops: self.options.hops, rule: self.options.rule, guards: &guards, bootstraps: &bootstraps };
-        self.checks.path(client, &terms, hops);
+        let has_exits = self.up() > EXITS_ENOUGH;
+        let (hops_wanted, rule) = (self.options.hops, self.options.rule);
+        let looks = PathLooks { hops: hops_wanted, rule, guards: &guards, bootstraps: &bootstraps, has_exits };
+        self.checks.path((client, *operation), &looks, hops);
     }
 
     /// Has the checks look at the tables of all nodes that run.

@@ -462,7 +462,7 @@ impl World {
             }
             event => {
                 if let ClientEvent::Path(path) = &event {
-                    self.look_at_path(no, &path.hops);
+                    self.look_at_path(no, path);
                 }
                 self.heard.push_back(Heard { at: self.now, node: no, said: Said::Client(event) });
             }
