@@ -168,7 +168,8 @@ impl ClientNode {
         self.entry.stored.is_some()
     }
 
-    pub(super) fn is_doubted(&self) -> bool {
+    /// Whether it is, and is doubted.
+    pub(super) fn is_stored_in_doubt(&self) -> bool {
         self.entry.stored.as_ref().is_some_and(|stored| stored.is_doubted)
     }
 
