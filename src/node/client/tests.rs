@@ -545,3 +545,19 @@ fn a_circuit_on_which_all_came_is_finished_whatever_the_exit_said() {
     let circuits = world.client.guards.state().guards[0].circuits;
     assert!(builds > 0 && circuits.begun == circuits.finished && usize::try_from(circuits.begun) == Ok(builds));
 }
+
+#[test]
+fn a_membership_on_disk_that_does_not_carry_holds_nothing_against_the_guard_as_long_as_bootstraps_tell_nothing() {
+    let mut world = World::returning(|_| all_relays());
+    (world.guard, world.bootstraps_answer) = (Doing::Destroys, false);
+    let begun = world.builds;
+    for id in 1..6 {
+        assert!(operated(&mut world, id).1.is_err());
+    }
+    let circuits = world.client.guards.state().guards[0].circuits;
+    assert!(world.builds - begun > usize::try_from(GUARD_CIRCUITS_JUDGED_MIN).unwrap());
+    assert!(usize::try_from(circuits.begun).unwrap() <= STORED_MEMBERS_FAILURES_MAX, "{}", circuits.begun);
+    world.bootstraps_answer = true;
+    assert!(world.until(world.now.instant + MEMBERS_FRESH_FOR * 3 / 2) > 0);
+    assert!((6..12).any(|id| operated(&mut world, id).0 > 0 && world.doubts > 0), "with a new one it counts");
+}
