@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::disk::{StateDir, StateError};
-use crate::limits::{EXPIRY_STEP_S, PUBLISHED_REMEMBERED_MAX, SEQ_FIRST_MAX, SEQ_STEP_MAX};
+use crate::limits::{EXPIRY_MAX_S, EXPIRY_STEP_S, PUBLISHED_REMEMBERED_MAX, SEQ_FIRST_MAX, SEQ_STEP_MAX};
 use crate::net::Clock;
 use crate::record::Locator;
 use crate::time::{Duration, UnixTime};
@@ -70,6 +70,9 @@ pub(super) fn about_to_send(
     let above = previous.unwrap_or(SEQ_FIRST_MAX).max(known.sent);
     // Ends are rounded up to a step: half a step less comes to the same one, and to no later one while the way there is built.
     let left = known.until.saturating_sub(now.0).saturating_sub(EXPIRY_STEP_S / 2);
+    // What was sent under a clock that ran ahead is held by nobody for longer than storers take, and they refuse more. The end is rounded
+    // up by a step at most; another one is for clocks.
+    let left = left.min(EXPIRY_MAX_S - 2 * EXPIRY_STEP_S);
     let lifetime = wished.max(Duration::from_secs(left));
     let until = Expiry::at_least(UnixTime(now.0.saturating_add(lifetime.as_secs() + SEALED_WITHIN_S))).time().0;
     remember(state, locator, Numbers { stored: 0, sent: above.saturating_add(SEQ_STEP_MAX), until })?;
@@ -158,5 +161,18 @@ mod tests {
             assert_eq!(known(&state, &locator).unwrap().until, latest, "{later}");
         }
         assert_eq!(send(day, begun + 20 * day), Duration::from_secs(day), "what is over binds nobody");
+    }
+
+    #[test]
+    fn a_clock_that_once_ran_ahead_makes_nothing_that_storers_refuse() {
+        let home = tempfile::tempdir().unwrap();
+        let state = StateDir::open(home.path().join("state")).unwrap();
+        let locator = Locator::of_author(&IdentitySecret::from_bytes(&[1; 32]), b"label").unwrap();
+        let (begun, day) = (1_700_000_123, Duration::from_secs(86_400));
+        about_to_send(&state, &locator, None, day, UnixTime(begun + 400 * 86_400)).unwrap();
+        let lifetime = about_to_send(&state, &locator, None, day, UnixTime(begun)).unwrap();
+        assert!(lifetime > 20 * day, "as long as may be");
+        let end = Expiry::at_least(UnixTime(begun + SEALED_WITHIN_S + lifetime.as_secs())).time().0;
+        assert!(end <= begun + EXPIRY_MAX_S, "{end}");
     }
 }

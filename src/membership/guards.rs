@@ -281,8 +281,8 @@ impl Guards {
         first.is_up().then(|| first.key())
     }
 
-    /// A circuit through this guard ended, its link being up: whether a reply of the exit had come. Whether the guard is doubted now and
-    /// was not before.
+    /// A circuit through this guard ended, or its link with circuits on it: whether all had come that was awaited. Whether the guard is
+    /// doubted now and was not before.
     pub fn on_circuit(&mut self, key: &NodeKey, finished: bool) -> bool {
         let Some(guard) = self.guards.iter_mut().find(|guard| guard.key() == *key) else { return false };
         let before = guard.sampled.circuits.is_doubtful();
@@ -290,7 +290,7 @@ impl Guards {
         !before && guard.sampled.circuits.is_doubtful()
     }
 
-    /// How circuits through this guard ended, if too few of them came to an exit.
+    /// How circuits through this guard ended, if too few of them were finished.
     #[must_use]
     pub fn doubts(&self, key: &NodeKey) -> Option<GuardCircuits> {
         let guard = self.guards.iter().find(|guard| guard.key() == *key)?;

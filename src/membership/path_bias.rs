@@ -1,16 +1,16 @@
-//! How many circuits came to an exit through a guard. One that ends those which do not suit it shows it here, and so does a network
+//! How many circuits through a guard came to their end. One that ends those which do not suit it shows it here, and so does a network
 //! that fails: it must not decide between the two. Source: Tor's path bias detection (proposal 209); spec/membership.md §5.4.
 
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{GUARD_CIRCUITS_JUDGED_MIN, GUARD_CIRCUITS_REMEMBERED_MAX, GUARD_FINISHED_PERCENT_MIN};
 
-/// Circuits through one guard, its link being up all the time: of the last hundred or two.
+/// Circuits through one guard, and ends of its link with circuits on it: of the last hundred or two.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct GuardCircuits {
-    /// Those that came to an end of some kind.
+    /// Those that came to an end of some kind; a link that ended counts as one, however many were on it.
     pub begun: u32,
-    /// Of them, those on which a first reply of the exit came back.
+    /// Of them, those on which all came back that was awaited.
     pub finished: u32,
 }
 

@@ -99,9 +99,11 @@ impl RecordGet {
         let nonce = Nonce(random_bytes(context.rng));
         let request = ExitRequest::Find { location: search.place.location, nonce };
         search.asked = true;
-        if search.answers >= ANSWERS_PER_PLACE_MAX
-            || !self.attempts.start((at, nonce), (request, Vec::new(), 1), now, delay, context.rng)
-        {
+        // What is under way may answer, too.
+        let open = self.attempts.count_open(|(open, _)| *open == at);
+        let is_asked = search.answers + open < ANSWERS_PER_PLACE_MAX
+            && self.attempts.start((at, nonce), (request, Vec::new(), 1), now, delay, context.rng);
+        if !is_asked && open == 0 {
             search.state = State::GaveUp;
         }
     }
@@ -115,13 +117,15 @@ impl RecordGet {
             if let Some(refused) = refused {
                 return self.settle(Some(refused));
             }
+            let has_failed = matches!(result, AttemptResult::Failed { .. });
             if let AttemptResult::Answered { bytes, .. } = result {
                 self.on_answer(at, nonce, &bytes, now.unix, context);
             }
             let still_open = self.places.get(at).is_some_and(|search| search.state == State::Open);
             if still_open {
-                // Where many circuits fail, one at a time would take longer than the operation has.
-                let wanted = 1 + usize::from(self.is_hedging());
+                // Where many circuits fail, one at a time would take longer than the operation has. One that came to an answer has not
+                // failed, however little it says.
+                let wanted = 1 + usize::from(has_failed && self.is_hedging());
                 for _ in self.attempts.count_open(|(open, _)| *open == at)..wanted {
                     let delay = self.attempts.retry_delay();
                     self.ask(at, now.instant, delay, context);

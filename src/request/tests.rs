@@ -9,8 +9,8 @@ use crate::crypto::hash::blake3;
 use crate::crypto::keys::IdentitySecret;
 use crate::keyspace::Location;
 use crate::limits::{
-    ANSWER_LEN, BATCH_CHUNKS, CIRCUIT_DATA_LEN_MAX, HOLDERS, LOCATIONS, OPERATION_CIRCUITS_MAX, OPERATION_TIMEOUT,
-    SIGNERS, SLOT_LEN, STAGGER_MAX,
+    ANSWER_LEN, ANSWERS_PER_PLACE_MAX, BATCH_CHUNKS, CIRCUIT_DATA_LEN_MAX, HEDGED_AFTER, HOLDERS, LOCATIONS,
+    OPERATION_CIRCUITS_MAX, OPERATION_TIMEOUT, SIGNERS, SLOT_LEN, STAGGER_MAX,
 };
 use crate::membership::fixture::{ISSUED, key, members_of, network, relay, secret};
 use crate::membership::path::PathRefused;
@@ -272,6 +272,81 @@ fn when_every_circuit_fails_the_operation_ends_at_its_cap() {
     let outcome = get_through(Some(7), &mut |number, _, _| failed(number, Failure::TimedOut));
     assert_eq!(outcome.result, Err(Refused::Unreachable));
     assert_eq!(outcome.counts.asked, OPERATION_CIRCUITS_MAX);
+}
+
+/// Ends a circuit of a get, and gives the circuits that it asks for then.
+fn ended(world: &mut World, request: &mut Request, attempt: &Attempt, result: AttemptResult) -> Vec<Attempt> {
+    world.handle(request, NOW, RequestInput::Building { id: attempt.id });
+    world.handle(request, NOW, RequestInput::Attempted { id: attempt.id, result });
+    asked(request)
+}
+
+fn asked(request: &mut Request) -> Vec<Attempt> {
+    let outputs = core::iter::from_fn(|| request.poll_output());
+    let attempt = |output| if let RequestOutput::Attempt(attempt) = output { Some(*attempt) } else { None };
+    outputs.filter_map(attempt).collect()
+}
+
+/// A get of one location of which so many circuits have failed that it has two under way.
+fn hedging(world: &mut World) -> (Request, Vec<Attempt>) {
+    let mut request = world.get(Consistency::One, 0);
+    let mut open = asked(&mut request);
+    for number in 0..HEDGED_AFTER {
+        assert_eq!(open.len(), 1, "after {number} failures");
+        open = ended(world, &mut request, &open[0], failed(number, Failure::TimedOut));
+    }
+    (request, open)
+}
+
+#[test]
+fn after_enough_failures_a_location_has_two_circuits_at_once_for_the_same_question() {
+    let mut world = World::new();
+    let (mut request, open) = hedging(&mut world);
+    let location = |attempt: &Attempt| match &attempt.request {
+        ExitRequest::Find { location, .. } => *location,
+        _ => unreachable!("a find"),
+    };
+    assert_eq!(open.iter().map(location).collect::<Vec<_>>(), [location(&open[0]); 2]);
+    let more = ended(&mut world, &mut request, &open[0], failed(50, Failure::TimedOut));
+    assert_eq!(more.len(), 1, "never three");
+}
+
+#[test]
+fn an_answer_that_settles_nothing_is_no_reason_for_a_second_circuit() {
+    let mut world = World::new();
+    let (mut request, open) = hedging(&mut world);
+    let empty = ExitAnswer::default();
+    assert!(ended(&mut world, &mut request, &open[0], answered(50, &empty)).is_empty(), "one is under way");
+    assert_eq!(ended(&mut world, &mut request, &open[1], answered(51, &empty)).len(), 1);
+}
+
+#[test]
+fn answers_and_circuits_under_way_for_a_location_never_pass_the_cap_of_answers_and_the_spare_comes_after_them() {
+    let mut world = World::new();
+    let (mut request, mut open) = hedging(&mut world);
+    let place = open[0].request.clone();
+    let is_same = |attempt: &Attempt| match (&attempt.request, &place) {
+        (ExitRequest::Find { location, .. }, ExitRequest::Find { location: first, .. }) => location == first,
+        _ => false,
+    };
+    let (mut answers, mut number) = (0, 100);
+    while answers < ANSWERS_PER_PLACE_MAX {
+        // Another exit fails after each answer, as long as one more is under way.
+        for result in [answered(number, &ExitAnswer::default()), failed(number + 1, Failure::TimedOut)] {
+            let Some(attempt) = open.pop() else { break };
+            answers += usize::from(matches!(result, AttemptResult::Answered { .. }));
+            let more = ended(&mut world, &mut request, &attempt, result);
+            assert!(more.iter().all(is_same) || (open.is_empty() && answers == ANSWERS_PER_PLACE_MAX));
+            open.extend(more);
+            let under_way = open.iter().filter(|attempt| is_same(attempt)).count();
+            assert!(answers + under_way <= ANSWERS_PER_PLACE_MAX, "{answers} answers, {under_way} under way");
+            number += 2;
+            if answers == ANSWERS_PER_PLACE_MAX {
+                break;
+            }
+        }
+    }
+    assert!(open.len() == 1 && !is_same(&open[0]), "another location in its place");
 }
 
 #[test]

@@ -168,8 +168,9 @@ impl ClientNode {
         self.entry.stored.is_some()
     }
 
-    pub(super) fn is_doubted(&self) -> bool {
-        self.entry.stored.as_ref().is_some_and(|stored| stored.is_doubted)
+    /// Whether it is, and has been doubted: also after bootstraps told nothing, when it is used all the same.
+    pub(super) fn is_stored_in_doubt(&self) -> bool {
+        self.entry.stored.as_ref().is_some_and(|stored| stored.is_doubted || stored.is_all_there_is)
     }
 
     /// Whether as many circuits were built with a membership that is doubted as may be.

@@ -40,8 +40,6 @@ pub(super) struct Run {
     second_hop: NodeKey,
     exit: NodeKey,
     stage: Stage,
-    /// Whether a first reply of the exit came.
-    is_answered: bool,
     bytes: Vec<u8>,
     cells: usize,
     to_guard: Sending,
@@ -54,7 +52,7 @@ pub(super) struct Runs {
     all: BTreeMap<End, Run>,
     of_operation: BTreeSet<(u64, End)>,
     deadlines: Deadlines<End>,
-    /// Circuits of each operation that failed in a row, their guard being up.
+    /// Circuits of each operation that failed in a row.
     failed_in_row: BTreeMap<u64, usize>,
 }
 
@@ -96,6 +94,15 @@ impl Runs {
 
     fn attempts(&self, operation: u64) -> impl Iterator<Item = &Attempt> {
         self.of(operation).filter_map(|end| self.all.get(&end)).map(|run| &run.attempt)
+    }
+
+    /// An end of one of its circuits: at one that came to its end the row is over.
+    fn note_in_row(&mut self, operation: u64, finished: bool) {
+        if finished {
+            self.failed_in_row.remove(&operation);
+        } else {
+            *self.failed_in_row.entry(operation).or_insert(0) += 1;
+        }
     }
 
     fn on_link(&self, link: LinkId) -> Vec<End> {
@@ -291,7 +298,12 @@ impl ClientNode {
     }
 
     pub(super) fn fail_runs_on(&mut self, now: Now, link: LinkId) {
-        self.runs.on_link(link).into_iter().for_each(|end| self.end_run(now, end, Some(Failure::Destroyed)));
+        let ends = self.runs.on_link(link);
+        // Whoever ends the link instead of its circuits does not thereby stay uncounted; but it is one fault, and links break.
+        if let Some(guard) = ends.first().and_then(|end| self.runs.all.get(end)).map(|run| run.guard) {
+            self.count_for_guard(&guard, false);
+        }
+        ends.into_iter().for_each(|end| self.end_run(now, end, Some(Failure::Destroyed)));
     }
 
     pub(super) fn drop_circuits_of(&mut self, operation: u64) {
@@ -315,8 +327,10 @@ impl ClientNode {
         let Some(run) = self.runs.remove(&end) else { return };
         let guard_is_up = self.links.peer(end.0).is_some();
         self.close(end);
+        // A first reply alone is no end: a guard would let it pass, and nothing after it.
+        self.runs.note_in_row(run.operation, failure.is_none());
         if guard_is_up {
-            self.count_for_guard(&run);
+            self.count_for_guard(&run.guard, failure.is_none());
         }
         let may_replace = self.guards.doubts(&run.guard).is_none();
         let changed = match failure {
@@ -354,16 +368,11 @@ impl ClientNode {
         self.deliver(now, operation, attempt, result);
     }
 
-    /// How a circuit ended counts for its guard, whose link is up: had a reply of the exit come? With a membership that is doubted the
-    /// fault is likelier ours.
-    fn count_for_guard(&mut self, run: &Run) {
-        if run.is_answered {
-            self.runs.failed_in_row.remove(&run.operation);
-        } else {
-            *self.runs.failed_in_row.entry(run.operation).or_insert(0) += 1;
-        }
-        if !self.is_doubted() && self.guards.on_circuit(&run.guard, run.is_answered) {
-            self.guards.doubts(&run.guard).into_iter().for_each(|of| self.effects.event(ClientEvent::GuardDoubted(of)));
+    /// How a circuit ended, or that a link ended with circuits on it, counts for its guard. While the membership from disk is found
+    /// wanting, bootstraps having told no better one yet or at all, the fault is likelier ours.
+    fn count_for_guard(&mut self, guard: &NodeKey, finished: bool) {
+        if !self.is_stored_in_doubt() && self.guards.on_circuit(guard, finished) {
+            self.guards.doubts(guard).into_iter().for_each(|of| self.effects.event(ClientEvent::GuardDoubted(of)));
         }
     }
 
@@ -397,7 +406,6 @@ impl Run {
             second_hop: path.second_hop(),
             exit: path.exit(),
             stage: Stage::Building(Box::new(building)),
-            is_answered: false,
             bytes: Vec::new(),
             cells: 0,
             to_guard: Sending::default(),
@@ -411,7 +419,6 @@ impl Run {
         match (core::mem::replace(&mut self.stage, Stage::Over), cell.command()) {
             (Stage::Building(building), Command::Reply0) => {
                 let (mut circuit, data) = building.open_reply0(cell.body())?;
-                self.is_answered = true;
                 self.bytes = data;
                 // What comes is known: nothing that is asked for has another length.
                 self.bytes.reserve_exact(self.attempt.reply_cells * CIRCUIT_DATA_LEN_MAX);

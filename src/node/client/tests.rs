@@ -9,9 +9,10 @@ use crate::limits::{
     OPERATION_CIRCUITS_MAX, STAGGER_MAX, STORED_MEMBERS_DOUBT_MAX, STORED_MEMBERS_DOUBT_MIN,
     STORED_MEMBERS_FAILURES_MAX,
 };
-use crate::membership::fixture::{ISSUED, network, relay};
+use crate::membership::fixture::{ISSUED, described, key, network, signed};
 use crate::node::machine::Solved;
 use crate::node::work::run;
+use crate::onion::{OnionKeys, Role, peel};
 use crate::record::Locator;
 use crate::request::Success;
 use crate::wire::message::{Answer, Ask, Assembler, cells_of};
@@ -28,8 +29,11 @@ struct World {
     ready: bool,
     /// Pages of membership that bootstraps were asked for.
     asks: usize,
-    /// Whether the guard ends every circuit at once.
-    destroys: bool,
+    /// What the guard does to every circuit.
+    guard: Doing,
+    /// The link on which the last circuit was built, and when links came up.
+    used: Option<LinkId>,
+    up_at: BTreeMap<LinkId, Instant>,
     builds: usize,
     kept: Kept,
     /// How operations ended, and how often the guard came to be doubted.
@@ -40,8 +44,62 @@ struct World {
     told_by_one: Vec<NodeKey>,
 }
 
+/// What a guard does when a circuit is built through it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Doing {
+    Nothing,
+    /// Brings the exit's whole answer, in which nothing stands.
+    Answers,
+    Destroys,
+    /// Lets a first reply of the exit pass, and nothing after it.
+    RepliesThenDestroys,
+    /// Ends the link, as soon as that does not count as a failed dial.
+    Closes,
+}
+
 fn at(instant: Instant) -> Now {
     Now { instant, unix: ISSUED }
+}
+
+fn onion_keys(number: u32) -> OnionKeys {
+    let mut rng = ChaCha20Rng::seed_from_u64(number.into());
+    OnionKeys::new(network(), key(number), at(Instant::ZERO), &mut rng)
+}
+
+/// A relay of this number in a /16 of its own, whose layers can be opened.
+fn relay(number: u32) -> VerifiedDescriptor {
+    let [_, _, high, low] = number.to_be_bytes();
+    let mut descriptor = described(number, [10 + high, low, 0, 1]);
+    (descriptor.onion_key, descriptor.onion_epoch) = onion_keys(number).public();
+    signed(descriptor, number)
+}
+
+/// What an exit sends back on the circuit of this build packet: a first reply and one cell, without data.
+fn replies(build: &Cell) -> [Cell; 2] {
+    let mut rng = ChaCha20Rng::seed_from_u64(5);
+    let (mut body, mut suite, mut hint) = (*build.body(), build.suite(), build.hint());
+    let mut middles = Vec::new();
+    loop {
+        let opened =
+            (0..RELAYS).find_map(|number| peel(&onion_keys(number).secrets(suite, hint), &body, &mut rng).ok());
+        match opened.expect("it is for one of them").role {
+            Role::Middle { suite: next_suite, hint: next_hint, body: next, hop, .. } => {
+                (body, suite, hint) = (*next, next_suite, next_hint);
+                middles.push(hop);
+            }
+            Role::Exit { mut hop, .. } => {
+                let first =
+                    middles.iter().rev().fold(hop.seal_reply0(&[]).unwrap(), |b, hop| hop.wrap_reply0(&b).unwrap());
+                let data = hop.seal_backward(&[]).unwrap();
+                let second = middles.iter_mut().rev().fold(data, |b, hop| hop.wrap_backward(&b).unwrap());
+                return [(Command::Reply0, first), (Command::Backward, second)].map(|(command, body)| {
+                    let mut cell = Cell::new(build.circuit(), command);
+                    *cell.body_mut() = body;
+                    cell
+                });
+            }
+        }
+    }
 }
 
 fn is_bootstrap(link_key: &DhKey) -> bool {
@@ -82,7 +140,9 @@ impl World {
             dials: 0,
             ready: false,
             asks: 0,
-            destroys: false,
+            guard: Doing::Nothing,
+            used: None,
+            up_at: BTreeMap::new(),
             builds: 0,
             kept,
             ended: Vec::new(),
@@ -101,10 +161,8 @@ impl World {
                 Effect::Io(Output::Send { link, cell }) if cell.command() == Command::Ask => self.asked(link, &cell),
                 Effect::Io(Output::Send { link, cell }) if cell.command() == Command::Build => {
                     self.builds += 1;
-                    if self.destroys {
-                        let cell = Cell::new(cell.circuit(), Command::Destroy);
-                        self.client.handle(self.now, Input::Cell { link, cell });
-                    }
+                    self.used = Some(link);
+                    self.treat(link, &cell);
                 }
                 Effect::Work { id, job } => {
                     let done = run(job, &Solved, &mut ChaCha20Rng::seed_from_u64(4));
@@ -122,12 +180,35 @@ impl World {
         }
     }
 
+    fn treat(&mut self, link: LinkId, build: &Cell) {
+        let destroy = || Cell::new(build.circuit(), Command::Destroy);
+        let cells = match self.guard {
+            Doing::Nothing | Doing::Closes => Vec::new(),
+            Doing::Destroys => vec![destroy()],
+            Doing::Answers => replies(build).to_vec(),
+            Doing::RepliesThenDestroys => {
+                let [first, _] = replies(build);
+                vec![first, destroy()]
+            }
+        };
+        cells.into_iter().for_each(|cell| self.client.handle(self.now, Input::Cell { link, cell }));
+    }
+
+    fn close_if_used(&mut self) {
+        let is_old = |link: &LinkId| self.up_at[link].until(self.now.instant) >= Duration::from_millis(1_100);
+        if let Some(link) = self.used.filter(|link| self.guard == Doing::Closes && is_old(link)) {
+            self.used = None;
+            self.client.handle(self.now, Input::LinkDown { link, reason: DownReason::Closed });
+        }
+    }
+
     fn dialled(&mut self, link: LinkId, link_key: DhKey) {
         self.dials += usize::from(is_bootstrap(&link_key));
         let descriptor = (0..RELAYS).map(relay).find(|relay| relay.link_key == link_key).unwrap();
         let input = if is_bootstrap(&link_key) && !self.bootstraps_answer {
             Input::LinkDown { link, reason: DownReason::Unreachable }
         } else {
+            self.up_at.insert(link, self.now.instant);
             let address = descriptor.address;
             let peer = Peer { link_key, descriptor: Some(descriptor), address, dialled: true };
             Input::LinkUp { link, peer: Box::new(peer) }
@@ -163,6 +244,8 @@ impl World {
         self.dials = 0;
         self.now = at(instant);
         self.client.handle(self.now, Input::Timeout);
+        self.drain();
+        self.close_if_used();
         self.drain();
         self.dials
     }
@@ -327,7 +410,7 @@ fn nothing_is_drawn_from_a_membership_on_disk() {
 #[test]
 fn a_membership_on_disk_that_does_not_carry_is_left_and_renewed_once_after_a_random_time() {
     let mut world = World::returning(|_| all_relays());
-    world.destroys = true;
+    world.guard = Doing::Destroys;
     world.start(1);
     let go_to = |world: &mut World, from: Duration, to: Duration| {
         let mut at = from;
@@ -341,7 +424,7 @@ fn a_membership_on_disk_that_does_not_carry_is_left_and_renewed_once_after_a_ran
     let most = DOUBTED_CIRCUITS_MAX + STORED_MEMBERS_FAILURES_MAX;
     assert!((STORED_MEMBERS_FAILURES_MAX + 1..=most).contains(&builds), "{builds}");
     assert_eq!(asks, 0, "whoever made them fail would see the question follow");
-    world.destroys = false;
+    world.guard = Doing::Nothing;
     go_to(&mut world, STORED_MEMBERS_DOUBT_MIN, STORED_MEMBERS_DOUBT_MAX + Duration::from_secs(1));
     let asked = world.asks;
     assert!((1..=usize::try_from(BOOTSTRAPS).unwrap()).contains(&asked), "{asked}");
@@ -353,7 +436,7 @@ fn a_membership_on_disk_that_does_not_carry_is_left_and_renewed_once_after_a_ran
 #[test]
 fn a_membership_on_disk_is_doubted_by_the_client_and_not_anew_by_each_operation() {
     let mut world = World::returning(|_| all_relays());
-    (world.destroys, world.bootstraps_answer) = (true, false);
+    (world.guard, world.bootstraps_answer) = (Doing::Destroys, false);
     // At the first dial of a bootstrap the wait for a new membership is over.
     let mut asked = 0;
     for step in 0..150_u32 {
@@ -373,11 +456,11 @@ fn a_membership_on_disk_is_doubted_by_the_client_and_not_anew_by_each_operation(
 #[test]
 fn where_bootstraps_tell_nothing_a_membership_on_disk_is_used_as_it_is() {
     let mut world = World::returning(|_| all_relays());
-    (world.destroys, world.bootstraps_answer) = (true, false);
+    (world.guard, world.bootstraps_answer) = (Doing::Destroys, false);
     world.start(1);
     world.until(Instant::ZERO + STORED_MEMBERS_DOUBT_MIN);
     let builds = world.builds;
-    world.destroys = false;
+    world.guard = Doing::Nothing;
     for second in 3..27 {
         world.until(Instant::ZERO + Duration::from_secs(second));
     }
@@ -395,20 +478,24 @@ fn operated(world: &mut World, id: u64) -> (usize, Result<Success, Refused>) {
     (world.builds - builds, world.ended[ended].result.clone())
 }
 
+/// Operations over a guard that does this, until it is doubted: how many there were.
+fn doubted_after(world: &mut World, guard: Doing) -> u64 {
+    world.guard = guard;
+    for id in 1..20 {
+        let (builds, result) = operated(world, id);
+        assert!(builds > GUARD_FAILURES_IN_ROW_MAX, "one of many operations that fail ends as before: {builds}");
+        if world.doubts > 0 {
+            return id;
+        }
+        assert_eq!(result, Err(Refused::Unreachable));
+    }
+    unreachable!("{guard:?}: it is never doubted")
+}
+
 #[test]
 fn a_guard_that_ends_circuit_after_circuit_is_doubted_gets_fewer_of_each_operation_and_moves_no_more_second_hops() {
     let mut world = World::new();
-    world.destroys = true;
-    let mut id = 0;
-    while world.doubts == 0 {
-        id += 1;
-        let (builds, result) = operated(&mut world, id);
-        assert!(
-            builds > GUARD_FAILURES_IN_ROW_MAX && id < 20,
-            "one of many operations that fail ends as before: {builds}"
-        );
-        assert!(world.doubts > 0 || result == Err(Refused::Unreachable));
-    }
+    let mut id = doubted_after(&mut world, Doing::Destroys);
     assert!(u64::from(GUARD_CIRCUITS_JUDGED_MIN) > (id - 1) * u64::try_from(OPERATION_CIRCUITS_MAX).unwrap());
     let hops: Vec<NodeKey> = world.client.second_hops.keys().collect();
     world.client.second_hops = {
@@ -433,4 +520,44 @@ fn a_guard_that_ends_circuit_after_circuit_is_doubted_gets_fewer_of_each_operati
     let guards = Guards::new(world.kept.guards.clone());
     assert!(guards.ordered() == world.client.guards.ordered());
     assert!(guards.doubts(&guards.ordered()[0]).is_some());
+}
+
+#[test]
+fn neither_a_first_reply_let_through_nor_the_end_of_the_link_saves_a_guard_from_doubt() {
+    // Two circuits may end with the link at once, and one more may have been under way.
+    for guard in [Doing::RepliesThenDestroys, Doing::Closes] {
+        let mut world = World::new();
+        let id = doubted_after(&mut world, guard);
+        world.until(world.now.instant + Duration::from_secs(10));
+        let (builds, result) = operated(&mut world, id + 1);
+        assert!((GUARD_FAILURES_IN_ROW_MAX..=GUARD_FAILURES_IN_ROW_MAX + 2).contains(&builds), "{guard:?}: {builds}");
+        let Err(Refused::GuardFails(of)) = result else { panic!("{guard:?}: {result:?}") };
+        assert!(of.begun >= GUARD_CIRCUITS_JUDGED_MIN && of.finished == 0);
+        assert_eq!(world.doubts, 1);
+    }
+}
+
+#[test]
+fn a_circuit_on_which_all_came_is_finished_whatever_the_exit_said() {
+    let mut world = World::new();
+    world.guard = Doing::Answers;
+    let (builds, _) = operated(&mut world, 1);
+    let circuits = world.client.guards.state().guards[0].circuits;
+    assert!(builds > 0 && circuits.begun == circuits.finished && usize::try_from(circuits.begun) == Ok(builds));
+}
+
+#[test]
+fn a_membership_on_disk_that_does_not_carry_holds_nothing_against_the_guard_as_long_as_bootstraps_tell_nothing() {
+    let mut world = World::returning(|_| all_relays());
+    (world.guard, world.bootstraps_answer) = (Doing::Destroys, false);
+    let begun = world.builds;
+    for id in 1..6 {
+        assert!(operated(&mut world, id).1.is_err());
+    }
+    let circuits = world.client.guards.state().guards[0].circuits;
+    assert!(world.builds - begun > usize::try_from(GUARD_CIRCUITS_JUDGED_MIN).unwrap());
+    assert!(usize::try_from(circuits.begun).unwrap() <= STORED_MEMBERS_FAILURES_MAX, "{}", circuits.begun);
+    world.bootstraps_answer = true;
+    assert!(world.until(world.now.instant + MEMBERS_FRESH_FOR * 3 / 2) > 0);
+    assert!((6..12).any(|id| operated(&mut world, id).0 > 0 && world.doubts > 0), "with a new one it counts");
 }
