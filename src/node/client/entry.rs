@@ -8,8 +8,8 @@ use crate::crypto::keys::{DhKey, NodeKey};
 use crate::crypto::random_bytes;
 use crate::limits::{
     ABSENT_PERCENT_MAX, ABSENT_STEP, ABSENT_WINDOW, BOOTSTRAPS_AGREE_MIN, BOOTSTRAPS_ASKED, DOUBTED_CIRCUITS_MAX,
-    JOIN_TIMEOUT, MEMBERS_FRESH_FOR, MEMBERS_MAX, MEMBERS_PAGE_MAX, STORED_MEMBERS_DOUBT_MAX, STORED_MEMBERS_DOUBT_MIN,
-    STORED_MEMBERS_FAILURES_MAX,
+    JOIN_TIMEOUT, MEMBER_LIFE_S, MEMBERS_FRESH_FOR, MEMBERS_MAX, MEMBERS_PAGE_MAX, STORED_MEMBERS_DOUBT_MAX,
+    STORED_MEMBERS_DOUBT_MIN, STORED_MEMBERS_FAILURES_MAX,
 };
 use crate::membership::guards::{GuardOutcome, Guards};
 use crate::membership::members::Members;
@@ -410,6 +410,9 @@ impl ClientNode {
     /// started, or lie.
     fn drop_absent(&mut self, now: Now) {
         let told = core::mem::take(&mut self.entry.told);
+        // What relays would have forgotten signs nothing any more: kept for the day, the dead would be most of those judged by.
+        let is_late = |issued: u32| now.unix.0 > u64::from(issued) + MEMBER_LIFE_S;
+        self.judged.retain(|member| told.contains(&member.key) || !is_late(member.issued));
         let pinned: Vec<NodeKey> = self.guards.ordered().into_iter().chain(self.second_hops.keys()).collect();
         let left = self.members.iter().filter(|member| told.contains(&member.key)).count();
         if left * 100 >= self.note_most(now) * (100 - ABSENT_PERCENT_MAX) {

@@ -23,6 +23,8 @@ const BOOTSTRAPS: u32 = 3;
 struct World {
     client: ClientNode,
     now: Now,
+    /// By how much the wall clock is ahead of what the instant says.
+    later_s: u64,
     bootstraps_answer: bool,
     /// Dials of bootstraps since last asked.
     dials: usize,
@@ -148,6 +150,7 @@ impl World {
             ended: Vec::new(),
             doubts: 0,
             untold: Vec::new(),
+            later_s: 0,
             told_by_one: Vec::new(),
         };
         world.drain();
@@ -243,6 +246,7 @@ impl World {
     fn until(&mut self, instant: Instant) -> usize {
         self.dials = 0;
         self.now = at(instant);
+        self.now.unix.0 += self.later_s;
         self.client.handle(self.now, Input::Timeout);
         self.drain();
         self.close_if_used();
@@ -351,6 +355,12 @@ fn no_hop_is_made_of_a_relay_that_no_bootstrap_tells_of_any_more_but_guards_and_
     });
     world.untold.retain(|key| *key != back);
     assert!(refreshed(&mut world).contains(&back), "who is back is taken again");
+    world.later_s = crate::limits::MEMBER_LIFE_S + 1;
+    let held = refreshed(&mut world);
+    let judged = |key: &NodeKey| world.client.judged.get(key).is_some();
+    assert!(!judged(&gone), "it signs nothing any more");
+    assert_eq!(held.iter().filter(|key| !judged(key)).count(), 2, "a guard and a second hop, of whom nobody tells");
+    assert!(judged(&back));
 }
 
 #[test]
