@@ -380,7 +380,7 @@ pub const GUARD_RETRY_EVERY: Duration = Duration::from_secs(60);
 pub const GUARD_CIRCUITS_JUDGED_MIN: u32 = 100;
 /// At so many circuits the counts of a guard are halved.
 pub const GUARD_CIRCUITS_REMEMBERED_MAX: u32 = 200;
-/// A guard through which fewer percent of the circuits come to an exit is doubted.
+/// A guard through which fewer percent of the circuits end whole is doubted.
 pub const GUARD_FINISHED_PERCENT_MIN: u32 = 20;
 /// An operation over a doubted guard ends after so many circuits that failed in a row, the guard's link being up.
 pub const GUARD_FAILURES_IN_ROW_MAX: usize = 12;

@@ -37,6 +37,8 @@ pub(super) enum Reach {
 
 struct Link {
     peer: Peer,
+    /// Whether its peer was dialled, or comes from where it says.
+    is_at_home: bool,
     born: Instant,
     open: BTreeSet<CircuitId>,
     builds: Bucket,
@@ -161,7 +163,7 @@ impl Links {
         let builds = Bucket::new(BUILDS_PER_LINK_BURST, now);
         let asks = Bucket::new(ASKS_PER_CLIENT_LINK_BURST, now);
         self.idle_at.set(link, Some(now + LINK_IDLE_MAX));
-        self.up.insert(link, Link { peer, born: now, open: BTreeSet::new(), builds, asks });
+        self.up.insert(link, Link { peer, is_at_home, born: now, open: BTreeSet::new(), builds, asks });
     }
 
     /// A dial that was refused, not left without an answer, is tried once more under its number, before anything fails that waits
@@ -209,10 +211,14 @@ impl Links {
         self.up.get(&link).map(|up| &up.peer)
     }
 
-    /// The key of a relay that is where it says, if one is at the other end.
-    pub(super) fn relay_at_home(&self, link: LinkId) -> Option<DhKey> {
-        let peer = self.peer(link).filter(|peer| peer.descriptor.is_some())?;
-        self.of_key.contains(&(peer.link_key, link)).then_some(peer.link_key)
+    /// A cell came over it; whether it is up.
+    pub(super) fn heard(&mut self, now: Instant, link: LinkId) -> bool {
+        let Some(up) = self.up.get(&link) else { return false };
+        self.silence.heard(link);
+        if up.is_at_home && up.peer.descriptor.is_some() {
+            self.presence.heard(now, up.peer.link_key);
+        }
+        true
     }
 
     pub(super) fn link_to(&self, link_key: &DhKey) -> Option<LinkId> {

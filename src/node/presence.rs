@@ -29,7 +29,7 @@ pub(super) struct Presence {
     timing: Option<RepairTiming>,
     failing: BTreeMap<(DhKey, Address), Failing>,
     newly_gone: Vec<DhKey>,
-    /// Who was last heard on a link of this node's own dialling, and when anybody else was.
+    /// Which relay was last heard, and when any other was.
     heard: Option<(DhKey, Instant)>,
     heard_another: Instant,
 }

@@ -137,7 +137,7 @@ pub enum Refused {
     GuardsGone,
     /// The guard in use lets too many circuits fail, and as many of this operation failed in a row as such a guard is given.
     #[error(
-        "privacy floor not met: of the last {} circuits through the guard {} came to an exit: most relays are out of reach, or the \
+        "privacy floor not met: of the last {} circuits through the guard {} ended whole: most relays are out of reach, or the \
          guard ends what does not suit it. `bauta doctor` tells more; no other guard is taken unasked, but moving the file `guards` \
          out of the state directory draws new ones",
         .0.begun,

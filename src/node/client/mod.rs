@@ -160,7 +160,7 @@ pub enum ClientEvent {
     Joined(Joined),
     /// A circuit was built for an operation.
     Path(BuiltPath),
-    /// From now on the guard in use is doubted: too few circuits through it come to an exit.
+    /// From now on the guard in use is doubted: too few circuits through it end whole.
     GuardDoubted(GuardCircuits),
     /// An operation ended.
     Done {

@@ -143,19 +143,22 @@ impl ClientNode {
     }
 
     fn is_at_work_fully(&self, Due { operation, attempt }: &Due) -> bool {
-        let at_work: Vec<&Attempt> = self.runs.attempts(*operation).collect();
-        if at_work.len() < CIRCUITS_AT_ONCE_MAX {
+        let at_work = self.runs.of(*operation).count();
+        if at_work < CIRCUITS_AT_ONCE_MAX {
             return false;
         }
         // A guard that is doubted has no more of them at once than before.
-        let is_doubted = self.guard_in_use().is_some_and(|guard| self.guards.doubts(&guard).is_some());
-        let is_hedging = !is_doubted && self.operations.get(operation).is_some_and(Request::is_hedging);
+        let is_doubted = || self.guard_in_use().is_some_and(|guard| self.guards.doubts(&guard).is_some());
+        let is_hedging = self.operations.get(operation).is_some_and(Request::is_hedging);
+        if !is_hedging || at_work >= CIRCUITS_HEDGED_MAX || is_doubted() {
+            return true;
+        }
         let place = |attempt: &Attempt| match attempt.request {
             ExitRequest::Find { location, .. } => Some(location),
             _ => None,
         };
-        let places: BTreeSet<_> = at_work.iter().copied().chain([attempt]).map(place).collect();
-        !is_hedging || at_work.len() >= CIRCUITS_HEDGED_MAX || places.len() > CIRCUITS_AT_ONCE_MAX
+        let places: BTreeSet<_> = self.runs.attempts(*operation).chain([attempt]).map(place).collect();
+        places.len() > CIRCUITS_AT_ONCE_MAX
     }
 
     /// No way in: whatever waits for a circuit learns why it gets none.

@@ -372,12 +372,8 @@ impl Relay {
     }
 
     fn on_cell(&mut self, now: Now, link: LinkId, cell: Cell) {
-        if self.links.peer(link).is_none() {
+        if !self.links.heard(now.instant, link) {
             return;
-        }
-        self.links.silence.heard(link);
-        if let Some(key) = self.links.relay_at_home(link) {
-            self.links.presence.heard(now.instant, key);
         }
         match cell.command() {
             Command::Build => self.on_build(now, link, cell),

@@ -3,6 +3,7 @@
 use super::*;
 use crate::crypto::keys::NodeKey;
 use crate::keyspace::Location;
+use crate::limits::HOLDERS;
 use crate::sim::internet::Internet;
 use crate::sim::scenario::Unwatched;
 use crate::sim::stage::{Doing, Ended, Ending, Stage};
@@ -90,6 +91,7 @@ fn silent_storers_attest_no_absence_and_make_no_put_whole() {
     // As an exit, one of them still answers from its own store.
     assert!(matches!(get.ending, Ending::Unreachable | Ending::Done), "{:?}", get.ending);
     assert!(matches!(put.ending, Ending::Unreachable | Ending::Partly), "{:?}", put.ending);
+    assert!(put.copies < HOLDERS, "none but those that such exits sign for themselves: {}", put.copies);
 }
 
 #[test]

@@ -194,6 +194,11 @@ impl Checks {
         }
     }
 
+    /// Whether an operation has not had this exit yet.
+    pub(super) fn is_new_exit(&self, client: NodeNo, operation: u64, exit: &Contact) -> bool {
+        !self.exits.contains(&(client, operation, exit.id))
+    }
+
     /// Tables and their caps.
     pub fn sizes(&mut self, of: NodeNo, sizes: &[Sizes]) {
         for size in sizes {

@@ -118,7 +118,9 @@ impl World {
             .filter_map(|relay| self.address_of(relay))
             .collect();
         let bootstraps = self.bootstraps();
-        let has_exits = self.up() > EXITS_ENOUGH;
+        let is_new = hops.last().is_none_or(|exit| self.checks.is_new_exit(client, *operation, exit));
+        // Relays are counted only where it matters.
+        let has_exits = !is_new && self.up() > EXITS_ENOUGH;
         let (hops_wanted, rule) = (self.options.hops, self.options.rule);
         let looks = PathLooks { hops: hops_wanted, rule, guards: &guards, bootstraps: &bootstraps, has_exits };
         self.checks.path((client, *operation), &looks, hops);
