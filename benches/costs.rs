@@ -13,7 +13,7 @@ use bauta::crypto::keys::{DhSecret, IdentitySecret};
 use bauta::crypto::noise_ik::{Handshake, Transport};
 use bauta::keyspace::Id;
 use bauta::limits::{BODY_LEN, CELL_LEN, FRAME_LEN, RECORD_LEN};
-use bauta::onion::{Circuit, MiddleHop, Role, build, peel};
+use bauta::onion::{Circuit, MiddleHop, Reply0, Role, build, peel};
 use bauta::record::{Locator, VerifiedValue};
 use bauta::time::UnixTime;
 use bauta::wire::record::{Expiry, Value};
@@ -116,7 +116,8 @@ fn circuit(rng: &mut ChaCha20Rng) -> (Circuit, MiddleHop) {
     let last = peel(&secrets, &body, rng).expect("a layer");
     let Role::Exit { hop: exit, .. } = last.role else { panic!("the last of two") };
     let reply = hop.wrap_reply0(&exit.seal_reply0(b"").expect("a reply")).expect("a reply");
-    (built.building.open_reply0(&reply).expect("a circuit").0, hop)
+    let Ok(Reply0::Exit(circuit, _)) = built.building.open_reply0(&reply) else { panic!("a circuit") };
+    (circuit, hop)
 }
 
 /// Both ends of a link after its handshake.

@@ -326,6 +326,8 @@ pub const SECOND_HOP_LIFE_MIN_S: u64 = 24 * 3_600;
 pub const SECOND_HOP_LIFE_MAX_S: u64 = 12 * 24 * 3_600;
 /// A second hop through which so many circuits in a row failed is replaced.
 pub const SECOND_HOP_FAILURES_MAX: u32 = 3;
+/// Of circuits that came to it, and no further by its own word, so many in a row: where half of the relays are gone one in 256 rows.
+pub const SECOND_HOP_NOT_REACHED_MAX: usize = 8;
 /// Pull of the membership from another relay, mean interval.
 pub const MEMBERS_PULL_EVERY: Duration = Duration::from_secs(30);
 /// A relay tells of another for so long after their last meeting, where it has three bootstraps or fewer: a relay visits each of
@@ -387,9 +389,9 @@ pub const GUARD_FAILURES_IN_ROW_MAX: usize = 12;
 /// A client that is at work gives out the counts of its guards to be kept this often at most.
 pub const GUARD_COUNTS_KEPT_EVERY: Duration = Duration::from_secs(5);
 /// Second hops replaced for failing within one [`SECOND_HOP_REPLACED_WINDOW_S`]; the guard could make any of them fail.
-pub const SECOND_HOP_REPLACED_MAX: usize = 4;
+pub const SECOND_HOP_REPLACED_MAX: usize = 8;
 /// Seconds in which replacements of failing second hops are counted.
-pub const SECOND_HOP_REPLACED_WINDOW_S: u64 = 24 * 3_600;
+pub const SECOND_HOP_REPLACED_WINDOW_S: u64 = 48 * 3_600;
 
 // ---- operations (spec/requests.md) ----
 

@@ -9,8 +9,8 @@ use super::sample::{draw, uniform_below};
 use crate::crypto::CryptoRng;
 use crate::crypto::keys::NodeKey;
 use crate::limits::{
-    KEY_LEN, SECOND_HOP_FAILURES_MAX, SECOND_HOP_LIFE_MAX_S, SECOND_HOP_LIFE_MIN_S, SECOND_HOP_REPLACED_MAX,
-    SECOND_HOP_REPLACED_WINDOW_S, SECOND_HOPS,
+    KEY_LEN, SECOND_HOP_FAILURES_MAX, SECOND_HOP_LIFE_MAX_S, SECOND_HOP_LIFE_MIN_S, SECOND_HOP_NOT_REACHED_MAX,
+    SECOND_HOP_REPLACED_MAX, SECOND_HOP_REPLACED_WINDOW_S, SECOND_HOPS,
 };
 use crate::time::UnixTime;
 use crate::wire::descriptor::VerifiedDescriptor;
@@ -31,8 +31,10 @@ pub struct PinnedHop {
     pub key: [u8; KEY_LEN],
     /// When its life ends, seconds since 1970.
     pub until: u64,
-    /// The exits towards which circuits through it failed since one last held.
+    /// The exits towards which circuits through it failed since one last held, and nobody knows where.
     pub failed_exits: Vec<[u8; KEY_LEN]>,
+    /// The exits that it, or one after it, says were not reached, since a circuit through it last held.
+    pub not_reached: Vec<[u8; KEY_LEN]>,
 }
 
 /// The pinned second hops.
@@ -48,7 +50,7 @@ impl PinnedHop {
     }
 
     fn is_failing(&self) -> bool {
-        self.failures() >= SECOND_HOP_FAILURES_MAX
+        self.failures() >= SECOND_HOP_FAILURES_MAX || self.not_reached.len() >= SECOND_HOP_NOT_REACHED_MAX
     }
 }
 
@@ -91,14 +93,31 @@ impl SecondHops {
     }
 
     /// A circuit through this hop failed, the guard being up. Failing towards three different exits in a row it is dropped,
-    /// but no more than four a day: the guard can make circuits fail, and would else choose the second hop.
+    /// but no more than eight in two days: the guard can make circuits fail, and would else choose the second hop.
     /// None at all where the guard is doubted (`may_replace`). Whether the state to keep has changed.
     pub fn on_failure(&mut self, key: &NodeKey, exit: &NodeKey, may_replace: bool, now: UnixTime) -> bool {
+        self.fail(key, |hop| &mut hop.failed_exits, exit, may_replace, now)
+    }
+
+    /// A circuit through this hop came to it, and no answer from behind it: most likely the exit is gone. Only where
+    /// [`SECOND_HOP_NOT_REACHED_MAX`] different exits in a row were not reached is it dropped as one that fails.
+    pub fn on_not_reached(&mut self, key: &NodeKey, exit: &NodeKey, may_replace: bool, now: UnixTime) -> bool {
+        self.fail(key, |hop| &mut hop.not_reached, exit, may_replace, now)
+    }
+
+    fn fail(
+        &mut self,
+        key: &NodeKey,
+        exits: impl Fn(&mut PinnedHop) -> &mut Vec<[u8; KEY_LEN]>,
+        exit: &NodeKey,
+        may_replace: bool,
+        now: UnixTime,
+    ) -> bool {
         let Some(at) = self.0.hops.iter().position(|hop| hop.key() == *key) else { return false };
         let Some(hop) = self.0.hops.get_mut(at) else { return false };
-        let counted = !hop.is_failing() && !hop.failed_exits.contains(&exit.0);
+        let counted = !hop.is_failing() && !exits(hop).contains(&exit.0);
         if counted {
-            hop.failed_exits.push(exit.0);
+            exits(hop).push(exit.0);
         }
         let failing = hop.is_failing();
         self.0.replaced.retain(|then| now.0.saturating_sub(*then) < SECOND_HOP_REPLACED_WINDOW_S);
@@ -112,11 +131,11 @@ impl SecondHops {
 
     /// A circuit through this hop held. Whether the state to keep has changed.
     pub fn on_success(&mut self, key: &NodeKey) -> bool {
-        let hop = self.0.hops.iter_mut().find(|hop| hop.key() == *key && !hop.failed_exits.is_empty());
-        hop.is_some_and(|hop| {
-            hop.failed_exits.clear();
-            true
-        })
+        let Some(hop) = self.0.hops.iter_mut().find(|hop| hop.key() == *key) else { return false };
+        let changed = !hop.failed_exits.is_empty() || !hop.not_reached.is_empty();
+        hop.failed_exits.clear();
+        hop.not_reached.clear();
+        changed
     }
 
     /// Drops those whose life is over or that left the network, and draws others: apart from each other and from all guards.
@@ -152,7 +171,8 @@ impl SecondHops {
                 drawn = draw(members, |candidate| apart_from(first, candidate), rng);
             }
             let Some(key) = drawn else { break };
-            self.0.hops.push(PinnedHop { key: key.0, until: now.0 + life_s(rng), failed_exits: Vec::new() });
+            let until = now.0 + life_s(rng);
+            self.0.hops.push(PinnedHop { key: key.0, until, failed_exits: Vec::new(), not_reached: Vec::new() });
         }
         before != self.0
     }
@@ -233,7 +253,27 @@ mod tests {
     }
 
     #[test]
-    fn a_guard_that_lets_circuits_fail_moves_four_second_hops_a_day_and_no_more() {
+    fn a_hop_that_works_is_dropped_only_when_eight_different_exits_in_a_row_were_not_reached() {
+        let mut hops = four();
+        let hop = keys(&hops)[0];
+        let exit = |number: usize| relay(100 + u32::try_from(number).unwrap()).key;
+        for number in 1..SECOND_HOP_NOT_REACHED_MAX {
+            assert!(hops.on_not_reached(&hop, &exit(number), true, ISSUED));
+            assert!(!hops.on_not_reached(&hop, &exit(number), true, ISSUED), "twice towards one exit is once");
+        }
+        // Those where nobody says where it failed are counted for themselves.
+        assert!(hops.on_failure(&hop, &exit(1), true, ISSUED) && hops.on_failure(&hop, &exit(2), true, ISSUED));
+        assert!(hops.on_success(&hop) && !hops.on_success(&hop));
+        for number in 1..SECOND_HOP_NOT_REACHED_MAX {
+            hops.on_not_reached(&hop, &exit(number), true, ISSUED);
+        }
+        assert!(keys(&hops).contains(&hop));
+        assert!(hops.on_not_reached(&hop, &exit(0), true, ISSUED));
+        assert!(!keys(&hops).contains(&hop));
+    }
+
+    #[test]
+    fn a_guard_that_lets_circuits_fail_moves_eight_second_hops_in_two_days_and_no_more() {
         let mut hops = four();
         let mut dropped = 0;
         for round in 0..20 {

@@ -51,6 +51,17 @@ pub struct Building {
     hops: Vec<InitiatorWaiting>,
 }
 
+/// What reply 0 was.
+pub enum Reply0 {
+    /// The exit's, with its data.
+    Exit(Circuit, Vec<u8>),
+    /// Of so many hops the last says that nothing came back from behind it.
+    NotReached {
+        /// One, when it is the first hop that says so.
+        hops: usize,
+    },
+}
+
 /// Builds the packet that carries `request` to the last relay of `path`.
 ///
 /// # Errors
@@ -121,11 +132,12 @@ fn seal_layers(
 }
 
 impl Building {
-    /// Opens reply 0: keys of all hops, then all tags, then the exit's data (at most 1,798 bytes).
+    /// Opens reply 0: keys of the hops, as far as it comes from, then all tags, then the exit's data (at most 1,798 bytes).
     ///
     /// # Errors
     /// [`Forged`] when any tag does not fit or the padding is not zeros; the circuit is then dead.
-    pub fn open_reply0(self, body: &Body) -> Result<(Circuit, Vec<u8>), Forged> {
+    pub fn open_reply0(self, body: &Body) -> Result<Reply0, Forged> {
+        let length = self.hops.len();
         let mut sessions = Vec::with_capacity(self.hops.len());
         let mut heads: Vec<(DhKey, Tag)> = Vec::with_capacity(self.hops.len());
         let mut text = body.to_vec();
@@ -137,7 +149,12 @@ impl Building {
             sessions.push(session);
             heads.push((ephemeral, tag));
             text = rest;
+            // A hop before the exit that says it did not reach the next says nothing else. A layer more would not be of zeros.
+            if text.iter().all(|byte| *byte == 0) {
+                break;
+            }
         }
+        let hops = sessions.len();
         let data = unframe_padded(&text).map(<[u8]>::to_vec);
         // What the hops cut off the exit's text were zeros: seal it again from there and compare every tag.
         text.resize(BODY_LEN - REPLY0_OVERHEAD_LEN, 0);
@@ -149,7 +166,8 @@ impl Building {
             text = outer.get(..BODY_LEN - REPLY0_OVERHEAD_LEN).ok_or(Forged)?.to_vec();
         }
         match data {
-            Ok(data) if all_fit => Ok((Circuit::new(sessions), data)),
+            Ok(_) if all_fit && hops < length => Ok(Reply0::NotReached { hops }),
+            Ok(data) if all_fit => Ok(Reply0::Exit(Circuit::new(sessions), data)),
             _ => Err(Forged),
         }
     }

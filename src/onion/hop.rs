@@ -57,6 +57,13 @@ impl MiddleHop {
         Ok(self.0.seal_reply0(body.get(..BODY_LEN - REPLY0_OVERHEAD_LEN).ok_or(Forged)?.to_vec()))
     }
 
+    /// Reply 0 of a hop that the rest of the path ended at: it says that this one works. Nothing is wrapped after it, for it takes
+    /// the nonce of reply 0.
+    #[must_use]
+    pub fn not_reached(self) -> Body {
+        self.0.seal_reply0(vec![0; BODY_LEN - REPLY0_OVERHEAD_LEN])
+    }
+
     /// Adds this hop's layer to a later cell coming from the next hop.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ mod layout;
 mod peel;
 mod replay;
 
-pub use build::{BuildRefused, Building, Built, build};
+pub use build::{BuildRefused, Building, Built, Reply0, build};
 pub use circuit::Circuit;
 pub use hop::{ExitHop, MiddleHop};
 pub use keys::{OnionKeys, OnionSecrets};

@@ -96,7 +96,7 @@ impl World {
         for hop in middles.iter().rev() {
             body = hop.wrap_reply0(&body).unwrap();
         }
-        let (circuit, reply) = built.building.open_reply0(&body).unwrap();
+        let Ok(Reply0::Exit(circuit, reply)) = built.building.open_reply0(&body) else { panic!("the exit's") };
         Through { circuit, middles, exit, request, reply }
     }
 }
@@ -216,6 +216,35 @@ fn any_flipped_bit_on_the_way_back_is_refused_by_the_client_wherever_it_was_flip
             let opened = built.building.clone().open_reply0(&body);
             assert_eq!(opened.is_err(), bit < cut_off, "bit {bit} after {flipped_after}");
         }
+    }
+}
+
+#[test]
+fn a_hop_that_was_not_passed_says_so_and_the_client_knows_which_one_and_believes_no_other() {
+    for hops in 2..=5 {
+        for last in 1..hops {
+            let mut world = World::new(7, hops);
+            let built = world.build(b"");
+            let (mut middles, _, _, _) = world.peel_all(&built);
+            middles.truncate(last);
+            let end = middles.pop().unwrap();
+            let body = middles.iter().rev().fold(end.not_reached(), |body, hop| hop.wrap_reply0(&body).unwrap());
+            let opened = built.building.clone().open_reply0(&body);
+            assert!(matches!(opened, Ok(Reply0::NotReached { hops }) if hops == last), "{last} of {hops}");
+            for bit in (0..BODY_LEN * 8).step_by(7) {
+                let mut flipped = body;
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert!(built.building.clone().open_reply0(&flipped).is_err(), "bit {bit}, {last} of {hops}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_exit_that_says_nothing_was_reached_all_the_same() {
+    for hops in 1..=5 {
+        let mut world = World::new(8, hops);
+        assert_eq!(world.through(b"", b"").reply, b"");
     }
 }
 

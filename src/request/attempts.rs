@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{Outcome, Refused, RequestOutput, Success};
-use crate::crypto::CryptoRng;
 use crate::crypto::keys::NodeKey;
+use crate::crypto::{CryptoRng, Forged};
 use crate::limits::{OPERATION_CIRCUITS_MAX, RETRY_DELAY_MAX, RETRY_SLOWER_AFTER, RETRY_SLOWER_MAX};
 use crate::membership::path::PathRefused;
 use crate::membership::path_bias::GuardCircuits;
@@ -50,6 +50,8 @@ pub enum AttemptResult {
 pub enum Failure {
     /// Somebody on the way ended it.
     Destroyed,
+    /// Nothing came back from behind the second hop, or one after it, which says so.
+    NotReached,
     /// Nothing came in time.
     TimedOut,
     /// A tag did not fit.
@@ -62,6 +64,12 @@ pub enum Failure {
     GuardsGone,
     /// One more through a guard that lets too many fail.
     GuardFails(GuardCircuits),
+}
+
+impl From<Forged> for Failure {
+    fn from(_: Forged) -> Self {
+        Self::Forged
+    }
 }
 
 /// What an operation asked and what came back.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::sizes::RUNS_MAX;
 use super::{BuiltPath, Carries, ClientEvent, ClientNode, Pending};
+use crate::crypto::forget_past;
 use crate::crypto::keys::{DhKey, NodeKey};
-use crate::crypto::{Forged, forget_past};
 use crate::limits::{
     BOOTSTRAPS_MAX, CIRCUIT_ANSWER_TIMEOUT, CIRCUIT_DATA_LEN_MAX, CIRCUITS_AT_ONCE_MAX, CIRCUITS_HEDGED_MAX,
     GUARD_FAILURES_IN_ROW_MAX, OPERATIONS_MAX, RETRY_DELAY_MAX,
@@ -17,7 +17,7 @@ use crate::node::deadlines::Deadlines;
 use crate::node::io::LinkId;
 use crate::node::sizes::TableSize;
 use crate::node::work::Job;
-use crate::onion::{Building, Circuit, build};
+use crate::onion::{Building, Circuit, Reply0, build};
 use crate::request::{Attempt, AttemptResult, Failure, Request, RequestInput};
 use crate::time::{Instant, Now};
 use crate::wire::cell::{Cell, CircuitId, Command};
@@ -258,8 +258,8 @@ impl ClientNode {
         if let Some(count) = run.from_guard.pass() {
             self.effects.send(link, Cell::credit(end.1, count));
         }
-        if taken.is_err() {
-            return self.end_run(now, end, Some(Failure::Forged));
+        if let Err(failure) = taken {
+            return self.end_run(now, end, Some(failure));
         }
         if run.is_complete() {
             return self.end_run(now, end, None);
@@ -338,6 +338,9 @@ impl ClientNode {
         let may_replace = self.guards.doubts(&run.guard).is_none();
         let changed = match failure {
             None => self.second_hops.on_success(&run.second_hop),
+            Some(Failure::NotReached) if !self.is_stored() => {
+                self.second_hops.on_not_reached(&run.second_hop, &run.exit, may_replace, now.unix)
+            }
             // With a membership of yesterday the fault may be ours: an onion key that is no more.
             Some(_) if guard_is_up && !self.is_stored() => {
                 self.second_hops.on_failure(&run.second_hop, &run.exit, may_replace, now.unix)
@@ -417,11 +420,16 @@ impl Run {
     }
 
     /// Opens the next cell of the circuit. Reply 0 first, and once.
-    fn take(&mut self, cell: &Cell, rng: &mut dyn crate::crypto::CryptoRng) -> Result<(), Forged> {
-        self.from_guard.receive().map_err(|_| Forged)?;
+    fn take(&mut self, cell: &Cell, rng: &mut dyn crate::crypto::CryptoRng) -> Result<(), Failure> {
+        self.from_guard.receive().map_err(|_| Failure::Forged)?;
         match (core::mem::replace(&mut self.stage, Stage::Over), cell.command()) {
             (Stage::Building(building), Command::Reply0) => {
-                let (mut circuit, data) = building.open_reply0(cell.body())?;
+                let (mut circuit, data) = match building.open_reply0(cell.body())? {
+                    Reply0::Exit(circuit, data) => (circuit, data),
+                    // A guard that says so itself says no more than one that ends the circuit.
+                    Reply0::NotReached { hops: 1 } => return Err(Failure::Destroyed),
+                    Reply0::NotReached { .. } => return Err(Failure::NotReached),
+                };
                 self.bytes = data;
                 // What comes is known: nothing that is asked for has another length.
                 self.bytes.reserve_exact(self.attempt.reply_cells * CIRCUIT_DATA_LEN_MAX);
@@ -439,7 +447,7 @@ impl Run {
                 self.stage = Stage::Open(circuit);
                 Ok(())
             }
-            _ => Err(Forged),
+            _ => Err(Failure::Forged),
         }
     }
 

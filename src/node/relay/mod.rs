@@ -364,7 +364,7 @@ impl Relay {
             self.watched_down(now, &descriptor.link_key);
         }
         for no in self.circuits.on_link(link) {
-            self.kill_circuit(no);
+            self.end_on_link(no, link);
         }
         for ask in self.asks.on_down(link) {
             self.ask_failed(now, ask);

@@ -46,7 +46,7 @@ impl Relay {
                 let back = came_from.and_then(|peer| peer.descriptor.as_ref()).is_some_and(|one| one.id() == next);
                 let known = self.members.by_id(&next).filter(|_| !back && next != self.descriptor.id());
                 let Some((link_key, address)) = known.map(|known| (known.link_key, known.address)) else {
-                    return self.kill_circuit(no);
+                    return self.end_unreached(no, hop);
                 };
                 let cell = Cell::build(crate::wire::cell::CircuitId(0), suite, hint, *body);
                 let (reach, dial) = self.links.reach(now.instant, link_key, address);
@@ -54,7 +54,7 @@ impl Relay {
                 match reach {
                     Reach::Up(link) => self.extend_circuit(now, no, (link, next), cell, hop),
                     Reach::Dialling(link) => self.circuits.wait(no, link, next, cell, hop),
-                    Reach::Refused => self.kill_circuit(no),
+                    Reach::Refused => self.end_unreached(no, hop),
                 }
             }
             Role::Exit { request, hop } => {
@@ -70,7 +70,9 @@ impl Relay {
         let is_meant =
             self.links.peer(link).and_then(|peer| peer.descriptor.as_ref()).is_some_and(|one| one.id() == next);
         let number = self.links.open_circuit(now.instant, link, &mut self.rng).filter(|_| is_meant);
-        let (Some(number), Some(circuit)) = (number, self.circuits.get_mut(no)) else { return self.kill_circuit(no) };
+        let (Some(number), Some(circuit)) = (number, self.circuits.get_mut(no)) else {
+            return self.end_unreached(no, hop);
+        };
         circuit.stage = Stage::Middle(hop);
         let ((inward, inward_number), came) = (circuit.inward, circuit.born);
         self.circuits.join(no, (link, number));
@@ -148,9 +150,38 @@ impl Relay {
     }
 
     pub(super) fn on_destroy(&mut self, now: Now, link: LinkId, cell: &Cell) {
-        if let Some((no, _, _)) = self.circuits.at(now.instant, (link, cell.circuit())) {
-            self.kill_circuit(no);
+        match self.circuits.at(now.instant, (link, cell.circuit())) {
+            Some((no, Side::Outward, _)) => self.end_outward(no),
+            Some((no, Side::Inward, _)) => self.kill_circuit(no),
+            None => {}
         }
+    }
+
+    /// A circuit's link ended, or was not to be had.
+    pub(super) fn end_on_link(&mut self, no: CircuitNo, link: LinkId) {
+        match self.circuits.get_mut(no) {
+            Some(circuit) if circuit.inward.0 != link => self.end_outward(no),
+            _ => self.kill_circuit(no),
+        }
+    }
+
+    /// A circuit ended on the exit's side, or never came that far.
+    fn end_outward(&mut self, no: CircuitNo) {
+        let Some(circuit) = self.circuits.get_mut(no) else { return };
+        match core::mem::replace(&mut circuit.stage, Stage::Opening) {
+            Stage::Middle(hop) | Stage::Dialling { hop, .. } if !circuit.replied => self.end_unreached(no, hop),
+            _ => self.kill_circuit(no),
+        }
+    }
+
+    /// Ends a circuit that got no further than here: the client is told that it got here.
+    fn end_unreached(&mut self, no: CircuitNo, hop: MiddleHop) {
+        if let Some((link, number)) = self.circuits.get_mut(no).map(|circuit| circuit.inward) {
+            let mut cell = Cell::new(number, Command::Reply0);
+            *cell.body_mut() = hop.not_reached();
+            self.effects.send(link, cell);
+        }
+        self.kill_circuit(no);
     }
 
     /// Queues what an exit says; it leaves as credits allow.

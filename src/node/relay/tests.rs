@@ -15,8 +15,12 @@ use crate::limits::{HOLDERS, PLACES_PAGE_MAX};
 use crate::membership::fixture::{ISSUED, described, network, relay, secret};
 use crate::node::machine::Puzzles;
 use crate::node::work;
+use crate::onion::{Building, Reply0, build};
 use crate::time::UnixTime;
+use crate::wire::cell::CircuitId;
+use crate::wire::onion::ExitRequest;
 use crate::wire::record::{ChunkBytes, Expiry, Value};
+use crate::wire::statement::Nonce;
 
 /// Relays of tests have not paid for their puzzles.
 struct Solved;
@@ -35,13 +39,15 @@ struct World {
     dials: Vec<(Instant, Address)>,
     now: Instant,
     accepted: u64,
+    /// What relays say on links that have no relay at the other end.
+    said: Vec<Cell>,
 }
 
 impl World {
     fn new() -> Self {
         let (relays, stores, dials) = (Vec::new(), Vec::new(), Vec::new());
         let (links, inputs) = (BTreeMap::new(), VecDeque::new());
-        Self { relays, stores, links, inputs, dials, now: Instant::ZERO, accepted: 0 }
+        Self { relays, stores, links, inputs, dials, now: Instant::ZERO, accepted: 0, said: Vec::new() }
     }
 
     fn time(&self) -> Now {
@@ -111,11 +117,10 @@ impl World {
 
     fn follow(&mut self, number: usize, output: Output) {
         match output {
-            Output::Send { link, cell } => {
-                if let Some((other, link)) = self.links.get(&(number, link)).copied() {
-                    self.inputs.push_back((other, Input::Cell { link, cell }));
-                }
-            }
+            Output::Send { link, cell } => match self.links.get(&(number, link)).copied() {
+                Some((other, link)) => self.inputs.push_back((other, Input::Cell { link, cell })),
+                None => self.said.push(cell),
+            },
             Output::Close { link, reason } => {
                 if let Some((other, link)) = self.links.remove(&(number, link)) {
                     self.links.remove(&(other, link));
@@ -283,4 +288,55 @@ fn a_disk_of_many_pages_is_known_whole() {
     let number = world.start(store_of(&values));
     world.run_for(1);
     assert_eq!(world.relays[number].as_ref().unwrap().repair.len(), values.len());
+}
+
+/// A client's build packet over this path, and what comes back from its first relay.
+fn replies(world: &mut World, path: &[VerifiedDescriptor], spoil: impl FnOnce(&mut [u8])) -> (Building, Vec<Cell>) {
+    const LINK: LinkId = LinkId(1_000_000);
+    let mut rng = ChaCha20Rng::seed_from_u64(5);
+    let request = ExitRequest::Find { location: crate::keyspace::Id([7; 20]), nonce: Nonce([1; 16]) }.encode();
+    let mut built = build(&network(), path, &request, world.time().unix, &mut rng).unwrap();
+    spoil(&mut built.body);
+    let address = Address("127.0.0.1:9".parse().unwrap());
+    let client = Peer { link_key: DhKey([9; 32]), descriptor: None, address, dialled: false };
+    world.inputs.push_back((0, Input::LinkUp { link: LINK, peer: Box::new(client) }));
+    let cell = Cell::build(CircuitId(1 << 31), built.suite, built.hint, built.body);
+    world.inputs.push_back((0, Input::Cell { link: LINK, cell }));
+    world.said.clear();
+    world.run_for(15);
+    world.inputs.push_back((0, Input::LinkDown { link: LINK, reason: DownReason::Closed }));
+    world.run_for(1);
+    (built.building, world.said.iter().filter(|cell| cell.circuit() == CircuitId(1 << 31)).cloned().collect())
+}
+
+#[test]
+fn of_a_circuit_that_ends_on_the_way_the_client_learns_how_far_it_came_and_nothing_else() {
+    let mut world = started(5, &[]);
+    world.run_for(60);
+    let described = |world: &World, number: usize| world.relays[number].as_ref().unwrap().descriptor().clone();
+    let [first, second, third, fourth] = [0, 1, 2, 3].map(|number| described(&world, number));
+    world.stop(3);
+    // Onion keys of before a restart: the exit cannot open what is sealed to them.
+    world.restart(2);
+    let unknown = relay(77);
+    for (path, hops) in [
+        (vec![first.clone(), second.clone(), unknown.clone()], 2),
+        (vec![first.clone(), second.clone(), fourth.clone()], 2),
+        (vec![first.clone(), second.clone(), third], 2),
+        (vec![first.clone(), fourth, second.clone()], 1),
+        (vec![first.clone(), unknown], 1),
+    ] {
+        let (building, cells) = replies(&mut world, &path, |_| ());
+        let commands: Vec<Command> = cells.iter().map(Cell::command).collect();
+        assert_eq!(commands, [Command::Reply0, Command::Destroy], "{hops} of {}", path.len());
+        let opened = building.open_reply0(cells[0].body());
+        assert!(matches!(opened, Ok(Reply0::NotReached { hops: found }) if found == hops), "{hops} of {}", path.len());
+    }
+    // The relay that cannot open its own layer says nothing; one before it that it came to itself.
+    let path = [first, second];
+    let (_, cells) = replies(&mut world, &path, |body| body[40] ^= 1);
+    assert_eq!(cells.iter().map(Cell::command).collect::<Vec<_>>(), [Command::Destroy]);
+    let (building, cells) = replies(&mut world, &path, |_| ());
+    assert_eq!(cells.iter().map(Cell::command).collect::<Vec<_>>(), [Command::Reply0, Command::Backward]);
+    assert!(matches!(building.open_reply0(cells[0].body()), Ok(Reply0::Exit(..))));
 }

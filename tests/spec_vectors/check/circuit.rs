@@ -18,8 +18,8 @@ struct Hop {
     session: Session,
 }
 
-/// Hops of the circuits of `onion_builds`, by their number, for `onion_circuits`.
-static BUILT: Mutex<BTreeMap<u64, Vec<Hop>>> = Mutex::new(BTreeMap::new());
+/// Hops of the circuits of `onion_builds`, by their number, for `onion_circuits`: once for an exit that was reached, once for none.
+static BUILT: Mutex<BTreeMap<u64, [Vec<Hop>; 2]>> = Mutex::new(BTreeMap::new());
 
 /// `e ‖ tag ‖ ciphertext` as Noise has it, `e ‖ ciphertext ‖ tag`; without `e`, the same of later cells.
 fn to_noise(body: &[u8], key_len: usize) -> Vec<u8> {
@@ -36,7 +36,7 @@ pub(super) fn build(case: &Case) {
     let path = case.list("path");
     let request = case.bytes("request");
     assert_eq!(u64::try_from(path.len()).unwrap(), case.number("hops"));
-    let mut hops = Vec::new();
+    let mut hops = [Vec::new(), Vec::new()];
     for (at, hop) in path.iter().enumerate() {
         let body: [u8; BODY_LEN] = hop.array("body");
         let (built, text) = build_hop(case, hop, &body);
@@ -60,7 +60,8 @@ pub(super) fn build(case: &Case) {
             }
         }
         assert_eq!(hop.number("onion_epoch") % 256, hop.number("hint"));
-        hops.push(built.0);
+        hops[0].push(built.0);
+        hops[1].push(build_hop(case, hop, &body).0.0);
     }
     BUILT.lock().unwrap().insert(case.number("hops"), hops);
 }
@@ -94,7 +95,8 @@ fn build_hop(case: &Case, hop: &Case, body: &[u8; BODY_LEN]) -> ((Hop, [u8; 80])
 
 /// Runs behind `build`, which leaves the hops.
 pub(super) fn later(case: &Case) {
-    let mut hops = BUILT.lock().unwrap().remove(&case.number("hops")).unwrap();
+    let [mut hops, of_others] = BUILT.lock().unwrap().remove(&case.number("hops")).unwrap();
+    not_reached(of_others, &case.bytes_list("not_reached_bodies"));
     let (data, bodies) = (case.bytes("reply0_data"), case.bytes_list("reply0_bodies"));
     let mut text = framed(&data, 1_992);
     for (hop, body) in hops.iter_mut().rev().zip(&bodies) {
@@ -131,6 +133,17 @@ pub(super) fn later(case: &Case) {
                 assert_eq!(text[2 + data.len()..][..random], cell.bytes("padding")[..random]);
             }
         }
+    }
+}
+
+/// The last relay before the exit seals zeros, those before it wrap them.
+fn not_reached(mut hops: Vec<Hop>, bodies: &[Vec<u8>]) {
+    hops.pop();
+    assert_eq!(bodies.len(), hops.len());
+    let mut text = vec![0; 1_992];
+    for (hop, body) in hops.iter_mut().rev().zip(bodies) {
+        assert_eq!(&from_noise(&write(&mut hop.snow, &text), 32), body);
+        text = body[..1_992].to_vec();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bauta::crypto::keys::DhSecret;
 use bauta::limits::{BODY_LEN, REPLAY_BUCKET_S};
-use bauta::onion::{Building, Circuit, ExitHop, MiddleHop, OnionKeys, Role, build, peel};
+use bauta::onion::{Building, Circuit, ExitHop, MiddleHop, OnionKeys, Reply0, Role, build, peel};
 use bauta::time::{Instant, Now, UnixTime};
 use bauta::wire::descriptor::VerifiedDescriptor;
 use bauta::wire::network::SUITE;
@@ -30,7 +30,7 @@ pub(super) fn files() -> Vec<VectorFile> {
         VectorFile {
             name: "onion_circuits",
             description: "Reply 0 and later cells of the circuits of onion_builds. bodies are in the order of the way: inwards the first is \
-                the exit's, outwards the client's.",
+                the exit's, outwards the client's. not_reached_bodies are of the same circuits, had the last relay not been reached.",
             spec: &["onion.md §4", "onion.md §5"],
             cases: laters,
             invalid: vec![],
@@ -147,7 +147,8 @@ fn later(hops: u32, building: Building, mut middles: Vec<MiddleHop>, mut exit: E
     for hop in middles.iter().rev() {
         way.push(hop.wrap_reply0(way.last().unwrap()).unwrap());
     }
-    let (mut circuit, opened) = building.open_reply0(way.last().unwrap()).unwrap();
+    let opened = building.clone().open_reply0(way.last().unwrap());
+    let Ok(Reply0::Exit(mut circuit, opened)) = opened else { panic!("the exit's") };
     assert_eq!(opened, reply);
     // Two cells each way show the counters; for long paths one is enough.
     let cells = if hops <= 3 { 2 } else { 1 };
@@ -159,7 +160,20 @@ fn later(hops: u32, building: Building, mut middles: Vec<MiddleHop>, mut exit: E
         ("reply0_bodies", bodies(&way)),
         ("backward", Field::List(backward)),
         ("forward", Field::List(forward)),
+        ("not_reached_bodies", bodies(&not_reached(building, middles))),
     ]
+}
+
+/// What the client would get in the place of all that, had the exit not been reached.
+fn not_reached(building: Building, mut middles: Vec<MiddleHop>) -> Vec<Body> {
+    let Some(last) = middles.pop() else { return Vec::new() };
+    let mut way = vec![last.not_reached()];
+    for hop in middles.iter().rev() {
+        way.push(hop.wrap_reply0(way.last().unwrap()).unwrap());
+    }
+    let opened = building.open_reply0(way.last().unwrap());
+    assert!(matches!(opened, Ok(Reply0::NotReached { hops }) if hops == way.len()));
+    way
 }
 
 fn backward(at: usize, circuit: &mut Circuit, middles: &mut [MiddleHop], exit: &mut ExitHop) -> Field {
