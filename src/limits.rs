@@ -384,6 +384,9 @@ pub const GUARD_CIRCUITS_JUDGED_MIN: u32 = 100;
 pub const GUARD_CIRCUITS_REMEMBERED_MAX: u32 = 200;
 /// A guard through which fewer percent of the circuits end whole is doubted.
 pub const GUARD_FINISHED_PERCENT_MIN: u32 = 20;
+/// Seconds for which too few must have ended whole: when many relays stop at once an honest guard looks bad until its client has
+/// other second hops.
+pub const GUARD_DOUBTED_AFTER_S: u64 = 120;
 /// An operation over a doubted guard ends after so many circuits that failed in a row, the guard's link being up.
 pub const GUARD_FAILURES_IN_ROW_MAX: usize = 12;
 /// A client that is at work gives out the counts of its guards to be kept this often at most.

@@ -112,7 +112,7 @@ mod tests {
     use crate::membership::path_bias::GuardCircuits;
 
     fn kept(key: u8, begun: u32) -> Kept {
-        let circuits = GuardCircuits { begun, finished: 0 };
+        let circuits = GuardCircuits { begun, ..GuardCircuits::default() };
         let mut kept = Kept::default();
         kept.guards.guards.push(SampledGuard { key: [key; 32], sampled: 1, confirmed: true, down: false, circuits });
         kept

@@ -283,18 +283,19 @@ impl Guards {
 
     /// A circuit through this guard ended, or its link with circuits on it: whether all had come that was awaited. Whether the guard is
     /// doubted now and was not before.
-    pub fn on_circuit(&mut self, key: &NodeKey, finished: bool) -> bool {
+    pub fn on_circuit(&mut self, key: &NodeKey, finished: bool, now: UnixTime) -> bool {
         let Some(guard) = self.guards.iter_mut().find(|guard| guard.key() == *key) else { return false };
-        let before = guard.sampled.circuits.is_doubtful();
-        guard.sampled.circuits.add(finished);
-        !before && guard.sampled.circuits.is_doubtful()
+        let circuits = &mut guard.sampled.circuits;
+        let before = circuits.is_doubted;
+        circuits.add(finished, now);
+        !before && circuits.is_doubted
     }
 
-    /// How circuits through this guard ended, if too few of them were finished.
+    /// How circuits through this guard ended, if it is doubted.
     #[must_use]
     pub fn doubts(&self, key: &NodeKey) -> Option<GuardCircuits> {
         let guard = self.guards.iter().find(|guard| guard.key() == *key)?;
-        Some(guard.sampled.circuits).filter(|circuits| circuits.is_doubtful())
+        Some(guard.sampled.circuits).filter(|circuits| circuits.is_doubted)
     }
 
     /// Where the client stands.

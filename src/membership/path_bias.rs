@@ -3,7 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{GUARD_CIRCUITS_JUDGED_MIN, GUARD_CIRCUITS_REMEMBERED_MAX, GUARD_FINISHED_PERCENT_MIN};
+use crate::limits::{
+    GUARD_CIRCUITS_JUDGED_MIN, GUARD_CIRCUITS_REMEMBERED_MAX, GUARD_DOUBTED_AFTER_S, GUARD_FINISHED_PERCENT_MIN,
+};
+use crate::time::UnixTime;
 
 /// Circuits through one guard, and ends of its link with circuits on it: of the last hundred or two.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
@@ -12,6 +15,10 @@ pub struct GuardCircuits {
     pub begun: u32,
     /// Of them, those on which all came back that was awaited.
     pub finished: u32,
+    /// Unix seconds since when too few of enough were finished, without a break.
+    pub too_few_since: Option<u64>,
+    /// Whether that had lasted for [`GUARD_DOUBTED_AFTER_S`] when the last one came to its end.
+    pub is_doubted: bool,
 }
 
 impl GuardCircuits {
@@ -19,21 +26,26 @@ impl GuardCircuits {
     #[must_use]
     pub fn checked(self) -> Self {
         let begun = self.begun.min(GUARD_CIRCUITS_REMEMBERED_MAX - 1);
-        Self { begun, finished: self.finished.min(begun) }
+        let right = Self { begun, finished: self.finished.min(begun), ..self };
+        let too_few_since = self.too_few_since.filter(|_| right.are_too_few());
+        Self { too_few_since, is_doubted: self.is_doubted && too_few_since.is_some(), ..right }
     }
 
     /// One more. At [`GUARD_CIRCUITS_REMEMBERED_MAX`] both are halved, so that a guard lives on no credit of long ago.
-    pub fn add(&mut self, finished: bool) {
+    pub fn add(&mut self, finished: bool, now: UnixTime) {
         self.begun += 1;
         self.finished += u32::from(finished);
         if self.begun >= GUARD_CIRCUITS_REMEMBERED_MAX {
             (self.begun, self.finished) = (self.begun / 2, self.finished / 2);
         }
+        // A time in the future was set by a clock that ran ahead.
+        let since = self.too_few_since.map_or(now.0, |since| since.min(now.0));
+        self.too_few_since = self.are_too_few().then_some(since);
+        self.is_doubted = self.too_few_since.is_some_and(|since| now.0 - since >= GUARD_DOUBTED_AFTER_S);
     }
 
     /// Whether fewer than [`GUARD_FINISHED_PERCENT_MIN`] percent were finished, of enough to tell.
-    #[must_use]
-    pub fn is_doubtful(self) -> bool {
+    fn are_too_few(self) -> bool {
         self.begun >= GUARD_CIRCUITS_JUDGED_MIN && self.finished * 100 < self.begun * GUARD_FINISHED_PERCENT_MIN
     }
 }
@@ -47,65 +59,110 @@ mod tests {
     use crate::limits::{GUARD_FAILURES_IN_ROW_MAX, OPERATION_CIRCUITS_MAX};
 
     fn circuits(begun: u32, finished: u32) -> GuardCircuits {
-        GuardCircuits { begun, finished }
+        GuardCircuits { begun, finished, ..GuardCircuits::default() }
+    }
+
+    /// Seconds after the first.
+    fn at(seconds: u64) -> UnixTime {
+        UnixTime(1_800_000_000 + seconds)
     }
 
     #[test]
-    fn a_guard_is_doubtful_below_the_bound_and_only_after_enough_circuits() {
+    fn a_guard_is_doubted_below_the_bound_after_enough_circuits_and_only_once_that_has_lasted() {
         let (enough, bound) = (GUARD_CIRCUITS_JUDGED_MIN, GUARD_CIRCUITS_JUDGED_MIN * GUARD_FINISHED_PERCENT_MIN / 100);
-        for (begun, finished, is_doubtful) in [
-            (0, 0, false),
-            (enough - 1, 0, false),
-            (enough, 0, true),
-            (enough, bound - 1, true),
-            (enough, bound, false),
-        ] {
-            assert_eq!(circuits(begun, finished).is_doubtful(), is_doubtful, "{finished} of {begun}");
+        for (begun, finished, too_few) in
+            [(enough - 2, 0, false), (enough - 1, 0, true), (enough - 1, bound - 1, true), (enough - 1, bound, false)]
+        {
+            let mut seen = circuits(begun, finished);
+            seen.add(false, at(0));
+            assert_eq!(seen.too_few_since.is_some(), too_few, "{finished} of {begun}");
+            assert!(!seen.is_doubted, "a burst says nothing");
+            seen.add(false, at(GUARD_DOUBTED_AFTER_S - 1));
+            assert!(!seen.is_doubted);
+            seen.add(false, at(GUARD_DOUBTED_AFTER_S));
+            assert_eq!(seen.is_doubted, too_few, "{finished} of {begun}");
         }
+        let mut seen = circuits(enough, 0);
+        seen.add(false, at(0));
+        (0..2 * bound).for_each(|_| seen.add(true, at(GUARD_DOUBTED_AFTER_S)));
+        assert_eq!((seen.too_few_since, seen.is_doubted), (None, false), "enough are finished again");
+        // A clock that ran ahead delays nothing for ever.
+        let mut seen = circuits(enough, 0);
+        seen.add(false, at(1_000_000));
+        seen.add(false, at(0));
+        assert_eq!(seen.too_few_since, Some(at(0).0));
     }
 
     #[test]
     fn counts_never_pass_their_end_and_a_long_good_record_is_used_up_by_three_hundred_failures() {
         let mut seen = GuardCircuits::default();
         for _ in 0..10_000 {
-            seen.add(true);
+            seen.add(true, at(0));
             assert!(seen.begun < GUARD_CIRCUITS_REMEMBERED_MAX && seen.finished == seen.begun);
         }
         let failures = (1..).find(|_| {
-            seen.add(false);
-            seen.is_doubtful()
+            seen.add(false, at(0));
+            seen.too_few_since.is_some()
         });
         assert!(failures.is_some_and(|failures: u32| failures <= 3 * GUARD_CIRCUITS_JUDGED_MIN), "{failures:?}");
         assert_eq!(circuits(u32::MAX, 7).checked(), circuits(GUARD_CIRCUITS_REMEMBERED_MAX - 1, 7));
         assert_eq!(circuits(5, 7).checked(), circuits(5, 5));
+        let good = GuardCircuits { too_few_since: Some(7), is_doubted: true, ..circuits(150, 149) };
+        assert_eq!(good.checked(), circuits(150, 149));
     }
 
-    /// Of the circuits that a guard lets through, the share whose exit is its friend's, where so many percent of the exits are: it ends
-    /// all others, but for as many as it takes not to be doubted, if it minds.
-    fn taken_over(friends: u32, minds: bool) -> f64 {
+    /// What a guard does that ends circuits whose exit is no friend's.
+    #[derive(Clone, Copy, PartialEq, Debug)]
+    enum Ends {
+        /// All of them.
+        All,
+        /// But for as many as it takes not to have too few finished.
+        Few,
+        /// All, until it is half-way to being doubted; then none until enough are finished.
+        Bursts,
+    }
+
+    /// Of the circuits that a guard lets through, the share whose exit is its friend's, where so many percent of the exits are,
+    /// and so many circuits are built in a minute.
+    fn taken_over(friends: u32, ends: Ends, per_minute: u64) -> f64 {
         let mut rng = ChaCha20Rng::seed_from_u64(u64::from(friends));
         let (mut seen, mut passed, mut taken) = (GuardCircuits::default(), 0.0, 0.0);
-        for _ in 0..200_000 {
+        let mut rests = false;
+        for number in 0..200_000_u64 {
+            let now = at(number * 60 / per_minute);
             let is_friend = rng.random_range(0..100) < friends;
             let mut if_ended = seen;
-            if_ended.add(false);
-            let share_left = if_ended.finished * 100 >= if_ended.begun * GUARD_FINISHED_PERCENT_MIN;
-            let passes = is_friend || (minds && !share_left);
-            seen.add(passes);
+            if_ended.add(false, now);
+            rests = match ends {
+                Ends::All => false,
+                Ends::Few => if_ended.too_few_since.is_some(),
+                Ends::Bursts => if_ended
+                    .too_few_since
+                    .is_some_and(|since| rests || now.0.saturating_sub(since) >= GUARD_DOUBTED_AFTER_S / 2),
+            };
+            let passes = is_friend || rests;
+            seen.add(passes, now);
             passed += f64::from(u8::from(passes));
             taken += f64::from(u8::from(passes && is_friend));
         }
-        assert_eq!(seen.is_doubtful(), !minds && friends < GUARD_FINISHED_PERCENT_MIN);
+        assert!(ends == Ends::Bursts || seen.is_doubted == (ends == Ends::All && friends < GUARD_FINISHED_PERCENT_MIN));
         taken / passed
     }
 
     #[test]
     fn a_guard_that_is_not_doubted_takes_over_its_share_of_the_exits_over_the_bound_at_most() {
         for friends in [1_u32, 2, 5, 10] {
-            assert!(taken_over(friends, false) > 0.999, "unwatched it takes all");
+            assert!(taken_over(friends, Ends::All, 10) > 0.999, "unwatched it takes all");
             let most = f64::from(friends) / f64::from(GUARD_FINISHED_PERCENT_MIN);
-            let found = taken_over(friends, true);
+            let found = taken_over(friends, Ends::Few, 10);
             assert!((found - most).abs() < 0.05, "{friends} %: {found} against {most}");
+            // That a doubt takes its time helps it only where a client builds more circuits than people ask for.
+            let found = taken_over(friends, Ends::Bursts, 10);
+            assert!(found < most + 0.05, "{friends} %: {found} against {most}");
+        }
+        for (friends, per_minute, most) in [(2, 100, 0.15), (2, 1_000, 0.6)] {
+            let found = taken_over(friends, Ends::Bursts, per_minute);
+            assert!(found < most, "{friends} %, {per_minute} a minute: {found}");
         }
     }
 

@@ -356,8 +356,8 @@ fn without_a_strong_enough_path_nothing_is_tried_again() {
         (floor, Refused::PrivacyFloor(PathRefused::TooFewNetworks)),
         (Failure::GuardsGone, Refused::GuardsGone),
         (
-            Failure::GuardFails(GuardCircuits { begun: 100, finished: 1 }),
-            Refused::GuardFails(GuardCircuits { begun: 100, finished: 1 }),
+            Failure::GuardFails(GuardCircuits { begun: 100, finished: 1, ..GuardCircuits::default() }),
+            Refused::GuardFails(GuardCircuits { begun: 100, finished: 1, ..GuardCircuits::default() }),
         ),
         (Failure::Unreachable, Refused::Unreachable),
     ];

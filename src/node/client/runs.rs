@@ -304,7 +304,7 @@ impl ClientNode {
         let ends = self.runs.on_link(link);
         // Whoever ends the link instead of its circuits does not thereby stay uncounted; but it is one fault, and links break.
         if let Some(guard) = ends.first().and_then(|end| self.runs.all.get(end)).map(|run| run.guard) {
-            self.count_for_guard(&guard, false);
+            self.count_for_guard(now, &guard, false);
         }
         ends.into_iter().for_each(|end| self.end_run(now, end, Some(Failure::Destroyed)));
     }
@@ -333,7 +333,7 @@ impl ClientNode {
         // A first reply alone is no end: a guard would let it pass, and nothing after it.
         self.runs.note_in_row(run.operation, failure.is_none());
         if guard_is_up {
-            self.count_for_guard(&run.guard, failure.is_none());
+            self.count_for_guard(now, &run.guard, failure.is_none());
         }
         let may_replace = self.guards.doubts(&run.guard).is_none();
         let changed = match failure {
@@ -376,8 +376,8 @@ impl ClientNode {
 
     /// How a circuit ended, or that a link ended with circuits on it, counts for its guard. While the membership from disk is found
     /// wanting, bootstraps having told no better one yet or at all, the fault is likelier ours.
-    fn count_for_guard(&mut self, guard: &NodeKey, finished: bool) {
-        if !self.is_stored_in_doubt() && self.guards.on_circuit(guard, finished) {
+    fn count_for_guard(&mut self, now: Now, guard: &NodeKey, finished: bool) {
+        if !self.is_stored_in_doubt() && self.guards.on_circuit(guard, finished, now.unix) {
             self.guards.doubts(guard).into_iter().for_each(|of| self.effects.event(ClientEvent::GuardDoubted(of)));
         }
     }
