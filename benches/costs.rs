@@ -90,7 +90,7 @@ fn onion(criterion: &mut Criterion) {
     criterion.bench_function("peel, with reply 0", |b| {
         b.iter(|| {
             let peeled = peel(&secrets, black_box(&body), &mut rng).expect("a layer");
-            let Role::Middle { hop, body, .. } = peeled.role else { panic!("the first of three") };
+            let Role::Middle { mut hop, body, .. } = peeled.role else { panic!("the first of three") };
             (hop.wrap_reply0(black_box(&inner)), body)
         });
     });
@@ -112,9 +112,9 @@ fn circuit(rng: &mut ChaCha20Rng) -> (Circuit, MiddleHop) {
     path[1] = path[0].clone();
     let built = build(&network(), &path[..2], b"", NOW, rng).expect("a packet");
     let first = peel(&secrets, &built.body, rng).expect("a layer");
-    let Role::Middle { hop, body, .. } = first.role else { panic!("the first of two") };
+    let Role::Middle { mut hop, body, .. } = first.role else { panic!("the first of two") };
     let last = peel(&secrets, &body, rng).expect("a layer");
-    let Role::Exit { hop: exit, .. } = last.role else { panic!("the last of two") };
+    let Role::Exit { hop: mut exit, .. } = last.role else { panic!("the last of two") };
     let reply = hop.wrap_reply0(&exit.seal_reply0(b"").expect("a reply")).expect("a reply");
     let Ok(Reply0::Exit(circuit, _)) = built.building.open_reply0(&reply) else { panic!("a circuit") };
     (circuit, hop)

@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     let inner = [9; BODY_LEN];
     let mut whole = || {
         let peeled = peel(&secrets, black_box(&body), &mut rng).expect("a layer");
-        let Role::Middle { hop, body, .. } = peeled.role else { panic!("the first of three") };
+        let Role::Middle { mut hop, body, .. } = peeled.role else { panic!("the first of three") };
         black_box((hop.wrap_reply0(black_box(&inner)).expect("a reply"), body));
     };
 

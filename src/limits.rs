@@ -79,7 +79,9 @@ pub const CREDIT_STEP: u32 = 32;
 /// Bytes of cells that one node holds back for want of credits, all circuits together.
 pub const QUEUED_BYTES_MAX: usize = 64 << 20;
 /// Cells between a node's owner and one link's task.
-pub const LINK_QUEUE_CELLS_MAX: usize = 4_096;
+pub const LINK_QUEUE_CELLS_MAX: usize = 5_120;
+/// Circuits of one link that ends whose clients are told that they got as far as here; the others end without a word more.
+pub const NOT_REACHED_AT_ONCE_MAX: usize = 256;
 /// Events between all link tasks and the owner of a node.
 pub const INBOX_EVENTS_MAX: usize = 1_024;
 /// Links per process: the lesser of this and half of the descriptor limit; half for those it dials, half for those it accepts.
@@ -326,8 +328,10 @@ pub const SECOND_HOP_LIFE_MIN_S: u64 = 24 * 3_600;
 pub const SECOND_HOP_LIFE_MAX_S: u64 = 12 * 24 * 3_600;
 /// A second hop through which so many circuits in a row failed is replaced.
 pub const SECOND_HOP_FAILURES_MAX: u32 = 3;
-/// Of circuits that came to it, and no further by its own word, so many in a row: where half of the relays are gone one in 256 rows.
-pub const SECOND_HOP_NOT_REACHED_MAX: usize = 8;
+/// A second hop by whose word so many exits were not reached is replaced, each circuit that held counting for two.
+pub const SECOND_HOP_NOT_REACHED_MAX: usize = 12;
+/// So many exits that were not reached does a circuit make up for that held.
+pub const SECOND_HOP_NOT_REACHED_FORGIVEN: usize = 2;
 /// Pull of the membership from another relay, mean interval.
 pub const MEMBERS_PULL_EVERY: Duration = Duration::from_secs(30);
 /// A relay tells of another for so long after their last meeting, where it has three bootstraps or fewer: a relay visits each of
@@ -384,9 +388,13 @@ pub const GUARD_CIRCUITS_JUDGED_MIN: u32 = 100;
 pub const GUARD_CIRCUITS_REMEMBERED_MAX: u32 = 200;
 /// A guard through which fewer percent of the circuits end whole is doubted.
 pub const GUARD_FINISHED_PERCENT_MIN: u32 = 20;
-/// Seconds for which too few must have ended whole: when many relays stop at once an honest guard looks bad until its client has
-/// other second hops.
+/// Seconds after which it counts that too few end whole: when many relays stop at once an honest guard looks bad until its client
+/// has other second hops.
 pub const GUARD_DOUBTED_AFTER_S: u64 = 120;
+/// So many circuits must end after them, too few being whole all the time: one alone, days after a burst, says nothing.
+pub const GUARD_DOUBTED_LATE_MIN: u32 = 20;
+/// So many circuits, too few being whole all the time, are no burst, however short it was.
+pub const GUARD_DOUBTED_CIRCUITS_MIN: u32 = 300;
 /// An operation over a doubted guard ends after so many circuits that failed in a row, the guard's link being up.
 pub const GUARD_FAILURES_IN_ROW_MAX: usize = 12;
 /// A client that is at work gives out the counts of its guards to be kept this often at most.
@@ -545,6 +553,8 @@ const _: () = assert!(RECEIPT_NEWCOMERS_MAX < HOLDERS && RECEIPT_SIGNERS_REACH <
 const _: () = assert!(ABSENT_WINDOW.as_secs().is_multiple_of(ABSENT_STEP.as_secs()));
 const _: () = assert!(2 * GUARD_CIRCUITS_JUDGED_MIN <= GUARD_CIRCUITS_REMEMBERED_MAX);
 const _: () = assert!(GUARD_FAILURES_IN_ROW_MAX < OPERATION_CIRCUITS_MAX);
+// All circuits of two links may be between them, and all end at once.
+const _: () = assert!(CIRCUITS_PER_LINK_MAX + NOT_REACHED_AT_ONCE_MAX < LINK_QUEUE_CELLS_MAX);
 const _: () = assert!(STORED_MEMBERS_DOUBT_MAX.as_secs() + JOIN_TIMEOUT.as_secs() < OPERATION_TIMEOUT.as_secs());
 const _: () = assert!(STORED_MEMBERS_LIFE_MAX_S + DESCRIPTOR_RENEW_S < DESCRIPTOR_LIFE_S);
 const _: () = assert!(2 * DESCRIPTOR_RENEW_S < MEMBER_LIFE_S && MEMBER_LIFE_S < DESCRIPTOR_LIFE_S);

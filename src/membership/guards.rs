@@ -286,16 +286,25 @@ impl Guards {
     pub fn on_circuit(&mut self, key: &NodeKey, finished: bool, now: UnixTime) -> bool {
         let Some(guard) = self.guards.iter_mut().find(|guard| guard.key() == *key) else { return false };
         let circuits = &mut guard.sampled.circuits;
-        let before = circuits.is_doubted;
+        let before = circuits.is_doubted();
         circuits.add(finished, now);
-        !before && circuits.is_doubted
+        !before && circuits.is_doubted()
+    }
+
+    /// Goes on with these counts for the same guards, but for those that whoever wrote this sample doubts.
+    pub fn count_as(&mut self, other: &GuardState) {
+        for guard in self.guards.iter_mut().filter(|guard| !guard.sampled.circuits.is_doubted()) {
+            if let Some(same) = other.guards.iter().find(|same| same.key == guard.sampled.key) {
+                guard.sampled.circuits = same.circuits;
+            }
+        }
     }
 
     /// How circuits through this guard ended, if it is doubted.
     #[must_use]
     pub fn doubts(&self, key: &NodeKey) -> Option<GuardCircuits> {
         let guard = self.guards.iter().find(|guard| guard.key() == *key)?;
-        Some(guard.sampled.circuits).filter(|circuits| circuits.is_doubted)
+        Some(guard.sampled.circuits).filter(|circuits| circuits.is_doubted())
     }
 
     /// Where the client stands.

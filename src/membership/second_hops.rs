@@ -9,8 +9,8 @@ use super::sample::{draw, uniform_below};
 use crate::crypto::CryptoRng;
 use crate::crypto::keys::NodeKey;
 use crate::limits::{
-    KEY_LEN, SECOND_HOP_FAILURES_MAX, SECOND_HOP_LIFE_MAX_S, SECOND_HOP_LIFE_MIN_S, SECOND_HOP_NOT_REACHED_MAX,
-    SECOND_HOP_REPLACED_MAX, SECOND_HOP_REPLACED_WINDOW_S, SECOND_HOPS,
+    KEY_LEN, SECOND_HOP_FAILURES_MAX, SECOND_HOP_LIFE_MAX_S, SECOND_HOP_LIFE_MIN_S, SECOND_HOP_NOT_REACHED_FORGIVEN,
+    SECOND_HOP_NOT_REACHED_MAX, SECOND_HOP_REPLACED_MAX, SECOND_HOP_REPLACED_WINDOW_S, SECOND_HOPS,
 };
 use crate::time::UnixTime;
 use crate::wire::descriptor::VerifiedDescriptor;
@@ -33,8 +33,17 @@ pub struct PinnedHop {
     pub until: u64,
     /// The exits towards which circuits through it failed since one last held, and nobody knows where.
     pub failed_exits: Vec<[u8; KEY_LEN]>,
-    /// The exits that it, or one after it, says were not reached, since a circuit through it last held.
+    /// The exits that it, or one after it, says were not reached; each circuit that held took off two.
     pub not_reached: Vec<[u8; KEY_LEN]>,
+}
+
+impl SecondHopState {
+    /// Whether these are the same relays, whatever circuits through them were counted.
+    #[must_use]
+    pub fn is_same_but_for_counts(&self, other: &Self) -> bool {
+        let uncounted = |hop: &PinnedHop| (hop.key, hop.until);
+        self.replaced == other.replaced && self.hops.iter().map(uncounted).eq(other.hops.iter().map(uncounted))
+    }
 }
 
 /// The pinned second hops.
@@ -74,13 +83,18 @@ impl SecondHops {
         self.0.hops.iter().map(PinnedHop::key)
     }
 
-    /// One of the pinned that are eligible: each as likely, but one towards which circuits failed since one last held, a quarter as
-    /// likely for each, so that a dead one costs a client little before it is given up; a failing one only when there is no other.
+    /// One of the pinned that are eligible: each as likely, but one through which circuits failed since one last held, a quarter as
+    /// likely for each, or for each three that it says were not reached, so that a dead one costs a client little before it is given up;
+    /// a failing one only when there is no other.
     pub fn pick(&self, eligible: impl Fn(&NodeKey) -> bool, rng: &mut dyn CryptoRng) -> Option<NodeKey> {
         let (failing, sound): (Vec<_>, Vec<_>) =
             self.0.hops.iter().filter(|hop| eligible(&hop.key())).partition(|hop| hop.is_failing());
         let choice = if sound.is_empty() { failing } else { sound };
-        let weight = |hop: &PinnedHop| 1_u64 << (2 * SECOND_HOP_FAILURES_MAX.saturating_sub(hop.failures()));
+        let weight = |hop: &PinnedHop| {
+            let left = SECOND_HOP_NOT_REACHED_MAX.saturating_sub(hop.not_reached.len()).div_ceil(3);
+            let unexplained = SECOND_HOP_FAILURES_MAX.saturating_sub(hop.failures());
+            1_u64 << (2 * (unexplained + u32::try_from(left).unwrap_or(0)))
+        };
         let mut drawn = uniform_below(choice.iter().map(|hop| weight(hop)).sum(), rng);
         let picked = choice.into_iter().find(|hop| match drawn.checked_sub(weight(hop)) {
             Some(rest) => {
@@ -99,8 +113,8 @@ impl SecondHops {
         self.fail(key, |hop| &mut hop.failed_exits, exit, may_replace, now)
     }
 
-    /// A circuit through this hop came to it, and no answer from behind it: most likely the exit is gone. Only where
-    /// [`SECOND_HOP_NOT_REACHED_MAX`] different exits in a row were not reached is it dropped as one that fails.
+    /// A circuit through this hop came to it, and no answer from behind it: most likely the exit is gone, but its word is all there is.
+    /// At [`SECOND_HOP_NOT_REACHED_MAX`] different exits, those that were made up for left out, it is dropped as one that fails.
     pub fn on_not_reached(&mut self, key: &NodeKey, exit: &NodeKey, may_replace: bool, now: UnixTime) -> bool {
         self.fail(key, |hop| &mut hop.not_reached, exit, may_replace, now)
     }
@@ -134,7 +148,8 @@ impl SecondHops {
         let Some(hop) = self.0.hops.iter_mut().find(|hop| hop.key() == *key) else { return false };
         let changed = !hop.failed_exits.is_empty() || !hop.not_reached.is_empty();
         hop.failed_exits.clear();
-        hop.not_reached.clear();
+        // Not all of them: one that lets a circuit through now and then could else turn away all others as it likes.
+        hop.not_reached.drain(..SECOND_HOP_NOT_REACHED_FORGIVEN.min(hop.not_reached.len()));
         changed
     }
 
@@ -252,24 +267,68 @@ mod tests {
         assert!(!keys(&hops).contains(&hop));
     }
 
+    fn exit(number: usize) -> NodeKey {
+        relay(100 + u32::try_from(number).unwrap()).key
+    }
+
     #[test]
-    fn a_hop_that_works_is_dropped_only_when_eight_different_exits_in_a_row_were_not_reached() {
+    fn a_hop_that_works_is_dropped_only_when_many_different_exits_were_not_reached() {
         let mut hops = four();
         let hop = keys(&hops)[0];
-        let exit = |number: usize| relay(100 + u32::try_from(number).unwrap()).key;
         for number in 1..SECOND_HOP_NOT_REACHED_MAX {
             assert!(hops.on_not_reached(&hop, &exit(number), true, ISSUED));
             assert!(!hops.on_not_reached(&hop, &exit(number), true, ISSUED), "twice towards one exit is once");
         }
         // Those where nobody says where it failed are counted for themselves.
         assert!(hops.on_failure(&hop, &exit(1), true, ISSUED) && hops.on_failure(&hop, &exit(2), true, ISSUED));
-        assert!(hops.on_success(&hop) && !hops.on_success(&hop));
-        for number in 1..SECOND_HOP_NOT_REACHED_MAX {
-            hops.on_not_reached(&hop, &exit(number), true, ISSUED);
+        assert!(hops.on_success(&hop));
+        for number in 0..SECOND_HOP_NOT_REACHED_FORGIVEN {
+            assert!(hops.on_not_reached(&hop, &exit(1_000 + number), true, ISSUED));
         }
         assert!(keys(&hops).contains(&hop));
         assert!(hops.on_not_reached(&hop, &exit(0), true, ISSUED));
         assert!(!keys(&hops).contains(&hop));
+    }
+
+    #[test]
+    fn a_hop_that_turns_away_whom_it_likes_lets_a_third_through_or_goes_and_is_drawn_little_meanwhile() {
+        let mut hops = four();
+        let hop = keys(&hops)[0];
+        // It turns away all that it can without being dropped.
+        let (mut passed, mut turned_away) = (0, 0);
+        for number in 0..3_000 {
+            let held = hops.state().hops[0].not_reached.len();
+            if held + 1 < SECOND_HOP_NOT_REACHED_MAX {
+                hops.on_not_reached(&hop, &exit(number), true, ISSUED);
+                turned_away += 1;
+            } else {
+                hops.on_success(&hop);
+                passed += 1;
+            }
+        }
+        assert!(keys(&hops).contains(&hop) && (990..1_010).contains(&passed), "{passed} of {turned_away}");
+        let mut rng = ChaCha20Rng::seed_from_u64(3);
+        let drawn = (0..3_000).filter(|_| hops.pick(|_| true, &mut rng) == Some(hop)).count();
+        assert!((1..100).contains(&drawn), "{drawn}: one in 3 · 64 and one");
+    }
+
+    #[test]
+    fn where_half_of_the_exits_are_gone_a_hop_that_works_stays() {
+        let mut rng = ChaCha20Rng::seed_from_u64(4);
+        let mut dropped = 0;
+        for _ in 0..400 {
+            let mut hops = four();
+            let hop = keys(&hops)[0];
+            for number in 0..60 {
+                if uniform_below(2, &mut rng) == 0 {
+                    hops.on_success(&hop);
+                } else {
+                    hops.on_not_reached(&hop, &exit(number), true, ISSUED);
+                }
+            }
+            dropped += usize::from(!keys(&hops).contains(&hop));
+        }
+        assert!((1..24).contains(&dropped), "{dropped} of 400 with sixty circuits each");
     }
 
     #[test]

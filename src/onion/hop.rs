@@ -6,15 +6,20 @@ use crate::crypto::keys::DhKey;
 use crate::crypto::nk::Session;
 use crate::limits::{BODY_LEN, HOPS_MAX, REPLY0_OVERHEAD_LEN, TAG_LEN};
 
+// A relay has one of each: a copy would seal under the nonces of the first.
 /// The layer of one hop: session keys, its ephemeral key, counters of later cells.
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Layer {
     session: Session,
     ephemeral: DhKey,
+    /// Reply 0 has a nonce of its own, once.
+    replied: bool,
     forward: u64,
     backward: u64,
 }
 
 /// A hop that passes cells on.
+#[cfg_attr(test, derive(Clone))]
 pub struct MiddleHop(Layer);
 
 /// The last hop.
@@ -22,12 +27,15 @@ pub struct ExitHop(Layer);
 
 impl Layer {
     pub(super) fn new(ephemeral: DhKey, session: Session) -> Self {
-        Self { session, ephemeral, forward: 0, backward: 0 }
+        Self { session, ephemeral, replied: false, forward: 0, backward: 0 }
     }
 
-    fn seal_reply0(&self, mut text: Vec<u8>) -> Body {
+    fn seal_reply0(&mut self, mut text: Vec<u8>) -> Result<Body, Forged> {
+        if core::mem::replace(&mut self.replied, true) {
+            return Err(Forged);
+        }
         let tag = self.session.reply0.seal(0, &self.session.ad, &mut text);
-        keyed_body(&self.ephemeral, &tag, &text)
+        Ok(keyed_body(&self.ephemeral, &tag, &text))
     }
 
     fn seal_backward(&mut self, mut text: Vec<u8>) -> Body {
@@ -52,15 +60,17 @@ impl MiddleHop {
     /// Adds this hop's layer to reply 0 coming from the next hop.
     ///
     /// # Errors
-    /// Never for a body; the slice is total all the same.
-    pub fn wrap_reply0(&self, body: &Body) -> Result<Body, Forged> {
-        Ok(self.0.seal_reply0(body.get(..BODY_LEN - REPLY0_OVERHEAD_LEN).ok_or(Forged)?.to_vec()))
+    /// [`Forged`] when one was sealed before.
+    pub fn wrap_reply0(&mut self, body: &Body) -> Result<Body, Forged> {
+        self.0.seal_reply0(body.get(..BODY_LEN - REPLY0_OVERHEAD_LEN).ok_or(Forged)?.to_vec())
     }
 
     /// Reply 0 of a hop that the rest of the path ended at: it says that this one works. Nothing is wrapped after it, for it takes
     /// the nonce of reply 0.
-    #[must_use]
-    pub fn not_reached(self) -> Body {
+    ///
+    /// # Errors
+    /// [`Forged`] when the exit's was wrapped before.
+    pub fn not_reached(mut self) -> Result<Body, Forged> {
         self.0.seal_reply0(vec![0; BODY_LEN - REPLY0_OVERHEAD_LEN])
     }
 
@@ -92,11 +102,11 @@ impl ExitHop {
     /// Reply 0 with at most 1,798 bytes of data.
     ///
     /// # Errors
-    /// [`Forged`] when the data is longer.
-    pub fn seal_reply0(&self, data: &[u8]) -> Result<Body, Forged> {
+    /// [`Forged`] when the data is longer, or one was sealed before.
+    pub fn seal_reply0(&mut self, data: &[u8]) -> Result<Body, Forged> {
         let total = BODY_LEN - REPLY0_OVERHEAD_LEN;
         let text = frame_data(data, total, REPLY0_OVERHEAD_LEN * (HOPS_MAX - 1)).ok_or(Forged)?;
-        Ok(self.0.seal_reply0(text))
+        self.0.seal_reply0(text)
     }
 
     /// A later cell with at most 1,958 bytes of data.

@@ -91,9 +91,9 @@ impl World {
 
     fn through(&mut self, request: &[u8], reply: &[u8]) -> Through {
         let built = self.build(request);
-        let (middles, exit, request, _) = self.peel_all(&built);
+        let (mut middles, mut exit, request, _) = self.peel_all(&built);
         let mut body = exit.seal_reply0(reply).unwrap();
-        for hop in middles.iter().rev() {
+        for hop in middles.iter_mut().rev() {
             body = hop.wrap_reply0(&body).unwrap();
         }
         let Ok(Reply0::Exit(circuit, reply)) = built.building.open_reply0(&body) else { panic!("the exit's") };
@@ -196,7 +196,7 @@ fn any_flipped_bit_of_a_forward_cell_is_refused_at_the_next_hop() {
 fn any_flipped_bit_on_the_way_back_is_refused_by_the_client_wherever_it_was_flipped() {
     let mut world = World::new(4, 3);
     let built = world.build(b"");
-    let (middles, exit, _, _) = world.peel_all(&built);
+    let (middles, mut exit, _, _) = world.peel_all(&built);
     let sealed = exit.seal_reply0(b"reply").unwrap();
     for flipped_after in 0..3 {
         // Only what the very next hop cuts off is covered by no tag; it reaches nobody.
@@ -209,7 +209,7 @@ fn any_flipped_bit_on_the_way_back_is_refused_by_the_client_wherever_it_was_flip
                 }
             };
             flip(&mut body, 0);
-            for (at, hop) in middles.iter().rev().enumerate() {
+            for (at, hop) in middles.clone().iter_mut().rev().enumerate() {
                 body = hop.wrap_reply0(&body).unwrap();
                 flip(&mut body, at + 1);
             }
@@ -228,7 +228,8 @@ fn a_hop_that_was_not_passed_says_so_and_the_client_knows_which_one_and_believes
             let (mut middles, _, _, _) = world.peel_all(&built);
             middles.truncate(last);
             let end = middles.pop().unwrap();
-            let body = middles.iter().rev().fold(end.not_reached(), |body, hop| hop.wrap_reply0(&body).unwrap());
+            let body =
+                middles.iter_mut().rev().fold(end.not_reached().unwrap(), |body, hop| hop.wrap_reply0(&body).unwrap());
             let opened = built.building.clone().open_reply0(&body);
             assert!(matches!(opened, Ok(Reply0::NotReached { hops }) if hops == last), "{last} of {hops}");
             for bit in (0..BODY_LEN * 8).step_by(7) {

@@ -459,7 +459,9 @@ impl ClientNode {
         self.entry.keeps_open = self.entry.keeps_open.saturating_sub(1);
         if let Some(kept) = kept {
             // Another process of this client was first: its sample is the sample.
+            let counted = self.guards.state();
             self.guards = Guards::new(kept.guards.clone());
+            self.guards.count_as(&counted);
             self.second_hops = SecondHops::new(kept.second_hops.clone());
             self.config.kept = kept;
             return self.sample(now);

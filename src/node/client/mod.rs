@@ -81,7 +81,7 @@ impl Kept {
     /// Whether these are the same guards and second hops in the same state, whatever circuits were counted.
     #[must_use]
     pub fn is_same_but_for_counts(&self, other: &Self) -> bool {
-        self.guards.is_same_but_for_counts(&other.guards) && self.second_hops == other.second_hops
+        self.guards.is_same_but_for_counts(&other.guards) && self.second_hops.is_same_but_for_counts(&other.second_hops)
     }
 }
 

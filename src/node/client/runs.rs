@@ -351,7 +351,10 @@ impl ClientNode {
             let (rule, guards) = (self.config.rule, self.guards.ordered());
             let ours = &self.config.ours;
             self.second_hops.refill(&self.members, rule, now.unix, &guards, ours, &mut self.rng);
-            self.keep();
+            // Counts alone are kept with those of the guards.
+            if !self.second_hops.state().is_same_but_for_counts(&self.config.kept.second_hops) {
+                self.keep();
+            }
         }
         if failure.is_some() {
             self.note_failure(now);

@@ -17,6 +17,8 @@ use crate::record::Locator;
 use crate::request::Success;
 use crate::wire::message::{Answer, Ask, Assembler, cells_of};
 
+mod doubts;
+
 const RELAYS: u32 = 20;
 const BOOTSTRAPS: u32 = 3;
 
@@ -55,6 +57,8 @@ enum Doing {
     Destroys,
     /// Lets a first reply of the exit pass, and nothing after it.
     RepliesThenDestroys,
+    /// Of the path so many hops work, and the last says so.
+    ReachesOnly(usize),
     /// Ends the link, as soon as that does not count as a failed dial.
     Closes,
 }
@@ -76,6 +80,26 @@ fn relay(number: u32) -> VerifiedDescriptor {
     signed(descriptor, number)
 }
 
+/// What this hop, the first being 1, sends back with those before it, having not reached the next.
+fn not_reached(build: &Cell, hops: usize) -> Cell {
+    let mut rng = ChaCha20Rng::seed_from_u64(6);
+    let (mut body, mut suite, mut hint) = (*build.body(), build.suite(), build.hint());
+    let mut middles = Vec::new();
+    while middles.len() < hops {
+        let opened =
+            (0..RELAYS).find_map(|number| peel(&onion_keys(number).secrets(suite, hint), &body, &mut rng).ok());
+        let Role::Middle { suite: next_suite, hint: next_hint, body: next, hop, .. } = opened.unwrap().role else {
+            panic!("it is not the exit's")
+        };
+        (body, suite, hint) = (*next, next_suite, next_hint);
+        middles.push(hop);
+    }
+    let last = middles.pop().unwrap().not_reached().unwrap();
+    let mut cell = Cell::new(build.circuit(), Command::Reply0);
+    *cell.body_mut() = middles.iter_mut().rev().fold(last, |body, hop| hop.wrap_reply0(&body).unwrap());
+    cell
+}
+
 /// What an exit sends back on the circuit of this build packet: a first reply and one cell, without data.
 fn replies(build: &Cell) -> [Cell; 2] {
     let mut rng = ChaCha20Rng::seed_from_u64(5);
@@ -91,7 +115,7 @@ fn replies(build: &Cell) -> [Cell; 2] {
             }
             Role::Exit { mut hop, .. } => {
                 let first =
-                    middles.iter().rev().fold(hop.seal_reply0(&[]).unwrap(), |b, hop| hop.wrap_reply0(&b).unwrap());
+                    middles.iter_mut().rev().fold(hop.seal_reply0(&[]).unwrap(), |b, hop| hop.wrap_reply0(&b).unwrap());
                 let data = hop.seal_backward(&[]).unwrap();
                 let second = middles.iter_mut().rev().fold(data, |b, hop| hop.wrap_backward(&b).unwrap());
                 return [(Command::Reply0, first), (Command::Backward, second)].map(|(command, body)| {
@@ -193,6 +217,7 @@ impl World {
                 let [first, _] = replies(build);
                 vec![first, destroy()]
             }
+            Doing::ReachesOnly(hops) => vec![not_reached(build, hops), destroy()],
         };
         cells.into_iter().for_each(|cell| self.client.handle(self.now, Input::Cell { link, cell }));
     }
@@ -488,89 +513,4 @@ fn operated(world: &mut World, id: u64) -> (usize, Result<Success, Refused>) {
     // What is too little in one operation is judged in the next.
     world.later_s += GUARD_DOUBTED_AFTER_S;
     (world.builds - builds, world.ended[ended].result.clone())
-}
-
-/// Operations over a guard that does this, until it is doubted: how many there were.
-fn doubted_after(world: &mut World, guard: Doing) -> u64 {
-    world.guard = guard;
-    for id in 1..20 {
-        let (builds, result) = operated(world, id);
-        if world.doubts > 0 {
-            return id;
-        }
-        assert!(builds > GUARD_FAILURES_IN_ROW_MAX, "one of many operations that fail ends as before: {builds}");
-        assert_eq!(result, Err(Refused::Unreachable));
-    }
-    unreachable!("{guard:?}: it is never doubted")
-}
-
-#[test]
-fn a_guard_that_ends_circuit_after_circuit_is_doubted_gets_fewer_of_each_operation_and_moves_no_more_second_hops() {
-    let mut world = World::new();
-    let mut id = doubted_after(&mut world, Doing::Destroys);
-    // The last but one had too few of enough, and the last came late enough after it.
-    assert!(u64::from(GUARD_CIRCUITS_JUDGED_MIN) > (id - 2) * u64::try_from(OPERATION_CIRCUITS_MAX).unwrap());
-    let hops: Vec<NodeKey> = world.client.second_hops.keys().collect();
-    world.client.second_hops = {
-        // The cap of the day does not hold: what keeps them is the doubt.
-        let mut state = world.client.second_hops.state();
-        state.replaced.clear();
-        state.hops.iter_mut().for_each(|hop| hop.failed_exits.clear());
-        SecondHops::new(state)
-    };
-    for _ in 0..3 {
-        id += 1;
-        world.until(world.now.instant + Duration::from_secs(10));
-        let (builds, result) = operated(&mut world, id);
-        // One more may have been under way.
-        assert!((GUARD_FAILURES_IN_ROW_MAX..=GUARD_FAILURES_IN_ROW_MAX + 1).contains(&builds), "{builds}");
-        let Err(Refused::GuardFails(of)) = result else { panic!("{result:?}") };
-        assert!(of.begun >= GUARD_CIRCUITS_JUDGED_MIN && of.finished == 0);
-    }
-    assert_eq!(world.doubts, 1, "it is told once");
-    assert_eq!(world.client.second_hops.keys().collect::<Vec<_>>(), hops);
-    // The next process goes on with what was counted, over the same guard.
-    let guards = Guards::new(world.kept.guards.clone());
-    assert!(guards.ordered() == world.client.guards.ordered());
-    assert!(guards.doubts(&guards.ordered()[0]).is_some());
-}
-
-#[test]
-fn neither_a_first_reply_let_through_nor_the_end_of_the_link_saves_a_guard_from_doubt() {
-    // Two circuits may end with the link at once, and one more may have been under way.
-    for guard in [Doing::RepliesThenDestroys, Doing::Closes] {
-        let mut world = World::new();
-        let id = doubted_after(&mut world, guard);
-        world.until(world.now.instant + Duration::from_secs(10));
-        let (builds, result) = operated(&mut world, id + 1);
-        assert!((GUARD_FAILURES_IN_ROW_MAX..=GUARD_FAILURES_IN_ROW_MAX + 2).contains(&builds), "{guard:?}: {builds}");
-        let Err(Refused::GuardFails(of)) = result else { panic!("{guard:?}: {result:?}") };
-        assert!(of.begun >= GUARD_CIRCUITS_JUDGED_MIN && of.finished == 0);
-        assert_eq!(world.doubts, 1);
-    }
-}
-
-#[test]
-fn a_circuit_on_which_all_came_is_finished_whatever_the_exit_said() {
-    let mut world = World::new();
-    world.guard = Doing::Answers;
-    let (builds, _) = operated(&mut world, 1);
-    let circuits = world.client.guards.state().guards[0].circuits;
-    assert!(builds > 0 && circuits.begun == circuits.finished && usize::try_from(circuits.begun) == Ok(builds));
-}
-
-#[test]
-fn a_membership_on_disk_that_does_not_carry_holds_nothing_against_the_guard_as_long_as_bootstraps_tell_nothing() {
-    let mut world = World::returning(|_| all_relays());
-    (world.guard, world.bootstraps_answer) = (Doing::Destroys, false);
-    let begun = world.builds;
-    for id in 1..6 {
-        assert!(operated(&mut world, id).1.is_err());
-    }
-    let circuits = world.client.guards.state().guards[0].circuits;
-    assert!(world.builds - begun > usize::try_from(GUARD_CIRCUITS_JUDGED_MIN).unwrap());
-    assert!(usize::try_from(circuits.begun).unwrap() <= STORED_MEMBERS_FAILURES_MAX, "{}", circuits.begun);
-    world.bootstraps_answer = true;
-    assert!(world.until(world.now.instant + MEMBERS_FRESH_FOR * 3 / 2) > 0);
-    assert!((6..12).any(|id| operated(&mut world, id).0 > 0 && world.doubts > 0), "with a new one it counts");
 }

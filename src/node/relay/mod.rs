@@ -363,9 +363,7 @@ impl Relay {
             self.table.on_failed(&descriptor.id());
             self.watched_down(now, &descriptor.link_key);
         }
-        for no in self.circuits.on_link(link) {
-            self.end_on_link(no, link);
-        }
+        self.end_on_link(link);
         for ask in self.asks.on_down(link) {
             self.ask_failed(now, ask);
         }

@@ -2,6 +2,7 @@
 
 use super::{Pending, Relay, circuits_max};
 use crate::keyspace::Id;
+use crate::limits::NOT_REACHED_AT_ONCE_MAX;
 use crate::node::circuits::{CircuitNo, Sends, Side, Stage};
 use crate::node::io::LinkId;
 use crate::node::links::Reach;
@@ -69,7 +70,12 @@ impl Relay {
     fn extend_circuit(&mut self, now: Now, no: CircuitNo, (link, next): (LinkId, Id), cell: Cell, hop: MiddleHop) {
         let is_meant =
             self.links.peer(link).and_then(|peer| peer.descriptor.as_ref()).is_some_and(|one| one.id() == next);
-        let number = self.links.open_circuit(now.instant, link, &mut self.rng).filter(|_| is_meant);
+        if !is_meant {
+            // It names the link key of somebody else, who has just proven to be there.
+            self.members.forget(&next);
+            return self.end_unreached(no, hop);
+        }
+        let number = self.links.open_circuit(now.instant, link, &mut self.rng);
         let (Some(number), Some(circuit)) = (number, self.circuits.get_mut(no)) else {
             return self.end_unreached(no, hop);
         };
@@ -102,7 +108,7 @@ impl Relay {
             Stage::Middle(hop) if in_order => hop.wrap_backward(cell.body()).ok(),
             _ => None,
         };
-        let Some(body) = wrapped else { return self.kill_circuit(no) };
+        let Some(body) = wrapped else { return self.end_outward(no) };
         circuit.replied = true;
         let mut out = cell.on_circuit(circuit.inward.1);
         *out.body_mut() = body;
@@ -145,6 +151,7 @@ impl Relay {
         let sends = cell.credit_count().ok().and_then(|count| self.circuits.grant(no, side, count).ok());
         match sends {
             Some(sends) => self.send_all(sends),
+            None if side == Side::Outward => self.end_outward(no),
             None => self.kill_circuit(no),
         }
     }
@@ -157,11 +164,18 @@ impl Relay {
         }
     }
 
-    /// A circuit's link ended, or was not to be had.
-    pub(super) fn end_on_link(&mut self, no: CircuitNo, link: LinkId) {
-        match self.circuits.get_mut(no) {
-            Some(circuit) if circuit.inward.0 != link => self.end_outward(no),
-            _ => self.kill_circuit(no),
+    /// A link ended, or was not to be had. Thousands of circuits may have been on it, and come over one other link: only so many of
+    /// their clients are told that they got as far as here.
+    pub(super) fn end_on_link(&mut self, link: LinkId) {
+        let mut told = 0;
+        for no in self.circuits.on_link(link) {
+            match self.circuits.get_mut(no) {
+                Some(circuit) if circuit.inward.0 != link && told < NOT_REACHED_AT_ONCE_MAX => {
+                    told += 1;
+                    self.end_outward(no);
+                }
+                _ => self.kill_circuit(no),
+            }
         }
     }
 
@@ -176,9 +190,10 @@ impl Relay {
 
     /// Ends a circuit that got no further than here: the client is told that it got here.
     fn end_unreached(&mut self, no: CircuitNo, hop: MiddleHop) {
-        if let Some((link, number)) = self.circuits.get_mut(no).map(|circuit| circuit.inward) {
+        let inward = self.circuits.get_mut(no).map(|circuit| circuit.inward);
+        if let Some(((link, number), body)) = inward.zip(hop.not_reached().ok()) {
             let mut cell = Cell::new(number, Command::Reply0);
-            *cell.body_mut() = hop.not_reached();
+            *cell.body_mut() = body;
             self.effects.send(link, cell);
         }
         self.kill_circuit(no);

@@ -11,11 +11,12 @@ use crate::crypto::hash::blake3;
 use crate::crypto::puzzle::Solution;
 use crate::dht::store::{MemoryStore, StoreOp};
 use crate::keyspace::Location;
-use crate::limits::{HOLDERS, PLACES_PAGE_MAX};
+use crate::limits::{HOLDERS, NOT_REACHED_AT_ONCE_MAX, PLACES_PAGE_MAX};
 use crate::membership::fixture::{ISSUED, described, network, relay, secret};
+use crate::node::circuits::Stage;
 use crate::node::machine::Puzzles;
 use crate::node::work;
-use crate::onion::{Building, Reply0, build};
+use crate::onion::{Building, Reply0, Role, build};
 use crate::time::UnixTime;
 use crate::wire::cell::CircuitId;
 use crate::wire::onion::ExitRequest;
@@ -292,8 +293,18 @@ fn a_disk_of_many_pages_is_known_whole() {
 
 /// A client's build packet over this path, and what comes back from its first relay.
 fn replies(world: &mut World, path: &[VerifiedDescriptor], spoil: impl FnOnce(&mut [u8])) -> (Building, Vec<Cell>) {
+    replies_until(world, (path, 5), spoil, |_| ())
+}
+
+/// As that, with this seed, and with what happens then.
+fn replies_until(
+    world: &mut World,
+    (path, seed): (&[VerifiedDescriptor], u64),
+    spoil: impl FnOnce(&mut [u8]),
+    then: impl FnOnce(&mut World),
+) -> (Building, Vec<Cell>) {
     const LINK: LinkId = LinkId(1_000_000);
-    let mut rng = ChaCha20Rng::seed_from_u64(5);
+    let mut rng = ChaCha20Rng::seed_from_u64(seed);
     let request = ExitRequest::Find { location: crate::keyspace::Id([7; 20]), nonce: Nonce([1; 16]) }.encode();
     let mut built = build(&network(), path, &request, world.time().unix, &mut rng).unwrap();
     spoil(&mut built.body);
@@ -304,6 +315,8 @@ fn replies(world: &mut World, path: &[VerifiedDescriptor], spoil: impl FnOnce(&m
     world.inputs.push_back((0, Input::Cell { link: LINK, cell }));
     world.said.clear();
     world.run_for(15);
+    then(world);
+    world.run_for(1);
     world.inputs.push_back((0, Input::LinkDown { link: LINK, reason: DownReason::Closed }));
     world.run_for(1);
     (built.building, world.said.iter().filter(|cell| cell.circuit() == CircuitId(1 << 31)).cloned().collect())
@@ -324,7 +337,7 @@ fn of_a_circuit_that_ends_on_the_way_the_client_learns_how_far_it_came_and_nothi
         (vec![first.clone(), second.clone(), fourth.clone()], 2),
         (vec![first.clone(), second.clone(), third], 2),
         (vec![first.clone(), fourth, second.clone()], 1),
-        (vec![first.clone(), unknown], 1),
+        (vec![first.clone(), unknown.clone()], 1),
     ] {
         let (building, cells) = replies(&mut world, &path, |_| ());
         let commands: Vec<Command> = cells.iter().map(Cell::command).collect();
@@ -332,11 +345,47 @@ fn of_a_circuit_that_ends_on_the_way_the_client_learns_how_far_it_came_and_nothi
         let opened = building.open_reply0(cells[0].body());
         assert!(matches!(opened, Ok(Reply0::NotReached { hops: found }) if found == hops), "{hops} of {}", path.len());
     }
-    // The relay that cannot open its own layer says nothing; one before it that it came to itself.
-    let path = [first, second];
+    // The relay that cannot open its own layer says nothing, nor does one that has opened this packet before.
+    let path = [first, unknown];
+    let commands = |cells: &[Cell]| cells.iter().map(Cell::command).collect::<Vec<_>>();
     let (_, cells) = replies(&mut world, &path, |body| body[40] ^= 1);
-    assert_eq!(cells.iter().map(Cell::command).collect::<Vec<_>>(), [Command::Destroy]);
+    assert_eq!(commands(&cells), [Command::Destroy]);
+    let (_, cells) = replies(&mut world, &path, |_| ());
+    assert_eq!(commands(&cells), [Command::Destroy], "the same packet came before");
+    let path = [path[0].clone(), second];
     let (building, cells) = replies(&mut world, &path, |_| ());
-    assert_eq!(cells.iter().map(Cell::command).collect::<Vec<_>>(), [Command::Reply0, Command::Backward]);
+    assert_eq!(commands(&cells), [Command::Reply0, Command::Backward]);
     assert!(matches!(building.open_reply0(cells[0].body()), Ok(Reply0::Exit(..))));
+}
+
+#[test]
+fn when_an_exit_goes_after_its_answer_nothing_more_is_sealed_and_of_many_circuits_only_some_are_told() {
+    let mut world = started(3, &[]);
+    world.run_for(60);
+    let descriptors = [0, 1].map(|number| world.relays[number].as_ref().unwrap().descriptor().clone());
+    let (_, cells) = replies_until(&mut world, (&descriptors, 7), |_| (), |world| world.stop(1));
+    let commands: Vec<Command> = cells.iter().map(Cell::command).collect();
+    assert_eq!(commands, [Command::Reply0, Command::Backward, Command::Destroy]);
+
+    let mut world = started(3, &[]);
+    world.run_for(60);
+    let one = world.relays[0].as_mut().unwrap();
+    let (client, exit) = (LinkId(2_000_000), LinkId(2_000_001));
+    let mut rng = ChaCha20Rng::seed_from_u64(1);
+    for number in 0..=u32::try_from(NOT_REACHED_AT_ONCE_MAX).unwrap() {
+        let built = build(&network(), &descriptors, b"", ISSUED, &mut rng).unwrap();
+        let peeled = crate::onion::peel(&one.onion.secrets(built.suite, built.hint), &built.body, &mut rng).unwrap();
+        let Role::Middle { hop, .. } = peeled.role else { panic!("there is another") };
+        let no = one.circuits.open(Instant::ZERO, (client, CircuitId(number))).unwrap();
+        one.circuits.get_mut(no).unwrap().stage = Stage::Middle(hop);
+        one.circuits.join(no, (exit, CircuitId(number)));
+    }
+    one.end_on_link(exit);
+    assert!(one.circuits.is_empty());
+    let mut told = 0;
+    while let Some(effect) = one.poll_effect() {
+        told +=
+            usize::from(matches!(effect, Effect::Io(Output::Send { cell, .. }) if cell.command() == Command::Reply0));
+    }
+    assert_eq!(told, NOT_REACHED_AT_ONCE_MAX);
 }

@@ -218,12 +218,17 @@ fn told(Reading { hour, whole, part }: &Reading) -> [Cell; 7] {
     [
         Cell::real(rounded(*hour, 2)),
         Cell::count(whole.all),
-        Cell::real(percent(whole.share())),
+        readable(whole),
         Cell::count(whole.count(Ending::GuardsDead)),
         Cell::text(&whole.others()),
         Cell::count(part.all),
-        Cell::real(percent(part.share())),
+        readable(part),
     ]
+}
+
+/// Of none, none is unreadable either.
+fn readable(of: &Endings) -> Cell {
+    if of.counted() == 0 { Cell::Nothing } else { Cell::real(percent(of.share())) }
 }
 
 fn judge(report: &mut Report, run: &Run) {

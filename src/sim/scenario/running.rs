@@ -106,10 +106,14 @@ impl Endings {
         self.by.iter().find(|(of, _)| *of == ending).map_or(0, |(_, count)| *count)
     }
 
+    /// Those whose client had a guard left.
+    pub(super) fn counted(&self) -> usize {
+        self.all.saturating_sub(self.count(Ending::GuardsDead))
+    }
+
     /// Share that was done, of those whose client had a guard left.
     pub(super) fn share(&self) -> f64 {
-        let counted = self.all.saturating_sub(self.count(Ending::GuardsDead));
-        if counted == 0 { 0.0 } else { real_count(self.count(Ending::Done)) / real_count(counted) }
+        if self.counted() == 0 { 0.0 } else { real_count(self.count(Ending::Done)) / real_count(self.counted()) }
     }
 
     /// What else happened, in words.

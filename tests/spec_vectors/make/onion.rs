@@ -89,9 +89,13 @@ fn through(hops: u32) -> (Fields, Fields) {
     let built = build(&network(), &path, &request, NOW, &mut given).unwrap();
 
     let (mut body, mut suite, mut hint) = (built.body, built.suite, built.hint);
-    let (mut middles, mut exit, mut found) = (Vec::new(), None, Vec::new());
+    let (mut middles, mut others, mut exit, mut found) = (Vec::new(), Vec::new(), None, Vec::new());
     for (relay, ephemeral) in relays.iter().zip(&ephemerals) {
-        let peeled = peel(&relay.keys.secrets(suite, hint), &body, &mut Given::new(&[&relay.ephemeral])).unwrap();
+        let opened = || peel(&relay.keys.secrets(suite, hint), &body, &mut Given::new(&[&relay.ephemeral])).unwrap();
+        let peeled = opened();
+        if let Role::Middle { hop, .. } = opened().role {
+            others.push(hop);
+        }
         let mut fields = hop_fields(relay, ephemeral, &body, hint);
         fields.push(("replay_tag", bytes(peeled.replay_tag)));
         let routing = match peeled.role {
@@ -119,7 +123,7 @@ fn through(hops: u32) -> (Fields, Fields) {
         ("padding", bytes(&padding)),
         ("path", Field::List(found)),
     ];
-    (fields, later(hops, built.building, middles, exit.unwrap()))
+    (fields, later(hops, built.building, (middles, others), exit.unwrap()))
 }
 
 fn hop_fields(relay: &Relay, ephemeral: &[u8; 32], body: &Body, hint: u8) -> Fields {
@@ -141,10 +145,16 @@ fn bodies(way: &[Body]) -> Field {
     Field::List(way.iter().map(bytes).collect())
 }
 
-fn later(hops: u32, building: Building, mut middles: Vec<MiddleHop>, mut exit: ExitHop) -> Fields {
+/// `others` are the same hops once more: no hop seals two first replies.
+fn later(
+    hops: u32,
+    building: Building,
+    (mut middles, others): (Vec<MiddleHop>, Vec<MiddleHop>),
+    mut exit: ExitHop,
+) -> Fields {
     let reply = made_vec("reply", 1_700);
     let mut way = vec![exit.seal_reply0(&reply).unwrap()];
-    for hop in middles.iter().rev() {
+    for hop in middles.iter_mut().rev() {
         way.push(hop.wrap_reply0(way.last().unwrap()).unwrap());
     }
     let opened = building.clone().open_reply0(way.last().unwrap());
@@ -160,15 +170,15 @@ fn later(hops: u32, building: Building, mut middles: Vec<MiddleHop>, mut exit: E
         ("reply0_bodies", bodies(&way)),
         ("backward", Field::List(backward)),
         ("forward", Field::List(forward)),
-        ("not_reached_bodies", bodies(&not_reached(building, middles))),
+        ("not_reached_bodies", bodies(&not_reached(building, others))),
     ]
 }
 
 /// What the client would get in the place of all that, had the exit not been reached.
 fn not_reached(building: Building, mut middles: Vec<MiddleHop>) -> Vec<Body> {
     let Some(last) = middles.pop() else { return Vec::new() };
-    let mut way = vec![last.not_reached()];
-    for hop in middles.iter().rev() {
+    let mut way = vec![last.not_reached().unwrap()];
+    for hop in middles.iter_mut().rev() {
         way.push(hop.wrap_reply0(way.last().unwrap()).unwrap());
     }
     let opened = building.open_reply0(way.last().unwrap());
