@@ -34,7 +34,12 @@ impl OnDisk {
         }
         let name = self.0.file_name().unwrap_or_default().to_string_lossy();
         let beside = self.0.with_file_name(format!(".{name}.new"));
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        // What a crash left there, whoever may read that.
+        match std::fs::remove_file(&beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => (),
+        }
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&beside)?;
         let database = builder().create_with_backend(FileBackend::new(file)?)?;
         fill(&database)?;
         drop(database);
