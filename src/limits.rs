@@ -297,10 +297,24 @@ pub const SLOT_CELLS: usize = 34;
 pub const SLOT_LEN: usize = SLOT_CELLS * CIRCUIT_DATA_LEN_MAX;
 /// Content circuits of one transfer at once.
 pub const TRANSFER_CIRCUITS_MAX: usize = 4;
-/// Values in a node's memory store.
+/// Values that a node keeps.
 pub const STORE_VALUES_MAX: usize = 1 << 20;
-/// Bytes in a node's memory store.
+/// Bytes of values that a node keeps.
 pub const STORE_BYTES_MAX: usize = 512 << 20;
+/// Writes of a store on disk that one commit takes.
+pub const STORE_BATCH_MAX: usize = 256;
+/// Reads of a store on disk that are done in one go.
+pub const STORE_READS_MAX: usize = 256;
+/// Values over their time that one batch frees, besides those whose room is needed.
+pub const STORE_EXPIRED_BATCH_MAX: usize = 4_096;
+/// Damaged values that wait to be dropped.
+pub const STORE_DAMAGED_MAX: usize = 1_024;
+/// After a failed write the disk is tried again no sooner, in seconds.
+pub const STORE_RETRY_S: u64 = 5;
+/// Bytes of a store's file that are kept in memory.
+pub const STORE_CACHE_BYTES: usize = 32 << 20;
+/// Bytes of repair that are done in memory while the disk takes no writes.
+pub const STORE_OVERLAY_BYTES_MAX: usize = 64 << 20;
 
 // ---- membership, paths, guards (spec/membership.md) ----
 

@@ -4,6 +4,8 @@
 
 mod binary;
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use bauta::limits::RELAY_STOP_TIMEOUT;
 use binary::{Devnet, Running, User};
 use rustix::process::{Pid, test_kill_process};
@@ -46,6 +48,28 @@ fn a_relay_ends_in_order_and_is_the_same_after_a_restart() {
     // Another state directory is another relay.
     let (_other, other, _) = relay(&user, &["--set", NETWORK, "--set", "listen=127.241.0.1:0", "--state", "other"]);
     assert_ne!(other.split_once('/').unwrap().1, contact.split_once('/').unwrap().1);
+}
+
+#[test]
+fn a_relay_keeps_its_values_in_a_file_and_does_not_replace_one_that_it_cannot_read() {
+    let user = User::nobody();
+    let settings = ["--set", NETWORK, "--set", "listen=127.245.0.1:0"];
+    let end = |mut running: Running| {
+        running.line_with("{\"ready\":true");
+        running.terminate();
+        assert_eq!(running.ended_within(RELAY_STOP_TIMEOUT).code(), Some(0));
+    };
+    end(relay(&user, &settings).0);
+    let file = user.state_file("values.redb");
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    end(relay(&user, &settings).0);
+    let rubbish = b"nobody wrote this as values".repeat(1_000);
+    std::fs::write(&file, &rubbish).unwrap();
+    let refused = user.run(&[&["relay", "run", "--json"][..], &settings].concat()).object(1, "failed");
+    let error = refused["error"].as_str().unwrap();
+    assert!(error.contains("values.redb: damaged; restore it from a copy, or move it away"), "{error}");
+    assert!(std::fs::read(&file).unwrap() == rubbish);
 }
 
 #[test]

@@ -56,6 +56,8 @@ pub enum StoreResult {
     },
     /// To a put: there is no room, or the value's own time is over.
     Full,
+    /// To anything: the disk refused. A put was not kept, or not for certain; what is held is not known.
+    Failed,
     /// To a question for places: a page of them in their order; a short page is the last.
     Places(Vec<Holding>),
 }
@@ -195,25 +197,26 @@ fn is_same(one: &VerifiedValue, other: &VerifiedValue) -> bool {
     (one.seq(), one.digest()) == (other.seq(), other.digest())
 }
 
+/// Values of tests, valid at [`fixture::NOW`]; `steps` is when they end, from then.
 #[cfg(test)]
-mod tests {
+pub(crate) mod fixture {
     use proptest::prelude::*;
 
     use super::*;
     use crate::crypto::hash::blake3;
     use crate::crypto::keys::{IdentitySecret, Signature};
-    use crate::limits::{EXPIRY_STEP_S, RECORD_LEN};
+    use crate::limits::EXPIRY_STEP_S;
     use crate::membership::fixture::network;
     use crate::record::record_message;
     use crate::wire::record::{ChunkBytes, RECORD_TEXT_LEN, RecordFields, Value};
 
-    const NOW: UnixTime = UnixTime(1_800_000_000);
+    pub(crate) const NOW: UnixTime = UnixTime(1_800_000_000);
 
-    fn expiry(steps: u64) -> Expiry {
+    pub(crate) fn expiry(steps: u64) -> Expiry {
         Expiry::at_least(UnixTime(NOW.0 + steps * EXPIRY_STEP_S))
     }
 
-    fn record(author: u8, seq: u64, text: u8, steps: u64) -> VerifiedValue {
+    pub(crate) fn record(author: u8, seq: u64, text: u8, steps: u64) -> VerifiedValue {
         let secret = IdentitySecret::from_bytes(&[author; 32]);
         let mut fields = RecordFields {
             key: secret.public(),
@@ -228,11 +231,32 @@ mod tests {
         VerifiedValue::check(&network(), Value::Signed(fields.encode()), NOW).unwrap()
     }
 
-    fn chunk(content: u8, len: usize, steps: u64) -> VerifiedValue {
-        let bytes = vec![content; len];
+    pub(crate) fn chunk(content: u8, len: usize, steps: u64) -> VerifiedValue {
+        chunk_of(vec![content; len], steps)
+    }
+
+    pub(crate) fn chunk_of(bytes: Vec<u8>, steps: u64) -> VerifiedValue {
         let chunk = ChunkBytes { hash: blake3(&[&bytes]), index: 0, expiry: expiry(steps), bytes };
         VerifiedValue::check(&network(), Value::Hashed(chunk), NOW).unwrap()
     }
+
+    /// Few enough that they meet at the same places.
+    pub(crate) fn any_value() -> impl Strategy<Value = VerifiedValue> {
+        let records = (1..4_u8, 1..4_u64, 0..3_u8, 1..4_u64);
+        prop_oneof![
+            records.prop_map(|(author, seq, text, steps)| record(author, seq, text, steps)),
+            (0..3_u8, 1..4_u64).prop_map(|(content, steps)| chunk(content, 2_000, steps)),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::fixture::{NOW, any_value, chunk, record};
+    use super::*;
+    use crate::limits::RECORD_LEN;
 
     fn put(store: &mut MemoryStore, value: &VerifiedValue, expected: Option<u64>) -> StoreResult {
         store.apply(NOW, StoreOp::Put { value: value.clone(), expected })
@@ -355,14 +379,6 @@ mod tests {
         }
         assert_eq!(told, store.iter().map(Holding::from).collect::<Vec<_>>());
         assert_eq!(told.len(), 6);
-    }
-
-    fn any_value() -> impl Strategy<Value = VerifiedValue> {
-        let records = (1..4_u8, 1..4_u64, 0..3_u8, 1..4_u64);
-        prop_oneof![
-            records.prop_map(|(author, seq, text, steps)| record(author, seq, text, steps)),
-            (0..3_u8, 1..4_u64).prop_map(|(content, steps)| chunk(content, 50, steps)),
-        ]
     }
 
     proptest! {

@@ -1,7 +1,10 @@
-//! Files of one user: the state directory that all processes of that user share. It must not know what is in the files.
+//! Files of one user: the state directory that all processes of that user share, and the values that a relay keeps for
+//! others. The directory must not know what is in its files.
 
 mod keyring;
 mod state;
+mod values;
 
 pub use keyring::{Keyring, KeyringError};
 pub use state::{StateDir, StateError};
+pub use values::ValueStore;

@@ -9,12 +9,20 @@ use super::tap::Tap;
 use crate::crypto::keys::DhSecret;
 use crate::limits::{DIAL_TIMEOUT, LINK_WRITE_STALL_MAX};
 use crate::link::Timing;
-use crate::node::machine::Machine;
+use crate::node::machine::{DurableStore, Machine};
 use crate::time::{Duration, UnixTime};
 use crate::wire::network::Network;
 
 /// Does the node's store operations, in order, on a task of its own.
 pub type Store<M> = Box<dyn FnMut(UnixTime, <M as Machine>::StoreOp) -> <M as Machine>::StoreResult + Send>;
+
+/// Either kind of store.
+pub(super) enum AnyStore<M: Machine> {
+    /// Answers at once.
+    Prompt(Store<M>),
+    /// Waits for a disk.
+    Durable(Arc<dyn DurableStore<M>>),
+}
 
 /// As whom a node speaks on links.
 #[derive(Clone, Debug)]

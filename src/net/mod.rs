@@ -29,5 +29,5 @@ pub use counts::{Counts, DownKind};
 pub use entropy::Entropy;
 pub use puzzle_cache::PuzzleCache;
 pub use runtime::Runtime;
-pub use shell::{NodeControl, NodeHandle, spawn_node};
+pub use shell::{NodeControl, NodeHandle, spawn_durable_node, spawn_node};
 pub use tap::Tap;

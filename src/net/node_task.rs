@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep_until;
 
-use super::config::{LinkIdentity, ShellConfig, Store};
+use super::config::{AnyStore, LinkIdentity, ShellConfig};
 use super::counts::Counts;
 use super::link_shell::LinkShell;
 use super::link_task::{LinkTask, Showing};
@@ -154,9 +154,12 @@ impl<M: Machine> Owner<M> {
     }
 
     /// Runs until it is stopped; then ends every task and waits for their end.
-    pub(super) async fn run(mut self, store: Store<M>, mut stopped: oneshot::Receiver<()>) {
+    pub(super) async fn run(mut self, store: AnyStore<M>, mut stopped: oneshot::Receiver<()>) {
         if let Some((ops, stored)) = self.channels.store_side.take() {
-            self.tasks.spawn(store_task::serve::<M>(store, ops, stored));
+            match store {
+                AnyStore::Prompt(store) => self.tasks.spawn(store_task::serve::<M>(store, ops, stored)),
+                AnyStore::Durable(store) => self.tasks.spawn(store_task::serve_durable::<M>(store, ops, stored)),
+            };
         }
         if let Some(listener) = self.channels.listener.take() {
             let runtime = Arc::clone(&self.shell.runtime);

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::config::{ShellConfig, Store};
+use super::config::{AnyStore, ShellConfig, Store};
 use super::counts::{Counts, DownKind};
 use super::node_task;
 use super::runtime::Runtime;
 use crate::limits::{COMMANDS_MAX, NODE_EVENTS_MAX};
-use crate::node::machine::Machine;
+use crate::node::machine::{DurableStore, Machine};
 
 /// A running node. Dropping it ends the node at once.
 pub struct NodeHandle<M: Machine> {
@@ -85,6 +85,21 @@ pub fn spawn_node<M: Machine>(
     config: ShellConfig,
     store: Store<M>,
 ) -> NodeHandle<M> {
+    spawn(runtime, machine, config, AnyStore::Prompt(store))
+}
+
+/// Starts a node whose store waits for a disk. A batch that is being written when the node ends is written to its end.
+#[must_use]
+pub fn spawn_durable_node<M: Machine>(
+    runtime: Arc<Runtime>,
+    machine: M,
+    config: ShellConfig,
+    store: Arc<dyn DurableStore<M>>,
+) -> NodeHandle<M> {
+    spawn(runtime, machine, config, AnyStore::Durable(store))
+}
+
+fn spawn<M: Machine>(runtime: Arc<Runtime>, machine: M, config: ShellConfig, store: AnyStore<M>) -> NodeHandle<M> {
     let (commands, commands_out) = mpsc::channel(COMMANDS_MAX);
     let (events_in, events) = mpsc::channel(NODE_EVENTS_MAX);
     let (stop, stopped) = oneshot::channel();

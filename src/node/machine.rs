@@ -4,7 +4,7 @@ use crate::crypto::CryptoRng;
 use crate::crypto::keys::NodeKey;
 use crate::crypto::puzzle::Solution;
 use crate::node::io;
-use crate::time::{Instant, Now};
+use crate::time::{Instant, Now, UnixTime};
 
 /// A pure node that a shell can drive: `handle` one input, drain `poll_output`, wait until `poll_timeout` or the next input.
 pub trait Machine: Send + 'static {
@@ -65,7 +65,8 @@ pub enum MachineInput<M: Machine + ?Sized> {
 pub enum MachineOutput<M: Machine + ?Sized> {
     /// Of links.
     Node(io::Output),
-    /// Something of the store; answered by [`MachineInput::Stored`]. Operations are done in the order they were asked.
+    /// Something of the store; answered by [`MachineInput::Stored`]. Writes are done in the order they were
+    /// asked; a read sees every write that was answered before it was asked, and may overtake others.
     Store {
         /// Chosen by the machine.
         id: u64,
@@ -81,6 +82,19 @@ pub enum MachineOutput<M: Machine + ?Sized> {
     },
     /// Something to tell the owner.
     Event(M::Event),
+}
+
+/// A store whose writes take a disk's time. It is asked on threads that may wait.
+pub trait DurableStore<M: Machine>: Send + Sync + 'static {
+    /// Whether this is a read. Reads are done beside writes, and may overtake those that are not answered.
+    fn is_read(&self, op: &M::StoreOp) -> bool;
+
+    /// Does a read.
+    fn read(&self, now: UnixTime, op: M::StoreOp) -> M::StoreResult;
+
+    /// Does at most [`crate::limits::STORE_BATCH_MAX`] writes, in their order; returns when all are on disk, with as many
+    /// results. One batch at a time.
+    fn write(&self, now: UnixTime, ops: Vec<M::StoreOp>) -> Vec<M::StoreResult>;
 }
 
 /// Checks identity puzzles; an implementation may remember what it checked, for the check is a pure function.

@@ -1,7 +1,7 @@
 //! A relay's own client, a separate identity, and the socket at which commands of the same user reach it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinSet;
 
@@ -9,8 +9,7 @@ use crate::cli::output::say;
 use crate::cli::settings::Settings;
 use crate::cli::way::{does, options};
 use crate::client::Client;
-use crate::dht::store::MemoryStore;
-use crate::disk::StateDir;
+use crate::disk::{StateDir, ValueStore};
 use crate::gateway::{Facts, SOCKET, Status, serve};
 use crate::limits::BOOTSTRAPS_AGREE_MIN;
 use crate::net::Runtime;
@@ -28,7 +27,7 @@ impl Commands {
         settings: &Settings,
         runtime: &Arc<Runtime>,
         state: &StateDir,
-        (contact, store): (Contact, &Arc<Mutex<MemoryStore>>),
+        (contact, store): (Contact, &Arc<ValueStore>),
     ) -> anyhow::Result<Self> {
         let relays = Arc::new(AtomicUsize::new(0));
         if !settings.answer_commands {
@@ -47,7 +46,7 @@ impl Commands {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             contact: contact.to_string(),
             relays: known.load(Ordering::Relaxed),
-            values: store.lock().unwrap_or_else(PoisonError::into_inner).len(),
+            values: store.len(),
         };
         let facts = Facts { client: client.clone(), does: does(settings), status: Box::new(status) };
         let at = state.path().join(SOCKET);

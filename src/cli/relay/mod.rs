@@ -3,7 +3,7 @@
 mod commands;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Subcommand;
@@ -18,14 +18,17 @@ use super::settings::{KEYS, Settings};
 use super::way::folder;
 use super::{Said, Told, Usage, files};
 use crate::dht::repair::RepairTiming;
-use crate::dht::store::MemoryStore;
-use crate::disk::StateDir;
+use crate::disk::{StateDir, ValueStore};
 use crate::limits::{RELAY_DRAIN_TIMEOUT, STORE_VALUES_MAX};
 use crate::membership::members::Members;
-use crate::net::{LinkIdentity, NodeHandle, Runtime, ShellConfig, spawn_node};
+use crate::net::{LinkIdentity, NodeHandle, Runtime, ShellConfig, spawn_durable_node};
+use crate::node::machine::DurableStore;
 use crate::node::{Relay, RelayCommand, RelayConfig, RelayEvent};
 use crate::wire::address::Address;
 use crate::wire::contact::Contact;
+
+/// What it holds for others, in its state directory.
+const VALUES: &str = "values.redb";
 
 /// What `relay` takes.
 #[derive(clap::Args)]
@@ -107,7 +110,8 @@ pub(super) async fn run(told: &Told, until_stdin_closes: bool) -> anyhow::Result
     let bound = listener.local_addr()?;
     let address = Address(settings.advertise.unwrap_or(bound));
     let contact = Contact { id: identity.id(), link_key: identity.link_key(), address };
-    let store = Arc::new(Mutex::new(MemoryStore::new(STORE_VALUES_MAX, settings.store_bytes)));
+    let values = state.path().join(VALUES);
+    let store = Arc::new(ValueStore::open(&values, network, STORE_VALUES_MAX, settings.store_bytes)?);
     let mut handle = start(settings, (&runtime, &store), &identity, &state, (listener, address))?;
     tell(told, &json!({ "contact": contact.to_string(), "listen": bound.to_string() }), &format!("contact {contact}"));
     let mut commands = commands::Commands::start(settings, &runtime, &state, (contact, &store))?;
@@ -122,7 +126,7 @@ pub(super) async fn run(told: &Told, until_stdin_closes: bool) -> anyhow::Result
 
 fn start(
     settings: &Settings,
-    (runtime, store): (&Arc<Runtime>, &Arc<Mutex<MemoryStore>>),
+    (runtime, store): (&Arc<Runtime>, &Arc<ValueStore>),
     identity: &Identity,
     state: &StateDir,
     (listener, address): (TcpListener, Address),
@@ -148,9 +152,8 @@ fn start(
     let mut shell = ShellConfig::new(network, LinkIdentity::Relay { secret: identity.link.clone() });
     shell.bind_ip = settings.bind.or_else(|| address.0.ip().is_loopback().then(|| address.0.ip()));
     shell.listener = Some(listener);
-    let store = Arc::clone(store);
-    let apply = Box::new(move |now, op| store.lock().unwrap_or_else(PoisonError::into_inner).apply(now, op));
-    Ok(spawn_node(Arc::clone(runtime), relay, shell, apply))
+    let store: Arc<dyn DurableStore<Relay>> = Arc::<ValueStore>::clone(store);
+    Ok(spawn_durable_node(Arc::clone(runtime), relay, shell, store))
 }
 
 /// Until a signal, or the relay fails.

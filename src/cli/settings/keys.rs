@@ -181,7 +181,7 @@ pub(in crate::cli) const KEYS: [Key; 17] = [
     },
     Key {
         name: "store_bytes",
-        what: "room for the values of others, in memory in this version",
+        what: "room on disk for the values of others",
         set: |to, text, _| units::size(text, SEALED_CHUNK_LEN, STORE_BYTES_MAX).map(|found| to.store_bytes = found),
         show: |of| units::show_size(of.store_bytes),
         of_relay: true,

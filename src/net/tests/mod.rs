@@ -1,5 +1,6 @@
 //! Nodes over real loopback sockets, with a machine that does what it is told and tells what it meets.
 
+mod durable;
 mod hostile;
 mod owner;
 

@@ -55,7 +55,9 @@ impl Relay {
     pub(super) fn on_repair_loaded(&mut self, now: Now, place: Place, result: StoreResult) {
         let value = match result {
             StoreResult::Value(value) => value.map(Box::new),
-            _ => None,
+            // The place is not forgotten: the check fails at its deadline, and is tried again.
+            StoreResult::Failed => return,
+            StoreResult::Kept | StoreResult::Conflict { .. } | StoreResult::Full | StoreResult::Places(_) => None,
         };
         self.repair_handle(now, RepairInput::Loaded { place, value });
     }

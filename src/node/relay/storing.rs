@@ -169,7 +169,9 @@ impl Relay {
     ) {
         let value = match result {
             StoreResult::Value(value) => value,
-            _ => None,
+            // Whoever cannot look must not sign that nothing is there.
+            StoreResult::Failed => return self.reply(now, asker, Answer::Refused),
+            StoreResult::Kept | StoreResult::Conflict { .. } | StoreResult::Full | StoreResult::Places(_) => None,
         };
         let saying = value.as_ref().map_or_else(
             || self.saying(Verdict::Absent, 0, [0; 32]),
@@ -232,7 +234,10 @@ impl Relay {
         let saying = match result {
             StoreResult::Kept => self.saying(Verdict::Stored, seq, digest),
             StoreResult::Conflict { seq, digest } => self.saying(Verdict::Conflict, seq, digest),
-            _ => self.saying(Verdict::Full, 0, [0; 32]),
+            StoreResult::Failed => return self.reply(now, asker, Answer::Refused),
+            StoreResult::Full | StoreResult::Value(_) | StoreResult::Places(_) => {
+                self.saying(Verdict::Full, 0, [0; 32])
+            }
         };
         self.sign(now, question, saying, Pending::StoreSigned { asker });
     }

@@ -9,7 +9,7 @@ use rand::rngs::ChaCha20Rng;
 use super::*;
 use crate::crypto::hash::blake3;
 use crate::crypto::puzzle::Solution;
-use crate::dht::store::{MemoryStore, StoreOp};
+use crate::dht::store::{MemoryStore, StoreOp, StoreResult};
 use crate::keyspace::Location;
 use crate::limits::{HOLDERS, NOT_REACHED_AT_ONCE_MAX, PLACES_PAGE_MAX};
 use crate::membership::fixture::{ISSUED, described, network, relay, secret};
@@ -19,6 +19,7 @@ use crate::node::work;
 use crate::onion::{Building, Reply0, Role, build};
 use crate::time::UnixTime;
 use crate::wire::cell::CircuitId;
+use crate::wire::message::{Answer, Ask, cells_of};
 use crate::wire::onion::ExitRequest;
 use crate::wire::record::{ChunkBytes, Expiry, Value};
 use crate::wire::statement::Nonce;
@@ -388,4 +389,43 @@ fn when_an_exit_goes_after_its_answer_nothing_more_is_sealed_and_of_many_circuit
             usize::from(matches!(effect, Effect::Io(Output::Send { cell, .. }) if cell.command() == Command::Reply0));
     }
     assert_eq!(told, NOT_REACHED_AT_ONCE_MAX);
+}
+
+#[test]
+fn a_relay_whose_disk_fails_refuses_and_states_nothing_and_forgets_no_place() {
+    const LINK: LinkId = LinkId(1_000_001);
+    let value = chunk(1);
+    let mut world = World::new();
+    let number = world.start(store_of(std::slice::from_ref(&value)));
+    world.run_for(1);
+    let now = world.time();
+    let one = world.relays[number].as_mut().unwrap();
+    let asker = relay(9);
+    let peer =
+        Peer { link_key: asker.link_key, descriptor: Some(asker.clone()), address: asker.address, dialled: false };
+    one.handle(now, Input::LinkUp { link: LINK, peer: Box::new(peer) });
+    let (kind, location, nonce) = (value.kind(), value.location(), Nonce([1; 16]));
+    let find = Ask::Find { kind, location, nonce, want_value: true };
+    let store = Ask::Store { nonce, expected: None, value: value.value().clone() };
+    for (ask, circuit) in [(find, CircuitId(0x8000_0001)), (store, CircuitId(0x8000_0002))] {
+        for cell in cells_of(circuit, Command::Ask, &ask.encode()).unwrap() {
+            one.handle(now, Input::Cell { link: LINK, cell });
+        }
+        let mut said = Vec::new();
+        while let Some(effect) = one.poll_effect() {
+            match effect {
+                Effect::Store { id, .. } => one.handle_stored(now, id, StoreResult::Failed),
+                Effect::Work { id, job } => {
+                    one.handle_worked(now, id, work::run(job, &Solved, &mut ChaCha20Rng::seed_from_u64(id)));
+                }
+                Effect::Io(Output::Send { cell, .. }) if cell.command() == Command::Answer => said.push(cell),
+                Effect::Io(_) | Effect::Event(_) => (),
+            }
+        }
+        assert_eq!(said, cells_of(circuit, Command::Answer, &Answer::Refused.encode()).unwrap());
+    }
+    one.on_repair_loaded(now, (kind, location), StoreResult::Failed);
+    assert_eq!(one.repair.len(), 1);
+    one.on_repair_loaded(now, (kind, location), StoreResult::Value(None));
+    assert_eq!(one.repair.len(), 0);
 }
