@@ -208,8 +208,12 @@ impl<'w> Stage<'w> {
         for _ in 0..count {
             self.world.add_relay();
         }
+        self.settle_all();
+    }
+
+    /// Starts all that is stopped, each relay knowing all others, and lets them meet: bootstraps tell of whom they met alone.
+    pub fn settle_all(&mut self) {
         self.world.start_all_knowing();
-        // Bootstraps tell of whom they met: all come to them when they start.
         self.run(self.world.now() + Duration::from_secs(15));
     }
 

@@ -117,7 +117,7 @@ fn trial(settings: &Settings, case: Case, stage: &mut Stage<'_>, came: &mut Came
     stage.add_records(settings.records);
     came.trials += 1;
     if case.is_stored_before {
-        stage.world.start_all_knowing();
+        stage.settle_all();
         put(stage);
         for relay in stage.world.relays() {
             stage.world.stop(relay, Stop::Crash, true);
@@ -125,7 +125,7 @@ fn trial(settings: &Settings, case: Case, stage: &mut Stage<'_>, came: &mut Came
     }
     let sybils = place(case, stage, came);
     // As if all had been told: who has a value keeps it, and nobody has to wait for the news to spread.
-    stage.world.start_all_knowing();
+    stage.settle_all();
     turn_bad(&mut stage.world, &sybils, Behaviour::All);
     if !case.is_stored_before {
         put(stage);
