@@ -78,6 +78,12 @@ impl SecondHops {
         self.0.clone()
     }
 
+    /// Whether these are the relays that were kept, whatever circuits through them were counted since.
+    #[must_use]
+    pub fn is_kept_but_for_counts(&self, kept: &SecondHopState) -> bool {
+        self.0.is_same_but_for_counts(kept)
+    }
+
     /// The pinned keys.
     pub fn keys(&self) -> impl Iterator<Item = NodeKey> {
         self.0.hops.iter().map(PinnedHop::key)

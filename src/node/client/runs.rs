@@ -352,7 +352,7 @@ impl ClientNode {
             let ours = &self.config.ours;
             self.second_hops.refill(&self.members, rule, now.unix, &guards, ours, &mut self.rng);
             // Counts alone are kept with those of the guards.
-            if !self.second_hops.state().is_same_but_for_counts(&self.config.kept.second_hops) {
+            if !self.second_hops.is_kept_but_for_counts(&self.config.kept.second_hops) {
                 self.keep();
             }
         }
