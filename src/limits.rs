@@ -187,12 +187,14 @@ pub const EXIT_OPERATIONS_MAX: usize = 1_024;
 pub const EXIT_TIMEOUT: Duration = Duration::from_secs(8);
 /// Lookups that a relay has under way for its operator.
 pub const OWN_LOOKUPS_MAX: usize = 256;
-/// Holders per location of records and manifests.
+/// Holders of a record at each of its locations.
 pub const HOLDERS: usize = 5;
 /// Locations of a signed value.
 pub const LOCATIONS: usize = 3;
-/// Locations at which a chunk is stored (until parity comes).
-pub const CHUNK_LOCATIONS: usize = 2;
+/// Holders of a chunk: parity does the rest.
+pub const CHUNK_HOLDERS: usize = 2;
+/// Locations at which a chunk is stored.
+pub const CHUNK_LOCATIONS: usize = 1;
 /// A storer refuses a value when it knows this many members closer to the location.
 pub const CLOSER_MEMBERS_MAX: usize = 20;
 /// Nodes that wait behind one full bucket of the table.
@@ -200,7 +202,7 @@ pub const BUCKET_WAITING_MAX: usize = 8;
 
 // ---- repair (spec/dht.md §7, spec/link.md §5.1) ----
 
-/// Nearest live members within which a relay looks after a place; so many nearest to itself it stays linked to.
+/// Nearest live members within which a relay looks after a record's place; so many nearest to itself it stays linked to.
 pub const REPAIR_REACH: usize = HOLDERS + 2;
 /// Each rank among the live holders waits so much longer before it looks after a place: the nearest usually does the work.
 pub const REPAIR_STEP: Duration = Duration::from_secs(15);
@@ -281,10 +283,38 @@ pub const EXPIRY_STEP_S: u64 = 6 * 3_600;
 pub const EXPIRY_MAX_S: u64 = 30 * 24 * 3_600;
 /// Bytes of file content in a chunk.
 pub const CHUNK_LEN: usize = 64 << 10;
-/// Bytes of a sealed chunk.
-pub const SEALED_CHUNK_LEN: usize = CHUNK_LEN + TAG_LEN;
-/// Bytes of a file, in this version.
-pub const FILE_LEN_MAX: u64 = 64 << 20;
+/// Bytes that stand before a chunk's ciphertext and decide over its key.
+pub const CHUNK_TWEAK_LEN: usize = 16;
+/// Bytes of a sealed chunk: tweak, ciphertext, tag.
+pub const SEALED_CHUNK_LEN: usize = CHUNK_TWEAK_LEN + CHUNK_LEN + TAG_LEN;
+/// Bytes of a file or folder.
+pub const FILE_LEN_MAX: u64 = 64 << 30;
+/// Bytes of content that [`crate::client::Client::get`] brings in one piece; more is read as a stream.
+pub const GET_WHOLE_MAX: u64 = 64 << 20;
+/// Chunks of content in a group; the last of a file has up to one less than twice as many.
+pub const GROUP_CHUNKS: usize = 32;
+/// Chunks of parity in a full group.
+pub const GROUP_PARITY: usize = 36;
+/// Files in a published folder, and empty folders.
+pub const FOLDER_ENTRIES_MAX: usize = 100_000;
+/// Bytes of a published folder's index.
+pub const FOLDER_INDEX_LEN_MAX: usize = 16 << 20;
+/// Components of a path in a published folder.
+pub const FOLDER_DEPTH_MAX: usize = 32;
+/// Bytes of a path in a published folder.
+pub const FOLDER_PATH_LEN_MAX: usize = 1_024;
+/// Batches of one publication that are remembered while it is under way: those of the longest.
+pub const TRANSFER_BATCHES_MAX: usize = 600_000;
+/// Publications that were interrupted and can go on.
+pub const TRANSFERS_KEPT_MAX: usize = 64;
+/// Hashes of chunks that stand in a root; more stand in chunks of their own.
+pub const ROOT_HASHES_MAX: usize = 21;
+/// Levels of content: the file, the hashes of its chunks, the hashes of theirs.
+pub const CONTENT_LEVELS_MAX: usize = 3;
+/// Groups of one transfer whose chunks are in memory at once.
+pub const TRANSFER_GROUPS_MAX: usize = 3;
+/// Times that a chunk is asked for before its group goes on, or ends, without it.
+pub const CHUNK_TRIES_MAX: usize = 3;
 /// Bytes of a published file name.
 pub const FILE_NAME_LEN_MAX: usize = 255;
 /// Bytes of a name that people can say; anything longer is a link or nothing.
@@ -434,6 +464,8 @@ pub const CIRCUITS_AT_ONCE_MAX: usize = 2;
 pub const HEDGED_AFTER: usize = 4;
 /// Circuits of a get at once from then on; still for two locations at most.
 pub const CIRCUITS_HEDGED_MAX: usize = 4;
+/// Answers that one operation takes for a batch of chunks to get: what is missing then is asked for again later, or made from parity.
+pub const FETCH_ANSWERS_MAX: usize = 2;
 /// Answers that one operation takes for one location or batch before it gives up on it.
 pub const ANSWERS_PER_PLACE_MAX: usize = 5;
 /// Circuits of one operation are staggered by up to so much.
@@ -470,7 +502,7 @@ pub const PUZZLES_CACHED_MAX: usize = 2 * MEMBERS_MAX;
 // ---- a running node and commands (spec/gateway.md) ----
 
 /// Bytes of one frame between a command and a running node: a whole file and its wrapping.
-pub const GATEWAY_FRAME_LEN_MAX: usize = (64 << 20) + (64 << 10);
+pub const GATEWAY_FRAME_LEN_MAX: usize = 8 << 20;
 /// Commands that a running node works for at once; more wait.
 pub const GATEWAY_CONNECTIONS_MAX: usize = 64;
 /// A command that has not said what it wants by then is not heard.
@@ -479,8 +511,6 @@ pub const GATEWAY_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 pub const GATEWAY_ALIVE_EVERY: Duration = Duration::from_secs(5);
 /// A node that has said nothing, or taken nothing, for this long is given up.
 pub const GATEWAY_SILENCE_MAX: Duration = Duration::from_secs(30);
-/// Steps of progress that wait to be told.
-pub const GATEWAY_PROGRESS_MAX: usize = 64;
 /// A node that could not accept a command tries again after this time.
 pub const GATEWAY_ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
@@ -563,7 +593,8 @@ const _: () = assert!(
 );
 const _: () = assert!(SIGNERS_LEFT_MIN <= SIGNERS && HOLDERS <= SIGNERS && SIGNERS <= BUCKET_SIZE);
 const _: () = assert!(ANSWER_DESCRIPTORS_MAX * 100 < SIGNERS * SIGNERS_PERCENT_MIN);
-const _: () = assert!(RECEIPT_NEWCOMERS_MAX < HOLDERS && RECEIPT_SIGNERS_REACH <= NEIGHBOURS_KNOWN);
+const _: () = assert!(CHUNK_HOLDERS < HOLDERS && CHUNK_LOCATIONS == 1);
+const _: () = assert!(RECEIPT_NEWCOMERS_MAX == HOLDERS / 2 && RECEIPT_SIGNERS_REACH <= NEIGHBOURS_KNOWN);
 const _: () = assert!(ABSENT_WINDOW.as_secs().is_multiple_of(ABSENT_STEP.as_secs()));
 const _: () = assert!(2 * GUARD_CIRCUITS_JUDGED_MIN <= GUARD_CIRCUITS_REMEMBERED_MAX);
 const _: () = assert!(GUARD_FAILURES_IN_ROW_MAX < OPERATION_CIRCUITS_MAX);

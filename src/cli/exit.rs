@@ -24,6 +24,7 @@ pub(super) enum Exit {
     Conflict = 6,
     Partly = 7,
     PrivacyFloor = 8,
+    Interrupted = 130,
 }
 
 impl Exit {
@@ -39,6 +40,8 @@ impl Exit {
             Self::Conflict => 6,
             Self::Partly => 7,
             Self::PrivacyFloor => 8,
+            // As shells have it of a program that Ctrl-C ended.
+            Self::Interrupted => 130,
         }
     }
 
@@ -54,6 +57,7 @@ impl Exit {
             Self::Conflict => "conflict",
             Self::Partly => "partly stored",
             Self::PrivacyFloor => "privacy floor",
+            Self::Interrupted => "interrupted",
         }
     }
 

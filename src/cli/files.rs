@@ -1,11 +1,11 @@
-//! Files that are published and files that are got: read whole and checked, written whole or not at all.
+//! Where files go, and why they do not: written whole or not at all.
 
 use std::fs::Permissions;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::content::{FileName, NameRefused};
+use crate::content::{FileName, FolderRefused, NameRefused};
 use crate::limits::FILE_LEN_MAX;
 
 /// Why a file is not read or written.
@@ -18,10 +18,13 @@ pub(super) enum FileError {
     #[error("{0}: {1}")]
     NoFile(String, &'static str),
     /// Too large.
-    #[error("{0}: {1} bytes; files have at most {FILE_LEN_MAX} bytes in this version")]
+    #[error("{0}: {1} bytes; a file or folder has at most {FILE_LEN_MAX}")]
     TooLarge(String, u64),
+    /// What is in the folder cannot be published.
+    #[error(transparent)]
+    Folder(FolderRefused),
     /// Somebody wrote to it meanwhile.
-    #[error("{0}: changed while it was read; nothing was published")]
+    #[error("{0}: changed while it was read; nothing was published, the next attempt goes on with what is there then")]
     Changed(String),
     /// The name cannot be published.
     #[error("{0}: {1}")]
@@ -34,6 +37,9 @@ pub(super) enum FileError {
     /// It is there already.
     #[error("{0}: is there already; --force replaces it, -o names another")]
     Exists(String),
+    /// What has come cannot be kept.
+    #[error("{0}: cannot be written: {1}; what has come so far stays there")]
+    Part(String, io::Error),
     /// It cannot be written.
     #[error("{0}: cannot be written: {1}; nothing is left of it")]
     Write(String, io::Error),
@@ -42,53 +48,8 @@ pub(super) enum FileError {
 impl FileError {
     /// Whether the user named something that does not do.
     pub(super) const fn is_usage(&self) -> bool {
-        !matches!(self, Self::Changed(_) | Self::Write(..))
+        !matches!(self, Self::Changed(_) | Self::Part(..) | Self::Write(..))
     }
-}
-
-/// A file's content, and the name under which it is published.
-pub(super) fn read(path: &Path, name: Option<&str>) -> Result<(FileName, Vec<u8>), FileError> {
-    let shown = path.display().to_string();
-    if path == Path::new("-") {
-        let name = publishable(&shown, Some(name.unwrap_or("stdin")))?;
-        return read_all(io::stdin().lock(), &shown).map(|content| (name, content));
-    }
-    let failed = |why| FileError::Read(shown.clone(), why);
-    // A pipe would not even open before somebody writes to it.
-    let found = std::fs::metadata(path).map_err(failed)?;
-    if found.is_dir() {
-        return Err(FileError::NoFile(shown, "is a folder; folders cannot be published in this version"));
-    }
-    if !found.is_file() {
-        return Err(FileError::NoFile(shown, "is no regular file: a device or pipe may never end"));
-    }
-    if found.len() > FILE_LEN_MAX {
-        return Err(FileError::TooLarge(shown, found.len()));
-    }
-    let name = publishable(&shown, name.or_else(|| path.file_name().and_then(|name| name.to_str())))?;
-    let file = std::fs::File::open(path).map_err(failed)?;
-    let before = file.metadata().map_err(failed)?;
-    let content = read_all(&file, &shown)?;
-    let after = file.metadata().map_err(failed)?;
-    let is_same = before.len() == after.len() && before.modified().ok() == after.modified().ok();
-    if !is_same || u64::try_from(content.len()).ok() != Some(after.len()) {
-        return Err(FileError::Changed(shown));
-    }
-    Ok((name, content))
-}
-
-fn read_all(from: impl Read, shown: &str) -> Result<Vec<u8>, FileError> {
-    let mut content = Vec::new();
-    from.take(FILE_LEN_MAX + 1).read_to_end(&mut content).map_err(|why| FileError::Read(shown.to_owned(), why))?;
-    match u64::try_from(content.len()) {
-        Ok(len) if len <= FILE_LEN_MAX => Ok(content),
-        _ => Err(FileError::TooLarge(shown.to_owned(), FILE_LEN_MAX + 1)),
-    }
-}
-
-/// A name that is no text would come back as another one.
-fn publishable(shown: &str, name: Option<&str>) -> Result<FileName, FileError> {
-    name.ok_or(NameRefused::Characters).and_then(FileName::new).map_err(|why| FileError::Name(shown.to_owned(), why))
 }
 
 /// Where something that was got goes.
@@ -135,11 +96,11 @@ impl Place {
 }
 
 /// Such as /dev/null or a pipe: written to, never replaced.
-fn is_device(path: &Path) -> bool {
+pub(super) fn is_device(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
-fn check_free(path: &Path, force: bool) -> Result<(), FileError> {
+pub(super) fn check_free(path: &Path, force: bool) -> Result<(), FileError> {
     let is_there = path.symlink_metadata().is_ok() && !is_device(path);
     if is_there && !force { Err(FileError::Exists(path.display().to_string())) } else { Ok(()) }
 }
@@ -214,21 +175,5 @@ mod tests {
         let path = folder.path().join("link");
         std::os::unix::fs::symlink("/nonexistent/elsewhere", &path).unwrap();
         assert!(matches!(write(&path, b"", false), Err(FileError::Exists(_))));
-    }
-
-    #[test]
-    fn what_is_no_readable_file_of_a_fit_size_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let large = folder.path().join("large");
-        std::fs::File::create(&large).unwrap().set_len(FILE_LEN_MAX + 1).unwrap();
-        assert!(matches!(read(&large, None), Err(FileError::TooLarge(..))));
-        assert!(matches!(read(folder.path(), None), Err(FileError::NoFile(..))));
-        assert!(matches!(read(Path::new("/dev/zero"), None), Err(FileError::NoFile(..))));
-        assert!(matches!(read(&folder.path().join("none"), None), Err(FileError::Read(..))));
-        let path = folder.path().join("fine");
-        std::fs::write(&path, b"1").unwrap();
-        assert_eq!(read(&path, None).unwrap().0.as_str(), "fine");
-        assert_eq!(read(&path, Some("other")).unwrap().0.as_str(), "other");
-        assert!(matches!(read(&path, Some("a/b")), Err(FileError::Name(..))));
     }
 }

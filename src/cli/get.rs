@@ -1,17 +1,22 @@
 //! `bauta get`: what a link or a name leads to, into a file, a folder or standard output.
 
+use std::future::Future;
 use std::io::{BufRead, Read};
-use std::path::PathBuf;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
-use super::exit::Exit;
-use super::files::{self, Place};
-use super::output::{print_bytes, progress, say, show, warn};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::exit::{Exit, Told as Judged};
+use super::files::{self, Place, is_device};
+use super::output::{print_bytes, progress, progress_bytes, say, show, warn};
+use super::partial::Partial;
 use super::way::{Way, folder};
 use super::{Said, Told, Usage, counts_json, explain, published};
-use crate::client::{Content, GetOptions};
-use crate::content::{ContentLink, Target};
+use crate::client::{ClientError, GetOptions, Opened, open};
+use crate::content::{ContentKind, ContentLink, FolderIndex, FolderRefused, INDEX_HEAD_LEN, Target};
 use crate::disk::StateDir;
-use crate::limits::TARGET_LINE_LEN_MAX;
+use crate::limits::{CHUNK_LEN, GET_WHOLE_MAX, TARGET_LINE_LEN_MAX};
 use crate::wire::network::Network;
 
 /// What `get` takes.
@@ -23,9 +28,12 @@ pub(super) struct GetArguments {
     /// Where it goes: a file, a folder, or `-` for standard output. The published name in the present folder without it.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Replace a file that is there.
+    /// Replace a file that is there; a folder never is.
     #[arg(long)]
     force: bool,
+    /// Only these bytes of a file: `0-99` the first hundred, `1000-` from there to the end.
+    #[arg(long, value_name = "FROM-TO")]
+    range: Option<String>,
     /// How many of the root's three locations must answer: one, quorum or all.
     #[arg(long, value_name = "HOW")]
     consistency: Option<String>,
@@ -37,6 +45,7 @@ pub(super) async fn get(told: &Told, arguments: GetArguments) -> anyhow::Result<
     if told.json && matches!(place, Place::Stdout) {
         return Err(Usage("--json and -o - both want standard output: choose a file for the content".into()).into());
     }
+    let range = arguments.range.as_deref().map(range_of).transpose()?;
     let target = target_of(&arguments.target)?;
     let mut settings = told.settings.clone();
     if let Some(how) = &arguments.consistency {
@@ -49,14 +58,17 @@ pub(super) async fn get(told: &Told, arguments: GetArguments) -> anyhow::Result<
     let seq_min = own_seq(&told, &network, &link)?;
     let way = Way::open(&told).await?;
     let (consistency, timeout) = (told.settings.consistency, Some(told.settings.timeout));
-    let bar = progress("getting");
     let options = GetOptions { consistency, seq_min, timeout };
-    let outcome = way.get(&link, options, |step| show(&bar, step)).await;
-    bar.finish_and_clear();
+    let outcome = interruptible(async {
+        let opened = open(&way, &link, options).await?;
+        let got = fetch(&opened, &place, range.as_ref(), arguments.force).await?;
+        Ok((opened, got))
+    })
+    .await;
     let explained = explain::story(&told, &way);
     way.close().await;
-    let content = match outcome {
-        Ok(content) => content,
+    let (opened, got) = match outcome {
+        Ok(outcome) => outcome,
         Err(error) => {
             if matches!(target, Target::Name(_)) && Exit::of(&error) == Exit::NotFound {
                 say("this was taken as a name (links begin with bauta1)");
@@ -64,23 +76,184 @@ pub(super) async fn get(told: &Told, arguments: GetArguments) -> anyhow::Result<
             return Err(explain::tell_failure(&told, error, explained));
         }
     };
-    let path = deliver(&place, &content, arguments.force)?;
-    if !content.attested {
+    if !opened.attested {
         warn("freshness is not attested: too few of the nodes that would know signed that nothing newer is there");
     }
-    let shown = path.as_ref().map(|path| path.display().to_string());
-    if let Some(path) = &shown {
-        say(&format!("{path} ({} bytes)", content.bytes.len()));
+    if let Some(path) = &got.path {
+        say(&format!("{} ({} bytes)", path.display(), got.len));
     }
     explain::tell(&told, &explained);
     let said = explain::attach(Said::default(), explained);
     Ok(said
-        .with("file", content.name.as_str())
-        .with("bytes", content.bytes.len())
-        .with("seq", content.seq)
-        .with("attested", content.attested)
-        .with("path", shown)
-        .with("counts", counts_json(&content.counts)))
+        .with("file", opened.name().as_str())
+        .with("folder", opened.kind() == ContentKind::Folder)
+        .with("bytes", got.len)
+        .with("bytes_resumed", got.resumed)
+        .with("seq", opened.seq)
+        .with("attested", opened.attested)
+        .with("path", got.path.map(|path| path.display().to_string()))
+        .with("counts", counts_json(&opened.counts)))
+}
+
+/// Content that has arrived.
+pub(super) struct Got {
+    /// The path, if it went to a file or folder.
+    pub(super) path: Option<PathBuf>,
+    /// Bytes of content.
+    pub(super) len: u64,
+    /// Those among them that an earlier attempt had brought.
+    pub(super) resumed: u64,
+}
+
+/// Ctrl-C ends it in order: links are closed, and what has come stays.
+async fn interruptible<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::select! {
+        outcome = work => outcome,
+        _ = tokio::signal::ctrl_c() => {
+            Err(Judged::new(Exit::Interrupted, "interrupted; the same command goes on where it ended").into())
+        }
+    }
+}
+
+/// Brings the content to its place.
+pub(super) async fn fetch(
+    opened: &Opened<Way>,
+    place: &Place,
+    range: Option<&Range<u64>>,
+    force: bool,
+) -> anyhow::Result<Got> {
+    let path = place.path(opened.name())?;
+    let path = path.filter(|path| !is_device(path)).ok_or(path_of_stream(place));
+    let is_folder = opened.kind() == ContentKind::Folder;
+    let path = match (path, range) {
+        (Ok(path), None) => path,
+        _ if is_folder => {
+            let why = "this is a folder: it goes into a folder whole, neither into a stream nor by ranges";
+            return Err(Usage(why.into()).into());
+        }
+        (Ok(path), Some(range)) => return part(opened, range, &path, force).await,
+        (Err(device), range) => {
+            let range = range.cloned().unwrap_or(0..opened.len());
+            let len = stream(opened, &range, device).await?;
+            return Ok(Got { path: None, len, resumed: 0 });
+        }
+    };
+    let len = opened.len();
+    let partial =
+        if is_folder { Partial::folder(&path, index_of(opened).await?) } else { Partial::file(&path, len, force) };
+    let mut partial = partial?;
+    let mut download = opened.read(0..len).await?;
+    let resumed = partial.resume(&mut download, len)?;
+    if resumed > 0 {
+        say(&format!("going on: {resumed} of {len} bytes are here already"));
+    }
+    let bar = progress("getting");
+    show(&bar, download.progress());
+    // What an earlier attempt had brought says nothing of the rate.
+    bar.reset_eta();
+    let outcome = loop {
+        match download.next().await {
+            Ok(Some(got)) => partial.write(got.offset, &got.bytes)?,
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+        show(&bar, download.progress());
+    };
+    bar.finish_and_clear();
+    if let Err(error) = outcome {
+        say("what has come is kept beside the place; the same command goes on where it ended");
+        return Err(error.into());
+    }
+    let path = partial.finish(force)?;
+    Ok(Got { path: Some(path), len, resumed })
+}
+
+/// The index of a folder, checked: it decides which files are made.
+async fn index_of(opened: &Opened<Way>) -> anyhow::Result<FolderIndex> {
+    let damaged = |why: FolderRefused| Judged::new(Exit::Damaged, &why.to_string());
+    let mut head = vec![0; usize::try_from(INDEX_HEAD_LEN).unwrap_or(4)];
+    let mut reader = opened.reader(0..opened.len().min(INDEX_HEAD_LEN)).await?;
+    reader.read_exact(&mut head).await.map_err(|error| read_failure(error, damaged(FolderRefused::Malformed)))?;
+    let len = FolderIndex::index_len(&head).map_err(damaged)?;
+    let mut index = Vec::new();
+    let mut reader = opened.reader(INDEX_HEAD_LEN..INDEX_HEAD_LEN + len).await?;
+    reader.read_to_end(&mut index).await.map_err(|error| read_failure(error, damaged(FolderRefused::Malformed)))?;
+    Ok(FolderIndex::decode(&index, opened.len()).map_err(damaged)?)
+}
+
+/// An error of the client comes through a stream as one of the system.
+fn read_failure(error: std::io::Error, otherwise: Judged) -> anyhow::Error {
+    match error.downcast::<ClientError>() {
+        Ok(error) => error.into(),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => otherwise.into(),
+        Err(error) => error.into(),
+    }
+}
+
+/// Into standard output, or a device, in order.
+async fn stream(opened: &Opened<Way>, range: &Range<u64>, device: Option<PathBuf>) -> anyhow::Result<u64> {
+    let mut reader = opened.reader(range.clone()).await?;
+    let mut device = match &device {
+        Some(path) => Some(tokio::fs::OpenOptions::new().write(true).open(path).await?),
+        None => None,
+    };
+    let bar = progress_bytes("getting", range.end.min(opened.len()).saturating_sub(range.start));
+    let (mut buffer, mut len) = (vec![0; CHUNK_LEN], 0);
+    loop {
+        let read = reader.read(&mut buffer).await.map_err(|error| match error.downcast::<ClientError>() {
+            Ok(error) => anyhow::Error::from(error),
+            Err(error) => error.into(),
+        })?;
+        let bytes = buffer.get(..read).unwrap_or_default();
+        if bytes.is_empty() {
+            break;
+        }
+        match &mut device {
+            Some(device) => device.write_all(bytes).await?,
+            None => print_bytes(bytes),
+        }
+        len += u64::try_from(read).unwrap_or(0);
+        bar.set_position(len);
+    }
+    if let Some(device) = &mut device {
+        device.flush().await?;
+    }
+    bar.finish_and_clear();
+    Ok(len)
+}
+
+/// Some bytes of a file, into a file of their own.
+async fn part(opened: &Opened<Way>, range: &Range<u64>, path: &Path, force: bool) -> anyhow::Result<Got> {
+    let mut bytes = Vec::new();
+    let most = GET_WHOLE_MAX;
+    if range.end.min(opened.len()).saturating_sub(range.start) > most {
+        return Err(Usage(format!("a range into a file has at most {most} bytes; `-o -` takes any")).into());
+    }
+    let mut reader = opened.reader(range.clone()).await?;
+    let read = reader.read_to_end(&mut bytes).await;
+    read.map_err(|error| read_failure(error, Judged::new(Exit::Damaged, "the content is shorter than its root says")))?;
+    files::write(path, &bytes, force)?;
+    Ok(Got { path: Some(path.to_owned()), len: u64::try_from(bytes.len()).unwrap_or(0), resumed: 0 })
+}
+
+/// What is written to and not replaced: `None` for standard output.
+fn path_of_stream(place: &Place) -> Option<PathBuf> {
+    match place {
+        Place::File(path) => Some(path.clone()),
+        Place::Stdout | Place::Folder(_) => None,
+    }
+}
+
+/// `FROM-TO`, both among them as in HTTP; `FROM-` to the end.
+fn range_of(text: &str) -> Result<Range<u64>, Usage> {
+    let bad = || Usage(format!("--range {text}: not FROM-TO in bytes, such as 0-99 or 1000-"));
+    let (from, to) = text.split_once('-').ok_or_else(bad)?;
+    let start: u64 = from.parse().map_err(|_| bad())?;
+    let end = match to {
+        "" => u64::MAX,
+        to => to.parse::<u64>().ok().and_then(|last| last.checked_add(1)).ok_or_else(bad)?,
+    };
+    if start < end { Ok(start..end) } else { Err(bad()) }
 }
 
 /// Reads the target; `-` takes it from the first line of standard input, where other users of the machine do not see it.
@@ -116,16 +289,18 @@ pub(super) fn own_seq(told: &Told, network: &Network, link: &ContentLink) -> any
     Ok(published::known(&state, link.locator(network)?)?.stored)
 }
 
-/// Writes the content; the path, if it went to a file.
-pub(super) fn deliver(place: &Place, content: &Content, force: bool) -> anyhow::Result<Option<PathBuf>> {
-    match place.path(&content.name)? {
-        None => {
-            print_bytes(&content.bytes);
-            Ok(None)
-        }
-        Some(path) => {
-            files::write(&path, &content.bytes, force)?;
-            Ok(Some(path))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_name_their_last_byte_and_what_is_none_is_refused() {
+        let read = |text| range_of(text).map_err(|_| ());
+        assert_eq!(read("0-0"), Ok(0..1));
+        assert_eq!(read("100-199"), Ok(100..200));
+        assert_eq!(read("7-"), Ok(7..u64::MAX));
+        for bad in ["", "-", "-5", "5", "9-8", "a-b", "1-2-3", "0-18446744073709551615", "1 -2"] {
+            assert_eq!(read(bad), Err(()), "{bad}");
         }
     }
 }

@@ -4,9 +4,12 @@ use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::client::Progress;
+
+/// Of a chunk.
+const MEGABYTES_OF_CHUNK: f64 = 0.065_536;
 
 /// Whether a result could not be written, and not because nobody reads on.
 static LOST: AtomicBool = AtomicBool::new(false);
@@ -56,15 +59,30 @@ pub(super) fn warn(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// A bar, on a terminal alone.
+/// A bar of a transfer in chunks, with rate and time left; on a terminal alone.
 pub(super) fn progress(what: &'static str) -> ProgressBar {
+    bar_of(what, MEGABYTES_OF_CHUNK)
+}
+
+/// A bar of a transfer of so many bytes.
+pub(super) fn progress_bytes(what: &'static str, len: u64) -> ProgressBar {
+    let bar = bar_of(what, 1e-6);
+    bar.set_length(len);
+    bar
+}
+
+fn bar_of(what: &'static str, megabytes: f64) -> ProgressBar {
     let bar = if std::io::stderr().is_terminal() && !QUIET.load(Ordering::Relaxed) {
         ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10))
     } else {
         ProgressBar::hidden()
     };
-    if let Ok(style) = ProgressStyle::with_template("  {msg:12} {bar:40} {pos}/{len} chunks  {elapsed}") {
-        bar.set_style(style);
+    let rate = move |state: &ProgressState, to: &mut dyn std::fmt::Write| {
+        let _ = write!(to, "{:.1} MB/s", state.per_sec() * megabytes);
+    };
+    if let Ok(style) = ProgressStyle::with_template("  {msg:12} {bar:32} {percent:>3} %  {rate}  {elapsed}, {eta} left")
+    {
+        bar.set_style(style.with_key("rate", rate));
     }
     bar.set_message(what);
     bar.enable_steady_tick(Duration::from_millis(100));
@@ -73,8 +91,10 @@ pub(super) fn progress(what: &'static str) -> ProgressBar {
 
 /// Moves a bar.
 pub(super) fn show(bar: &ProgressBar, step: Progress) {
-    bar.set_length(u64::try_from(step.total).unwrap_or(u64::MAX));
-    bar.set_position(u64::try_from(step.done).unwrap_or(u64::MAX));
+    if step.total > 0 {
+        bar.set_length(step.total);
+    }
+    bar.set_position(step.done);
 }
 
 /// A bar of so many steps with a line behind it, on a terminal alone; hidden elsewhere.

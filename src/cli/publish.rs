@@ -1,23 +1,25 @@
-//! `bauta publish` and `bauta put`: a file under a key of its own, a kept key, or a name. The link, or nothing, on stdout.
+//! `bauta publish` and `bauta put`: a file or folder under a key of its own, a kept key, or a name. The link, or nothing, on stdout.
 
 use std::path::PathBuf;
 
+use super::exit::{Exit, Told as Judged};
+use super::input::{self, Input};
 use super::output::{progress, say, show, warn};
 use super::settings::Settings;
 use super::way::{Way, folder};
-use super::{Said, Told, Usage, ask, counts_json, explain, files, published};
-use crate::client::{GetOptions, PublishOptions, Published};
-use crate::content::{ContentLink, FileName, Name};
+use super::{Said, Told, Usage, ask, counts_json, explain, files, published, resume};
+use crate::client::{ClientError, GetOptions, Published, PutOptions, store};
+use crate::content::{ContentKind, ContentLink, FileName, Name};
 use crate::crypto::keys::IdentitySecret;
 use crate::disk::{Keyring, StateDir};
-use crate::limits::{CHUNK_LEN, LABEL_LEN_MAX};
+use crate::limits::{CHUNK_HOLDERS, LABEL_LEN_MAX};
 use crate::record::Locator;
 use crate::request::Consistency;
 
 /// What `publish` takes.
 #[derive(clap::Args)]
 pub(super) struct PublishArguments {
-    /// The file, at most 64 MiB; `-` for standard input.
+    /// The file or folder, at most 64 GiB; `-` for standard input.
     file: PathBuf,
     /// Sign with this key of yours, so that the content can be updated under the same link. Without it a key is made for this
     /// once and thrown away.
@@ -31,6 +33,9 @@ pub(super) struct PublishArguments {
     name: Option<String>,
     #[command(flatten)]
     lifetime: Lifetime,
+    /// Begin anew, although an interrupted publication of the same could go on.
+    #[arg(long)]
+    restart: bool,
 }
 
 /// What `put` takes.
@@ -42,6 +47,9 @@ pub(super) struct PutArguments {
     file: Option<PathBuf>,
     #[command(flatten)]
     lifetime: Lifetime,
+    /// Begin anew, although an interrupted publication of the same could go on.
+    #[arg(long)]
+    restart: bool,
 }
 
 #[derive(clap::Args)]
@@ -59,10 +67,12 @@ impl Lifetime {
 
 /// What is published, and as whom.
 struct Work {
-    name: FileName,
-    content: Vec<u8>,
+    input: Input,
     author: Option<IdentitySecret>,
     label: Vec<u8>,
+    /// What tells this publication from others, so that it can go on; none for what cannot be read twice.
+    resume_as: Option<Vec<u8>>,
+    restart: bool,
 }
 
 /// Runs `publish`.
@@ -74,10 +84,12 @@ pub(super) async fn publish(told: &Told, arguments: PublishArguments) -> anyhow:
         Some(name) => Some(ask::secret_of(Keyring::open(&settings.state)?.get(name)?, name)?),
         None => None,
     };
-    let (name, content) = files::read(&arguments.file, arguments.name.as_deref())?;
+    let input = input::open(&arguments.file, arguments.name.as_deref())?;
     let told = Told { settings, ..*told };
     let is_update_possible = author.is_some();
-    let (mut said, published) = carry(&told, Work { name, content, author, label }).await?;
+    let resume_as = resume::name_of(&arguments.file, &[input.name.as_str().as_bytes(), &label]);
+    let work = Work { input, author, label, resume_as, restart: arguments.restart };
+    let (mut said, published) = carry(&told, work).await?;
     if !is_update_possible {
         say("published under a key that is thrown away: it cannot be updated (--key keeps one)");
     }
@@ -96,9 +108,9 @@ pub(super) async fn put(told: &Told, arguments: PutArguments) -> anyhow::Result<
     let usual = FileName::new(name.as_str()).is_ok();
     let published_as = if usual { name.as_str() } else { "content" };
     let path = arguments.file.unwrap_or_else(|| PathBuf::from("-"));
-    let (file_name, content) = files::read(&path, Some(published_as))?;
-    if path.as_os_str() == "-" && content.is_empty() {
-        return Err(Usage("nothing came on standard input; name a file (an empty one is fine)".into()).into());
+    let mut input = input::open(&path, Some(published_as))?;
+    if path.as_os_str() == "-" {
+        input = input::not_empty(input).await?;
     }
     warn(&format!(
         "warning: whoever can guess the name \"{}\" can read this, replace it, and tell at a storer that somebody asks for it",
@@ -106,7 +118,8 @@ pub(super) async fn put(told: &Told, arguments: PutArguments) -> anyhow::Result<
     ));
     let author = name.author(&network).ok_or_else(|| anyhow::anyhow!("the name's key could not be derived"))?;
     let told = Told { settings, ..*told };
-    let work = Work { name: file_name, content, author: Some(author), label: Vec::new() };
+    let resume_as = resume::name_of(&path, &[name.as_str().as_bytes()]);
+    let work = Work { input, author: Some(author), label: Vec::new(), resume_as, restart: arguments.restart };
     let (said, published) = carry(&told, work).await?;
     say(&format!("put under \"{}\"", name.as_str()));
     Ok(said.with("name", name.as_str()).with("link", published.link.to_string()))
@@ -130,57 +143,87 @@ async fn carry(told: &Told, work: Work) -> anyhow::Result<(Said, Published)> {
 async fn carry_over(told: &Told, way: &Way, work: Work) -> anyhow::Result<(Said, Published)> {
     let network = told.settings.network()?;
     let state = StateDir::open(folder(&told.settings, &network)?)?;
-    let mut options = PublishOptions { lifetime: told.settings.ttl, ..PublishOptions::default() };
-    let locator = match &work.author {
-        Some(author) => Some(Locator::of_author(author, &work.label)?),
-        None => None,
+    let has_author = work.author.is_some();
+    let mut journal = resume::Resumed::open(&state, &told.settings, &work.author, work.resume_as, work.restart)?;
+    let (name, kind) = (work.input.name.clone(), work.input.kind);
+    if journal.stored() > 0 {
+        say(&format!("going on: {} batches of chunks are stored already (--restart begins anew)", journal.stored()));
+    }
+    let bar = progress("publishing");
+    let sealing = journal.sealing.clone();
+    let step = |step| show(&bar, step);
+    let prepared = tokio::select! {
+        prepared = store(way, work.input, &sealing, journal.journal(), &step) => prepared.map_err(input_failure),
+        _ = tokio::signal::ctrl_c() => {
+            let message = "interrupted; the same command goes on where it ended, if it reads a file or folder";
+            Err(Judged::new(Exit::Interrupted, message).into())
+        }
     };
+    bar.finish_and_clear();
+    let prepared = prepared?;
+    let mut put = PutOptions { lifetime: journal.lifetime(published::present()), ..PutOptions::default() };
+    let locator = Locator::of_author(&sealing.author, &work.label)?;
     let mut is_update = false;
-    if let Some(locator) = &locator {
+    if has_author {
         // An own number that is newer than what the network shows: somebody serves an old value.
-        let known = published::known(&state, locator)?;
+        let known = published::known(&state, &locator)?;
         let (consistency, timeout) = (Consistency::Quorum, Some(told.settings.timeout));
         let get = GetOptions { consistency, seq_min: known.stored, timeout };
         let link = ContentLink::new(&network, locator.clone());
         let current = way.current_seq(&network, &link, get).await?;
         is_update = current.is_some();
         // Not found at two locations, it may still be at the third: the own number may be replaced there.
-        options.previous = current.or((known.stored > 0).then_some(known.stored));
-        options.above = known.sent;
-        let (previous, wished) = (options.previous, options.lifetime);
-        options.lifetime = published::about_to_send(&state, locator, previous, wished, published::present())?;
+        put.previous = current.or((known.stored > 0).then_some(known.stored));
+        put.above = known.sent;
+        put.lifetime = published::about_to_send(&state, &locator, put.previous, put.lifetime, published::present())?;
     }
-    (options.author, options.label) = (work.author, work.label);
-    let len = work.content.len();
-    let bar = progress("publishing");
-    bar.set_length(u64::try_from(len.div_ceil(CHUNK_LEN)).unwrap_or(u64::MAX));
-    let outcome = way.publish(&work.name, work.content, options, |step| show(&bar, step)).await;
-    bar.finish_and_clear();
-    let published = outcome?;
-    if let Some(locator) = &locator {
+    let published = prepared.publish(way, &sealing.author, &work.label, put).await?;
+    journal.done();
+    if has_author {
         let numbers = published::Numbers { stored: published.seq, sent: published.seq, until: 0 };
-        published::remember(&state, locator, numbers)?;
+        published::remember(&state, &locator, numbers)?;
     }
+    Ok((tell(told, (&name, kind), &published, is_update), published))
+}
+
+/// What the stream said of its own: a file that changed, a disk that fails.
+fn input_failure(error: ClientError) -> anyhow::Error {
+    match error {
+        ClientError::Source(why) => match why.downcast::<files::FileError>() {
+            Ok(error) => error.into(),
+            Err(why) => ClientError::Source(why).into(),
+        },
+        error => error.into(),
+    }
+}
+
+fn tell(told: &Told, (name, kind): (&FileName, ContentKind), published: &Published, is_update: bool) -> Said {
+    let len = published.len;
+
     let roots: Vec<String> = published.root_copies.iter().map(usize::to_string).collect();
     let what = if is_update { "updated" } else { "published" };
     say(&format!(
         "{what} {} ({len} bytes){}, the root at three locations with {} receipts; kept for {} at least",
-        work.name.as_str(),
-        if published.chunks == 0 { String::new() } else { format!(": chunks {}", published.chunks) },
+        name.as_str(),
+        if published.chunks == 0 {
+            String::new()
+        } else {
+            format!(": {} chunks with {CHUNK_HOLDERS} receipts each", published.chunks)
+        },
         roots.join(" + "),
         super::settings::show_duration(told.settings.ttl),
     ));
-    let said = Said::default()
-        .with("file", work.name.as_str())
+    Said::default()
+        .with("file", name.as_str())
+        .with("folder", kind == ContentKind::Folder)
         .with("bytes", len)
         .with("updated", is_update)
         .with("seq", published.seq)
         .with("chunks", published.chunks)
-        .with("chunk_copies_min", published.chunk_copies_min)
+        .with("chunk_copies", CHUNK_HOLDERS)
         .with("root_copies", published.root_copies.clone())
         .with("ttl_s", told.settings.ttl.as_secs())
-        .with("counts", counts_json(&published.counts));
-    Ok((said, published))
+        .with("counts", counts_json(&published.counts))
 }
 
 /// A label's bytes; none is the empty one.

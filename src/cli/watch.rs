@@ -7,18 +7,17 @@ use serde_json::json;
 
 use super::exit::Exit;
 use super::files::Place;
-use super::get::{deliver, link_of, own_seq, target_of};
+use super::get::{fetch, link_of, own_seq, target_of};
 use super::output::{print, say, warn};
 use super::settings::show_duration;
 use super::way::Way;
 use super::{Said, Told, Usage, counts_json, explain};
-use crate::client::{Content, GetOptions};
+use crate::client::{GetOptions, Opened, open};
 use crate::content::ContentLink;
 use crate::crypto::random_bytes;
 use crate::limits::{WATCH_EVERY_MAX, WATCH_EVERY_MIN, WATCH_PAUSE_MEANS_MAX};
 use crate::net::Entropy;
 use crate::time::Duration;
-use crate::wire::network::Network;
 
 /// What `watch` takes.
 #[derive(clap::Args)]
@@ -57,7 +56,7 @@ pub(super) async fn watch(told: &Told, arguments: WatchArguments) -> anyhow::Res
         let (consistency, timeout) = (told.settings.consistency, Some(told.settings.timeout));
         let options = GetOptions { consistency, seq_min: newest.unwrap_or(own), timeout };
         let asked = tokio::select! {
-            asked = newer(&way, (&network, &link), newest, options) => asked,
+            asked = newer(&way, &link, newest, options) => asked,
             _ = tokio::signal::ctrl_c() => break,
         };
         match asked {
@@ -65,7 +64,7 @@ pub(super) async fn watch(told: &Told, arguments: WatchArguments) -> anyhow::Res
                 (newest, versions) = (Some(content.seq), versions + 1);
                 absence = Absence::default();
                 let path = match &place {
-                    Some(place) => deliver(place, &content, true)?,
+                    Some(place) => fetch(&content, place, None, true).await?.path,
                     None => None,
                 };
                 tell(told, versions, &content, path.as_deref());
@@ -115,36 +114,33 @@ impl Absence {
     }
 }
 
-/// The content, if it is another than before. The root is asked for first: chunks are moved only when there is a new version,
-/// or the guard would see the same burst at each turn.
+/// The root, if it is another than before. Chunks are moved only when there is a new version, or the guard would see the same burst at
+/// each turn.
 async fn newer(
     way: &Way,
-    (network, link): (&Network, &ContentLink),
+    link: &ContentLink,
     newest: Option<u64>,
     options: GetOptions,
-) -> anyhow::Result<Option<Content>> {
+) -> anyhow::Result<Option<Opened<Way>>> {
     way.forget_trace();
     let is_newer = |seq: u64| newest.is_none_or(|newest| seq > newest);
-    if newest.is_some() && !way.current_seq(network, link, options).await?.is_some_and(is_newer) {
-        return Ok(None);
-    }
-    Ok(Some(way.get(link, options, |_| ()).await?).filter(|content| is_newer(content.seq)))
+    Ok(Some(open(way, link, options).await?).filter(|content| is_newer(content.seq)))
 }
 
 /// One line for each version; with `--json` one object on each.
-fn tell(told: &Told, version: u64, content: &Content, path: Option<&std::path::Path>) {
+fn tell(told: &Told, version: u64, content: &Opened<Way>, path: Option<&std::path::Path>) {
     let path = path.map(|path| path.display().to_string());
     if told.json {
         let object = json!({
-            "version": version, "seq": content.seq, "file": content.name.as_str(), "bytes": content.bytes.len(),
+            "version": version, "seq": content.seq, "file": content.name().as_str(), "bytes": content.len(),
             "attested": content.attested, "path": path, "counts": counts_json(&content.counts),
         });
         return print(&object.to_string());
     }
-    let name = content.name.as_str();
+    let name = content.name().as_str();
     let at = path.map_or_else(String::new, |path| format!("  {path}"));
     let fresh = if content.attested { "" } else { "  (freshness not attested)" };
-    print(&format!("version {version}  {} bytes  {name}{at}{fresh}", content.bytes.len()));
+    print(&format!("version {version}  {} bytes  {name}{at}{fresh}", content.len()));
 }
 
 /// Exponentially distributed: the times of the questions are a Poisson process.

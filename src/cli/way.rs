@@ -1,37 +1,47 @@
 //! How a command reaches the network: through a running node of the same user and state, or by a client of its own that joins,
 //! acts and leaves.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Told;
 use super::identity::Identity;
 use super::settings::Settings;
-use crate::client::{
-    Client, ClientError, ClientOptions, Content, GetOptions, Progress, PublishOptions, Published, PutOptions, Stored,
-};
-use crate::content::{ContentLink, FileName};
+use crate::client::{Carrier, Client, ClientError, ClientOptions, Ending, Found, GetOptions, PutOptions, Stored};
+use crate::content::ContentLink;
 use crate::crypto::hash::blake3;
 use crate::crypto::keys::{IdentitySecret, NodeKey};
 use crate::disk::StateDir;
 use crate::gateway::{Answer, CallError, Caller, Demands, How, Request, SOCKET, Status};
-use crate::limits::HOPS_CLIENT_MIN;
+use crate::limits::{HOPS_CLIENT_MIN, PATHS_REMEMBERED_MAX};
 use crate::membership::prefix_rule::PrefixRule;
 use crate::net::Runtime;
 use crate::node::BuiltPath;
+use crate::record::Locator;
+use crate::request::SealedChunk;
 use crate::wire::hex;
 use crate::wire::network::Network;
+use crate::wire::record::Expiry;
 
 /// Bytes of a hash of the network id that name its folder. Of the id itself somebody could choose one that begins alike, and
 /// have its guards mixed up with ours.
 const FOLDER_LEN: usize = 16;
 
 /// A way into the network.
+#[derive(Clone)]
 pub(super) enum Way {
     /// A client of our own.
     Own(Client),
     /// A running node, and the circuits that it built for us.
-    Node(Caller, Mutex<Vec<BuiltPath>>),
+    Node(Arc<Asked>),
+}
+
+/// What a running node did for this command.
+pub(super) struct Asked {
+    node: Caller,
+    network: Network,
+    paths: Mutex<VecDeque<BuiltPath>>,
 }
 
 /// What there is to explain.
@@ -45,38 +55,11 @@ impl Way {
     /// A running node if there is one and the settings allow it; else a client of our own.
     pub(super) async fn open(told: &Told) -> anyhow::Result<Self> {
         match running_node(&told.settings).await? {
-            Some(node) => Ok(Self::Node(node, Mutex::default())),
-            None => Ok(Self::Own(own_client(told, false)?)),
-        }
-    }
-
-    /// See [`Client::publish`].
-    pub(super) async fn publish(
-        &self,
-        name: &FileName,
-        content: Vec<u8>,
-        options: PublishOptions,
-        progress: impl Fn(Progress) + Send,
-    ) -> anyhow::Result<Published> {
-        let (node, paths) = match self {
-            Self::Own(client) => return Ok(client.publish(name, content, options, progress).await?),
-            Self::Node(node, paths) => (node, paths),
-        };
-        let request = Request::Publish {
-            name: name.as_str().to_owned(),
-            content,
-            author: options.author.map(|author| author.to_bytes()),
-            label: options.label,
-            previous: options.previous,
-            above: options.above,
-            lifetime_s: options.lifetime.as_secs(),
-        };
-        match ask(node, paths, request, progress).await? {
-            Answer::Published { link, seq, chunks, chunk_copies_min, root_copies, counts } => {
-                let counts = crate::gateway::counts(counts);
-                Ok(Published { link: link.parse()?, seq, chunks, chunk_copies_min, root_copies, counts })
+            Some(node) => {
+                let network = told.settings.network()?;
+                Ok(Self::Node(Arc::new(Asked { node, network, paths: Mutex::default() })))
             }
-            _ => Err(unfit()),
+            None => Ok(Self::Own(own_client(told, false)?)),
         }
     }
 
@@ -89,7 +72,7 @@ impl Way {
     ) -> anyhow::Result<Stored> {
         match self {
             Self::Own(client) => Ok(client.delete(author, label, options).await?),
-            Self::Node(node, paths) => {
+            Self::Node(asked) => {
                 let request = Request::Delete {
                     author: author.to_bytes(),
                     label: label.to_vec(),
@@ -97,34 +80,7 @@ impl Way {
                     above: options.above,
                     lifetime_s: options.lifetime.as_secs(),
                 };
-                match ask(node, paths, request, |_| ()).await? {
-                    Answer::Stored { seq, copies, counts } => {
-                        Ok(Stored { seq, copies, counts: crate::gateway::counts(counts) })
-                    }
-                    _ => Err(unfit()),
-                }
-            }
-        }
-    }
-
-    /// See [`Client::get`].
-    pub(super) async fn get(
-        &self,
-        link: &ContentLink,
-        options: GetOptions,
-        progress: impl Fn(Progress) + Send,
-    ) -> anyhow::Result<Content> {
-        match self {
-            Self::Own(client) => Ok(client.get(link, options, progress).await?),
-            Self::Node(node, paths) => {
-                let request = Request::Get { link: link.to_string(), how: How::from(options) };
-                match ask(node, paths, request, progress).await? {
-                    Answer::Content { name, bytes, seq, attested, counts } => {
-                        let (name, counts) = (FileName::new(&name)?, crate::gateway::counts(counts));
-                        Ok(Content { name, bytes, seq, attested, counts })
-                    }
-                    _ => Err(unfit()),
-                }
+                Ok(stored(asked.ask(request).await?)?)
             }
         }
     }
@@ -138,11 +94,11 @@ impl Way {
     ) -> anyhow::Result<Option<u64>> {
         match self {
             Self::Own(client) => Ok(client.current_seq(link.locator(network)?, options).await?),
-            Self::Node(node, paths) => {
+            Self::Node(asked) => {
                 let request = Request::CurrentSeq { link: link.to_string(), how: How::from(options) };
-                match ask(node, paths, request, |_| ()).await? {
+                match asked.ask(request).await? {
                     Answer::Seq(seq) => Ok(seq),
-                    _ => Err(unfit()),
+                    _ => Err(unfit().into()),
                 }
             }
         }
@@ -150,8 +106,8 @@ impl Way {
 
     /// What was built before is not explained any more.
     pub(super) fn forget_trace(&self) {
-        if let Self::Node(_, paths) = self {
-            paths.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        if let Self::Node(asked) = self {
+            asked.paths.lock().unwrap_or_else(PoisonError::into_inner).clear();
         }
     }
 
@@ -161,8 +117,8 @@ impl Way {
             Self::Own(client) => {
                 Trace { circuits: client.circuits(), bootstraps_asked: client.bootstraps_asked(), by_node: false }
             }
-            Self::Node(_, paths) => {
-                let circuits = paths.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            Self::Node(asked) => {
+                let circuits = asked.paths.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
                 Trace { circuits, bootstraps_asked: 0, by_node: true }
             }
         }
@@ -176,19 +132,99 @@ impl Way {
     }
 }
 
-async fn ask(
-    node: &Caller,
-    paths: &Mutex<Vec<BuiltPath>>,
-    request: Request,
-    progress: impl Fn(Progress) + Send,
-) -> Result<Answer, CallError> {
-    let (answer, built) = node.ask(request, progress).await;
-    paths.lock().unwrap_or_else(PoisonError::into_inner).extend(built);
-    answer
+impl Asked {
+    async fn ask(&self, request: Request) -> Result<Answer, CallError> {
+        let (answer, built) = self.node.ask(request).await;
+        let mut paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
+        paths.extend(built);
+        while paths.len() > PATHS_REMEMBERED_MAX {
+            paths.pop_front();
+        }
+        drop(paths);
+        answer
+    }
 }
 
-fn unfit() -> anyhow::Error {
-    anyhow::anyhow!("the running node answered something else than was asked")
+impl Carrier for Way {
+    fn network(&self) -> &Network {
+        match self {
+            Self::Own(client) => client.network(),
+            Self::Node(asked) => &asked.network,
+        }
+    }
+
+    async fn get_root(&self, locator: &Locator, options: GetOptions) -> Result<Found, ClientError> {
+        match self {
+            Self::Own(client) => client.get_record(locator, options).await,
+            Self::Node(asked) => {
+                let link = ContentLink::new(&asked.network, locator.clone()).to_string();
+                match asked.ask(Request::GetRecord { link, how: How::from(options) }).await? {
+                    Answer::Record { payload, seq, attested, counts } => {
+                        Ok(Found { payload, seq, attested, counts: crate::gateway::counts(counts) })
+                    }
+                    _ => Err(unfit()),
+                }
+            }
+        }
+    }
+
+    async fn put_root(
+        &self,
+        author: &IdentitySecret,
+        label: &[u8],
+        payload: &[u8],
+        options: PutOptions,
+    ) -> Result<Stored, ClientError> {
+        match self {
+            Self::Own(client) => client.put_record(author, label, payload, options).await,
+            Self::Node(asked) => {
+                let request = Request::PutRecord {
+                    author: author.to_bytes(),
+                    label: label.to_vec(),
+                    payload: payload.to_vec(),
+                    previous: options.previous,
+                    above: options.above,
+                    lifetime_s: options.lifetime.as_secs(),
+                };
+                stored(asked.ask(request).await?)
+            }
+        }
+    }
+
+    async fn get_chunks(&self, hashes: Vec<[u8; 32]>) -> Result<Vec<Option<Vec<u8>>>, ClientError> {
+        match self {
+            Self::Own(client) => client.get_chunks(hashes).await,
+            Self::Node(asked) => match asked.ask(Request::GetChunks { hashes }).await? {
+                Answer::Chunks(chunks) => Ok(chunks),
+                _ => Err(unfit()),
+            },
+        }
+    }
+
+    async fn put_chunks(&self, chunks: Vec<SealedChunk>, expiry: Expiry) -> Result<(), ClientError> {
+        match self {
+            Self::Own(client) => client.put_chunks(chunks, expiry).await,
+            Self::Node(asked) => {
+                let chunks = chunks.into_iter().map(|chunk| chunk.bytes).collect();
+                match asked.ask(Request::PutChunks { chunks, expiry: expiry.to_wire() }).await? {
+                    Answer::ChunksStored => Ok(()),
+                    _ => Err(unfit()),
+                }
+            }
+        }
+    }
+}
+
+fn stored(answer: Answer) -> Result<Stored, ClientError> {
+    match answer {
+        Answer::Stored { seq, copies, counts } => Ok(Stored { seq, copies, counts: crate::gateway::counts(counts) }),
+        _ => Err(unfit()),
+    }
+}
+
+fn unfit() -> ClientError {
+    let message = "the running node answered something else than was asked".to_owned();
+    ClientError::ByNode { ending: Ending::Failed, message, counts: None }
 }
 
 /// A client of our own; `afresh` asks the bootstraps although a membership is on disk.
@@ -217,9 +253,9 @@ pub(super) async fn running_node(settings: &Settings) -> anyhow::Result<Option<C
 /// How the running node is, if there is one.
 pub(super) async fn node_status(settings: &Settings) -> anyhow::Result<Option<Status>> {
     let Some(node) = running_node(settings).await? else { return Ok(None) };
-    match node.ask(Request::Status, |_| ()).await.0? {
+    match node.ask(Request::Status).await.0? {
         Answer::Status(status) => Ok(Some(status)),
-        _ => Err(unfit()),
+        _ => Err(unfit().into()),
     }
 }
 

@@ -21,8 +21,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use self::records::Seen;
 pub use self::records::{Found, GetOptions, PutOptions, Stored};
 pub use self::stored::stored_membership;
-pub use self::transfer::{Content, Progress, PublishOptions, Published};
-use crate::content::{ChunkRefused, LinkRefused, NameRefused, RootRefused};
+pub use self::transfer::{
+    BatchNo, Carrier, Content, ContentReader, ContentWriter, Download, Journal, Opened, Part, Prepared, Progress,
+    PublishOptions, Published, Sealing, Source, open, store,
+};
+use crate::content::{FetchRefused, LinkRefused, NameRefused, RootRefused};
 use crate::crypto::keys::NodeKey;
 use crate::disk::{StateDir, StateError};
 use crate::keyspace::Location;
@@ -109,9 +112,33 @@ pub enum ClientError {
     /// What came does not hold together, although its author signed it.
     #[error(transparent)]
     Root(#[from] RootRefused),
-    /// A chunk does not open.
+    /// Chunks of a content do not come, or do not hold together.
     #[error(transparent)]
-    Chunk(#[from] ChunkRefused),
+    Fetch(#[from] FetchRefused),
+    /// Some chunks have fewer receipts than asked for; no root was stored.
+    #[error("partly stored: {missing} of {chunks} chunks have fewer receipts than asked for, and no link was made")]
+    PartlyPublished {
+        /// Chunks of batches that are wanting.
+        missing: u64,
+        /// Chunks in all.
+        chunks: u64,
+    },
+    /// More than is brought in one piece.
+    #[error("{0} bytes are not brought in one piece: read them as a stream")]
+    Whole(u64),
+    /// What was to be published cannot be read.
+    #[error("what is to be published cannot be read: {0}")]
+    Source(std::io::Error),
+    /// A running node that was asked said so.
+    #[error("{message} (told by the running node)")]
+    ByNode {
+        /// How it ended.
+        ending: Ending,
+        /// In the node's words.
+        message: String,
+        /// What was asked and what came back.
+        counts: Option<Counts>,
+    },
     /// The value does not open with this link.
     #[error("the value does not open with this link: forged, or not written by this program")]
     Unreadable,
@@ -160,6 +187,17 @@ pub enum Ending {
 }
 
 impl ClientError {
+    /// Whether circuits were asked for at all: if not, there is no way into the network, and another try is none.
+    #[must_use]
+    pub const fn reached_anybody(&self) -> bool {
+        match self {
+            Self::Refused(_, counts) | Self::Deleted { counts, .. } | Self::ByNode { counts: Some(counts), .. } => {
+                counts.asked > 0
+            }
+            _ => true,
+        }
+    }
+
     /// How a call with this error ended.
     #[must_use]
     pub const fn ending(&self) -> Ending {
@@ -173,9 +211,14 @@ impl ClientError {
                 Refused::PrivacyFloor(_) | Refused::GuardsGone | Refused::GuardFails(_) => Ending::PrivacyFloor,
             },
             Self::Deleted { .. } => Ending::NotFound,
-            Self::Root(_) | Self::Chunk(_) | Self::Unreadable => Ending::Damaged,
-            Self::Seal(_) | Self::Name(_) | Self::Link(_) | Self::Hops(_) | Self::Stagger(_) => Ending::Usage,
-            Self::State(_) | Self::Stopped => Ending::Failed,
+            Self::Root(_) | Self::Fetch(FetchRefused::Damaged { .. }) | Self::Unreadable => Ending::Damaged,
+            Self::Fetch(FetchRefused::TooFew { .. }) => Ending::Unreachable,
+            Self::PartlyPublished { .. } => Ending::Partly,
+            Self::ByNode { ending, .. } => *ending,
+            Self::Seal(_) | Self::Name(_) | Self::Link(_) | Self::Hops(_) | Self::Stagger(_) | Self::Whole(_) => {
+                Ending::Usage
+            }
+            Self::State(_) | Self::Source(_) | Self::Stopped => Ending::Failed,
         }
     }
 }

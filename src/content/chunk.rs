@@ -1,11 +1,11 @@
-//! One chunk: 64 KiB of a file, padded, sealed under a key of its own. Equal content never gives equal chunks.
+//! One chunk: 64 KiB of a file or of parity, sealed under a key of its own. Equal content never gives equal chunks.
 //! Source: spec/content.md §2.
 
 use crate::crypto::aead::Key;
 use crate::crypto::hash::blake3;
 use crate::crypto::kdf::{Label, derive};
 use crate::crypto::{CryptoRng, random_bytes};
-use crate::limits::{CHUNK_LEN, SEALED_CHUNK_LEN, TAG_LEN};
+use crate::limits::{CHUNK_LEN, CHUNK_TWEAK_LEN, SEALED_CHUNK_LEN, TAG_LEN};
 use crate::request::SealedChunk;
 
 /// The random secret of one publication, from which its chunk keys follow. No convergent encryption: who guesses the content
@@ -13,13 +13,22 @@ use crate::request::SealedChunk;
 #[derive(Clone)]
 pub struct PublicationSecret(zeroize::Zeroizing<[u8; 32]>);
 
+/// Where a chunk stands in its publication.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct ChunkAt {
+    /// 0 for the content, 1 for the hashes of its chunks, and so on.
+    pub level: u8,
+    /// Among all chunks of the level, those of parity too.
+    pub index: u32,
+}
+
 /// Why a chunk does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChunkRefused {
-    /// The content is longer than a chunk.
-    #[error("a chunk has at most {CHUNK_LEN} bytes")]
-    TooLong,
-    /// It does not authenticate, or its padding is not zeros.
+    /// The content is not as long as a chunk.
+    #[error("a chunk has {CHUNK_LEN} bytes")]
+    Length,
+    /// It does not authenticate.
     #[error("chunk: forged or damaged")]
     Forged,
 }
@@ -42,46 +51,53 @@ impl PublicationSecret {
         &self.0
     }
 
-    /// Used for one chunk alone, so that a counter of zero is never used twice.
-    fn key(&self, index: u32) -> Key {
-        Key::new(*derive(Label::ChunkKey, &[&*self.0, &index.to_be_bytes()]))
+    /// Used for one content of one chunk alone, so that a counter of zero is never used twice.
+    fn key(&self, at: ChunkAt, tweak: &[u8]) -> Key {
+        Key::new(*derive(Label::ChunkKey, &[&*self.0, &[at.level], &at.index.to_be_bytes(), tweak]))
+    }
+
+    /// Another content at the same place has another one.
+    fn tweak(&self, at: ChunkAt, content: &[u8]) -> [u8; CHUNK_TWEAK_LEN] {
+        let all = derive(Label::ChunkTweak, &[&*self.0, &[at.level], &at.index.to_be_bytes(), content]);
+        let mut tweak = [0; CHUNK_TWEAK_LEN];
+        tweak.iter_mut().zip(&*all).for_each(|(to, from)| *to = *from);
+        tweak
     }
 }
 
-/// Seals at most 64 KiB as the `index`-th chunk of a publication; always of the same length.
+/// Seals a whole chunk. The same content at the same place gives the same bytes; so what was stored before an interruption is
+/// known again, and a file that has changed since cannot make one key seal two contents.
 ///
 /// # Errors
-/// [`ChunkRefused::TooLong`].
-pub fn seal_chunk(secret: &PublicationSecret, index: u32, content: &[u8]) -> Result<SealedChunk, ChunkRefused> {
-    if content.len() > CHUNK_LEN {
-        return Err(ChunkRefused::TooLong);
+/// [`ChunkRefused::Length`].
+pub fn seal_chunk(secret: &PublicationSecret, at: ChunkAt, content: &[u8]) -> Result<SealedChunk, ChunkRefused> {
+    if content.len() != CHUNK_LEN {
+        return Err(ChunkRefused::Length);
     }
+    let tweak = secret.tweak(at, content);
     let mut bytes = Vec::with_capacity(SEALED_CHUNK_LEN);
+    bytes.extend_from_slice(&tweak);
     bytes.extend_from_slice(content);
-    bytes.resize(CHUNK_LEN, 0);
-    let tag = secret.key(index).seal(0, &[], &mut bytes);
+    let (_, text) = bytes.split_at_mut(CHUNK_TWEAK_LEN);
+    let tag = secret.key(at, &tweak).seal(0, &[], text);
     bytes.extend_from_slice(&tag);
     Ok(SealedChunk { hash: blake3(&[&bytes]), bytes })
 }
 
-/// Opens the `index`-th chunk, of which the first `len` bytes are content.
+/// Opens a chunk, all [`CHUNK_LEN`] bytes of it.
 ///
 /// # Errors
 /// [`ChunkRefused::Forged`] whatever the reason.
-pub fn open_chunk(
-    secret: &PublicationSecret,
-    index: u32,
-    mut bytes: Vec<u8>,
-    len: usize,
-) -> Result<Vec<u8>, ChunkRefused> {
-    if bytes.len() != SEALED_CHUNK_LEN || len > CHUNK_LEN {
+pub fn open_chunk(secret: &PublicationSecret, at: ChunkAt, mut bytes: Vec<u8>) -> Result<Vec<u8>, ChunkRefused> {
+    if bytes.len() != SEALED_CHUNK_LEN {
         return Err(ChunkRefused::Forged);
     }
-    let (text, tag) = bytes.split_last_chunk_mut::<TAG_LEN>().ok_or(ChunkRefused::Forged)?;
-    secret.key(index).open(0, &[], text, tag).map_err(|_| ChunkRefused::Forged)?;
-    let is_padded = bytes.get(len..CHUNK_LEN).is_some_and(|padding| padding.iter().all(|byte| *byte == 0));
-    bytes.truncate(len);
-    if is_padded { Ok(bytes) } else { Err(ChunkRefused::Forged) }
+    let (tweak, rest) = bytes.split_at_mut(CHUNK_TWEAK_LEN);
+    let (text, tag) = rest.split_last_chunk_mut::<TAG_LEN>().ok_or(ChunkRefused::Forged)?;
+    secret.key(at, tweak).open(0, &[], text, tag).map_err(|_| ChunkRefused::Forged)?;
+    bytes.truncate(CHUNK_TWEAK_LEN + CHUNK_LEN);
+    bytes.drain(..CHUNK_TWEAK_LEN);
+    Ok(bytes)
 }
 
 impl core::fmt::Debug for PublicationSecret {
@@ -100,29 +116,44 @@ impl PartialEq for PublicationSecret {
 mod tests {
     use super::*;
 
+    const AT: ChunkAt = ChunkAt { level: 0, index: 3 };
+
     #[test]
     fn a_chunk_opens_at_its_place_alone_and_any_flip_is_refused() {
         let secret = PublicationSecret::from_bytes([1; 32]);
-        for len in [0, 1, 1_000, CHUNK_LEN] {
-            let content = vec![7; len];
-            let sealed = seal_chunk(&secret, 3, &content).unwrap();
-            assert_eq!(sealed.bytes.len(), SEALED_CHUNK_LEN);
-            assert_eq!(open_chunk(&secret, 3, sealed.bytes.clone(), len), Ok(content));
-            assert_eq!(open_chunk(&secret, 4, sealed.bytes.clone(), len), Err(ChunkRefused::Forged));
-            let mut flipped = sealed.bytes.clone();
-            flipped[100] ^= 1;
-            assert_eq!(open_chunk(&secret, 3, flipped, len), Err(ChunkRefused::Forged));
-            assert_eq!(open_chunk(&secret, 3, sealed.bytes[1..].to_vec(), len), Err(ChunkRefused::Forged));
+        let content = vec![7; CHUNK_LEN];
+        let sealed = seal_chunk(&secret, AT, &content).unwrap();
+        assert_eq!(sealed.bytes.len(), SEALED_CHUNK_LEN);
+        let open = |at, bytes: Vec<u8>| open_chunk(&secret, at, bytes);
+        assert_eq!(open(AT, sealed.bytes.clone()), Ok(content));
+        for at in [ChunkAt { index: 4, ..AT }, ChunkAt { level: 1, ..AT }] {
+            assert_eq!(open(at, sealed.bytes.clone()), Err(ChunkRefused::Forged));
         }
-        assert_eq!(seal_chunk(&secret, 0, &vec![0; CHUNK_LEN + 1]), Err(ChunkRefused::TooLong));
-        let sealed = seal_chunk(&secret, 3, &[7; 10]).unwrap();
-        assert_eq!(open_chunk(&secret, 3, sealed.bytes, 5), Err(ChunkRefused::Forged), "content where padding belongs");
+        for byte in [0, CHUNK_TWEAK_LEN - 1, CHUNK_TWEAK_LEN, 30_000, SEALED_CHUNK_LEN - 1] {
+            let mut flipped = sealed.bytes.clone();
+            flipped[byte] ^= 1;
+            assert_eq!(open(AT, flipped), Err(ChunkRefused::Forged), "{byte}");
+        }
+        assert_eq!(open(AT, sealed.bytes[1..].to_vec()), Err(ChunkRefused::Forged));
+        assert_eq!(seal_chunk(&secret, AT, &vec![0; CHUNK_LEN + 1]), Err(ChunkRefused::Length));
+        assert_eq!(seal_chunk(&secret, AT, &vec![0; CHUNK_LEN - 1]), Err(ChunkRefused::Length));
     }
 
     #[test]
     fn equal_content_of_two_publications_shares_no_chunk() {
-        let one = seal_chunk(&PublicationSecret::from_bytes([1; 32]), 0, b"same").unwrap();
-        let two = seal_chunk(&PublicationSecret::from_bytes([2; 32]), 0, b"same").unwrap();
+        let one = seal_chunk(&PublicationSecret::from_bytes([1; 32]), AT, &vec![7; CHUNK_LEN]).unwrap();
+        let two = seal_chunk(&PublicationSecret::from_bytes([2; 32]), AT, &vec![7; CHUNK_LEN]).unwrap();
         assert_ne!(one.hash, two.hash);
+    }
+
+    #[test]
+    fn a_content_that_changed_is_never_sealed_under_the_key_of_the_old_one() {
+        let secret = PublicationSecret::from_bytes([1; 32]);
+        let (old, mut new) = (vec![7; CHUNK_LEN], vec![7; CHUNK_LEN]);
+        new[CHUNK_LEN - 1] = 8;
+        let sealed = [&old, &new].map(|content| seal_chunk(&secret, AT, content).unwrap());
+        assert_eq!(seal_chunk(&secret, AT, &old), Ok(sealed[0].clone()), "the same content is known again");
+        let equal = sealed[0].bytes.iter().zip(&sealed[1].bytes).filter(|(one, other)| one == other).count();
+        assert!(equal < 1_000, "one byte changed, and {equal} of {SEALED_CHUNK_LEN} are as before");
     }
 }

@@ -1,4 +1,4 @@
-//! An author's key as text, to carry it to another machine: in the open, or sealed. Source: spec/content.md §7.
+//! An author's key as text, to carry it to another machine: in the open, or sealed. Source: spec/content.md §8.
 
 use core::fmt;
 use core::str::FromStr;

@@ -1,14 +1,26 @@
-//! Files as encrypted chunks under a signed root, and the links that name them. Pure: bytes in, values out; it knows neither
-//! files nor circuits. Source: spec/content.md.
+//! Files and folders as encrypted chunks under a signed root, and the links that name them. Pure: bytes in, values out; it knows
+//! neither files nor circuits. Source: spec/content.md.
 
 mod chunk;
+mod fetch;
+mod file_name;
+mod folder;
+mod grouping;
 mod key_text;
+mod layout;
 mod link;
 mod name;
+mod parity;
 mod root;
 
-pub use chunk::{ChunkRefused, PublicationSecret, open_chunk, seal_chunk};
+pub use chunk::{ChunkAt, ChunkRefused, PublicationSecret, open_chunk, seal_chunk};
+pub use fetch::{Fetch, FetchBatch, FetchRefused, Piece};
+pub use file_name::{FileName, NameRefused};
+pub use folder::{Entry, EntryKind, FolderIndex, FolderRefused, INDEX_HEAD_LEN, check_path};
+pub use grouping::{GroupContent, Grouping, SealingRefused};
 pub use key_text::{AuthorKey, KeyRefused};
+pub use layout::{Group, Layout, Level, TooLong, padded, parity_for};
 pub use link::{ContentLink, LinkRefused};
 pub use name::{Name, Target, TargetRefused};
-pub use root::{Body, FileName, NameRefused, Root, RootRefused, decode_hashes, encode_hashes};
+pub use parity::{ParityRefused, protect, rebuild};
+pub use root::{Body, Chunks, ContentKind, Root, RootRefused};

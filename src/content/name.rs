@@ -1,4 +1,4 @@
-//! Names that people can say, and what an argument of `get` may be: a name or a link. Source: spec/content.md §6.
+//! Names that people can say, and what an argument of `get` may be: a name or a link. Source: spec/content.md §7.
 
 use core::fmt;
 
@@ -64,7 +64,7 @@ impl Name {
         if looks_like_link(text) {
             return Err(TargetRefused::LooksLikeLink);
         }
-        if text.trim() != text || !super::root::reads_as_it_is(text) {
+        if text.trim() != text || !super::file_name::reads_as_it_is(text) {
             return Err(TargetRefused::Characters);
         }
         Ok(Self(text.to_owned()))

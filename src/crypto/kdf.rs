@@ -13,13 +13,16 @@ pub enum Label {
     BlindPrefix,
     /// The key of one chunk of a publication.
     ChunkKey,
+    /// What stands before a chunk, from all that is in it.
+    ChunkTweak,
     /// What is added to a value's sequence number at one location.
     SeqOffset,
 }
 
 impl Label {
     /// Every label, for the test that they differ.
-    pub const ALL: [Self; 5] = [Self::LabelSecret, Self::ValueKey, Self::BlindPrefix, Self::ChunkKey, Self::SeqOffset];
+    pub const ALL: [Self; 6] =
+        [Self::LabelSecret, Self::ValueKey, Self::BlindPrefix, Self::ChunkKey, Self::ChunkTweak, Self::SeqOffset];
 
     /// The context string.
     #[must_use]
@@ -29,6 +32,7 @@ impl Label {
             Self::ValueKey => "bauta/1 value key",
             Self::BlindPrefix => "bauta/1 blind prefix",
             Self::ChunkKey => "bauta/1 chunk key",
+            Self::ChunkTweak => "bauta/1 chunk tweak",
             Self::SeqOffset => "bauta/1 seq offset",
         }
     }

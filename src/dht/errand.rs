@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::keyspace::{Id, Location};
-use crate::limits::{ALPHA, HOLDERS, SIGNERS};
+use crate::limits::{ALPHA, SIGNERS};
 use crate::membership::prefix_rule::PrefixRule;
 use crate::record::VerifiedValue;
 use crate::time::{Instant, earlier};
@@ -322,9 +322,9 @@ impl Errand {
     fn advance_put(&mut self, value: &Value, expected: Option<u64>) {
         // Whoever keeps another value holds its place: nodes farther off keep none, and would take what the holders refused.
         // A few may lie; their places are given to others once all have answered.
-        let few = self.storing.is_empty() && 2 * self.conflicts < HOLDERS;
+        let few = self.storing.is_empty() && 2 * self.conflicts < self.kind.holders();
         let kept_otherwise = if few { 0 } else { self.conflicts };
-        while self.stored + kept_otherwise + self.storing.len() < HOLDERS {
+        while self.stored + kept_otherwise + self.storing.len() < self.kind.holders() {
             let Some(to) = self.to_store.pop_front() else { break };
             self.storing.insert(to.id);
             let ask = Ask::Store { nonce: self.nonce, expected, value: value.clone() };

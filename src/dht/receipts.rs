@@ -8,15 +8,17 @@ use super::lookup::Claim;
 use super::neighbourhood::Neighbourhood;
 use crate::crypto::keys::NodeKey;
 use crate::keyspace::Location;
-use crate::limits::{HOLDERS, RECEIPT_NEWCOMERS_MAX, RECEIPT_SIGNERS_REACH};
+use crate::limits::RECEIPT_SIGNERS_REACH;
 use crate::membership::members::Members;
 use crate::time::UnixTime;
 use crate::wire::network::Network;
+use crate::wire::record::ValueKind;
 use crate::wire::statement::{Operation, Question, Statement, Verdict};
 
 /// The receipts for one value at one location, over all answers of one operation.
 #[derive(Debug)]
 pub struct Receipts {
+    kind: ValueKind,
     neighbourhood: Neighbourhood,
     value: Claim,
     answers: BTreeMap<NodeKey, StoreAnswer>,
@@ -34,9 +36,11 @@ enum StoreAnswer {
 impl Receipts {
     /// Begins with the members that the client knows before it stores the value of this sequence number and digest.
     #[must_use]
-    pub fn new(location: Location, value: Claim, members: &Members) -> Self {
+    pub fn new(kind: ValueKind, location: Location, value: Claim, members: &Members) -> Self {
         Self {
-            neighbourhood: Neighbourhood::new(location, members, RECEIPT_NEWCOMERS_MAX),
+            kind,
+            // Never all of the holders: an exit could have invented them.
+            neighbourhood: Neighbourhood::new(location, members, kind.holders() / 2),
             value,
             answers: BTreeMap::new(),
         }
@@ -70,10 +74,10 @@ impl Receipts {
         self.count(|answer| answer == StoreAnswer::Stored)
     }
 
-    /// Holders that there can be: [`HOLDERS`], or fewer where fewer members are known.
+    /// Holders that there can be: [`ValueKind::holders`], or fewer where fewer members are known.
     #[must_use]
     pub fn wanted(&self, members: &Members) -> usize {
-        self.neighbourhood.closest(members, HOLDERS, |_| false).len()
+        self.neighbourhood.closest(members, self.kind.holders(), |_| false).len()
     }
 
     /// Holders that keep another value instead.
@@ -134,6 +138,7 @@ impl Receipts {
 mod tests {
     use super::*;
     use crate::keyspace::Id;
+    use crate::limits::{HOLDERS, RECEIPT_NEWCOMERS_MAX};
     use crate::membership::fixture::{ISSUED, members_of, network, relay, secret};
     use crate::wire::statement::{Nonce, Saying};
 
@@ -161,7 +166,7 @@ mod tests {
 
     fn check(name: &str, statements: impl FnOnce(&[u32]) -> Vec<Statement>, stored: usize) {
         let (members, near) = (members_of((0..60).map(relay)), nearest_of(60));
-        let mut receipts = Receipts::new(LOCATION, VALUE, &members);
+        let mut receipts = Receipts::new(ValueKind::Signed, LOCATION, VALUE, &members);
         added(&mut receipts, &members, &statements(&near));
         assert_eq!((receipts.stored(), receipts.wanted(&members)), (stored, HOLDERS), "{name}");
     }
@@ -193,7 +198,7 @@ mod tests {
     #[test]
     fn receipts_signed_for_a_find_do_not_count() {
         let (members, near) = (members_of((0..60).map(relay)), nearest_of(60));
-        let mut receipts = Receipts::new(LOCATION, VALUE, &members);
+        let mut receipts = Receipts::new(ValueKind::Signed, LOCATION, VALUE, &members);
         let saying = Saying { verdict: Verdict::Stored, seq: VALUE.0, digest: VALUE.1, relays_estimate: 1 };
         let find = question(Operation::Find);
         let statement = Statement::sign(&network(), &secret(near[0]), &find, &saying, ISSUED);
@@ -206,7 +211,7 @@ mod tests {
     fn a_newer_value_held_elsewhere_is_reported_and_an_older_one_only_as_a_conflict() {
         let (members, near) = (members_of((0..60).map(relay)), nearest_of(60));
         for (held, newer) in [((9, [1; 32]), true), ((3, [1; 32]), false)] {
-            let mut receipts = Receipts::new(LOCATION, VALUE, &members);
+            let mut receipts = Receipts::new(ValueKind::Signed, LOCATION, VALUE, &members);
             added(
                 &mut receipts,
                 &members,
@@ -221,7 +226,7 @@ mod tests {
     #[test]
     fn what_a_signer_says_last_holds() {
         let (members, near) = (members_of((0..60).map(relay)), nearest_of(60));
-        let mut receipts = Receipts::new(LOCATION, VALUE, &members);
+        let mut receipts = Receipts::new(ValueKind::Signed, LOCATION, VALUE, &members);
         added(&mut receipts, &members, &[said(near[0], Verdict::Full, VALUE)]);
         added(&mut receipts, &members, &stored(&near[..1]));
         assert_eq!((receipts.stored(), receipts.full()), (1, 0));
@@ -233,7 +238,7 @@ mod tests {
     fn relays_that_an_exit_introduces_are_never_all_the_holders() {
         let near = nearest_of(60);
         let mut members = members_of(near[10..].iter().map(|number| relay(*number)));
-        let mut receipts = Receipts::new(LOCATION, VALUE, &members);
+        let mut receipts = Receipts::new(ValueKind::Signed, LOCATION, VALUE, &members);
         for number in &near[..10] {
             members.merge(relay(*number), ISSUED);
         }
@@ -244,6 +249,6 @@ mod tests {
     #[test]
     fn in_a_small_network_fewer_holders_are_wanted() {
         let members = members_of((0..3).map(relay));
-        assert_eq!(Receipts::new(LOCATION, VALUE, &members).wanted(&members), 3);
+        assert_eq!(Receipts::new(ValueKind::Signed, LOCATION, VALUE, &members).wanted(&members), 3);
     }
 }

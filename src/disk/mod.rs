@@ -3,8 +3,10 @@
 
 mod keyring;
 mod state;
+mod transfers;
 mod values;
 
 pub use keyring::{Keyring, KeyringError};
 pub use state::{StateDir, StateError};
+pub use transfers::{TransferLog, forget_old_transfers};
 pub use values::ValueStore;

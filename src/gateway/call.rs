@@ -8,7 +8,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::wire::{self, Answer, Demands, How, Opening, Reply, Request, VERSION};
-use crate::client::{Ending, GetOptions, Progress};
+use crate::client::{ClientError, Ending, GetOptions};
 use crate::limits::GATEWAY_SILENCE_MAX;
 use crate::node::BuiltPath;
 use crate::request::Counts;
@@ -29,6 +29,15 @@ pub enum CallError {
     /// The connection broke.
     #[error("the running node cannot be asked, or went away: {0}")]
     Gone(io::Error),
+}
+
+impl From<CallError> for ClientError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Refused { ending, message, counts } => Self::ByNode { ending, message, counts },
+            CallError::Gone(_) => Self::ByNode { ending: Ending::Failed, message: error.to_string(), counts: None },
+        }
+    }
 }
 
 /// A running node that can be asked.
@@ -59,12 +68,8 @@ impl Caller {
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn ask(
-        &self,
-        request: Request,
-        progress: impl Fn(Progress) + Send,
-    ) -> (Result<Answer, CallError>, Vec<BuiltPath>) {
-        match self.exchange(request, progress).await {
+    pub async fn ask(&self, request: Request) -> (Result<Answer, CallError>, Vec<BuiltPath>) {
+        match self.exchange(request).await {
             Ok((Ok(answer), paths)) => (Ok(answer), paths),
             Ok((Err(failure), paths)) => {
                 let counts = failure.counts.map(wire::counts_in);
@@ -74,18 +79,13 @@ impl Caller {
         }
     }
 
-    async fn exchange(
-        &self,
-        request: Request,
-        progress: impl Fn(Progress) + Send,
-    ) -> io::Result<(Result<Answer, wire::Failure>, Vec<BuiltPath>)> {
+    async fn exchange(&self, request: Request) -> io::Result<(Result<Answer, wire::Failure>, Vec<BuiltPath>)> {
         let mut stream = connect(&self.path).await?;
         let opening = Opening { version: VERSION, demands: self.demands, request };
         timeout(self.silence_max, wire::send(&mut stream, &opening)).await??;
         loop {
             match timeout(self.silence_max, wire::receive::<Reply>(&mut stream)).await?? {
                 Reply::Alive => (),
-                Reply::Progress(done, total) => progress(Progress { done, total }),
                 Reply::Done(result, paths) => {
                     return Ok((*result, paths.iter().filter_map(wire::WirePath::read).collect()));
                 }

@@ -7,17 +7,18 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 
 use super::wire::{self, Answer, Demands, Failure, How, Opening, Reply, Request, Status, VERSION, WirePath};
-use crate::client::{Client, ClientError, Ending, GetOptions, Progress, PublishOptions, PutOptions};
-use crate::content::{ContentLink, FileName};
+use crate::client::{Carrier, Client, ClientError, Ending, GetOptions, PutOptions};
+use crate::content::ContentLink;
+use crate::crypto::hash::blake3;
 use crate::crypto::keys::IdentitySecret;
-use crate::limits::{
-    GATEWAY_ACCEPT_BACKOFF, GATEWAY_ALIVE_EVERY, GATEWAY_CONNECTIONS_MAX, GATEWAY_PROGRESS_MAX, GATEWAY_REQUEST_TIMEOUT,
-};
+use crate::limits::{GATEWAY_ACCEPT_BACKOFF, GATEWAY_ALIVE_EVERY, GATEWAY_CONNECTIONS_MAX, GATEWAY_REQUEST_TIMEOUT};
+use crate::request::SealedChunk;
+use crate::wire::record::Expiry;
 
 /// What a node knows of itself.
 pub struct Facts {
@@ -89,9 +90,8 @@ async fn answer(stream: UnixStream, facts: &Facts) {
     let opening = timeout(GATEWAY_REQUEST_TIMEOUT, wire::receive::<Opening>(&mut from)).await;
     let Ok(Ok(opening)) = opening else { return };
     let client = facts.client.apart();
-    let (steps_in, mut steps) = mpsc::channel(GATEWAY_PROGRESS_MAX);
     let work = async {
-        let result = act(&client, facts, opening, steps_in).await;
+        let result = act(&client, facts, opening).await;
         let paths = client.circuits().iter().map(WirePath::from).collect();
         Reply::Done(Box::new(result), paths)
     };
@@ -105,11 +105,6 @@ async fn answer(stream: UnixStream, facts: &Facts) {
                 // Nobody to tell: then there is nothing to do either.
                 let _ = wire::send(&mut to, &done).await;
                 return;
-            }
-            Some(step) = steps.recv() => {
-                if wire::send(&mut to, &Reply::from(step)).await.is_err() {
-                    return;
-                }
             }
             _ = alive.tick() => {
                 if wire::send(&mut to, &Reply::Alive).await.is_err() {
@@ -126,7 +121,6 @@ async fn act(
     client: &Client,
     facts: &Facts,
     Opening { version, demands, request }: Opening,
-    steps: mpsc::Sender<Progress>,
 ) -> Result<Answer, Failure> {
     if version != VERSION {
         let message =
@@ -137,21 +131,14 @@ async fn act(
         return Ok(Answer::Status((facts.status)()));
     }
     refuse_less(&facts.does, &demands)?;
-    // Steps that nobody takes in time are left out; the next one says more.
-    let progress = move |step| {
-        let _ = steps.try_send(step);
-    };
     match request {
         Request::Status => Ok(Answer::Status((facts.status)())),
-        Request::Publish { name, content, author, label, previous, above, lifetime_s } => {
-            let options = PublishOptions {
-                author: author.map(|seed| IdentitySecret::from_bytes(&seed)),
-                label,
-                previous,
-                above,
-                lifetime: Duration::from_secs(lifetime_s),
-            };
-            publish(client, &name, content, options, progress).await.map_err(failure)
+        Request::PutRecord { author, label, payload, previous, above, lifetime_s } => {
+            let lifetime = Duration::from_secs(lifetime_s);
+            let options = PutOptions { previous, above, lifetime, timeout: None };
+            let author = IdentitySecret::from_bytes(&author);
+            let stored = client.put_record(&author, &label, &payload, options).await.map_err(failure)?;
+            Ok(Answer::Stored { seq: stored.seq, copies: stored.copies, counts: wire::counts_out(stored.counts) })
         }
         Request::Delete { author, label, previous, above, lifetime_s } => {
             let lifetime = Duration::from_secs(lifetime_s);
@@ -159,43 +146,23 @@ async fn act(
             let stored = client.delete(&IdentitySecret::from_bytes(&author), &label, options).await.map_err(failure)?;
             Ok(Answer::Stored { seq: stored.seq, copies: stored.copies, counts: wire::counts_out(stored.counts) })
         }
-        Request::Get { link, how } => get(client, &link, options(how)?, progress).await.map_err(failure),
+        Request::GetRecord { link, how } => get(client, &link, options(how)?).await.map_err(failure),
+        Request::GetChunks { hashes } => client.get_chunks(hashes).await.map(Answer::Chunks).map_err(failure),
+        Request::PutChunks { chunks, expiry } => {
+            let sealed = |bytes: Vec<u8>| SealedChunk { hash: blake3(&[&bytes]), bytes };
+            let chunks = chunks.into_iter().map(sealed).collect();
+            let stored = client.put_chunks(chunks, Expiry::from_wire(expiry)).await;
+            stored.map(|()| Answer::ChunksStored).map_err(failure)
+        }
         Request::CurrentSeq { link, how } => current_seq(client, &link, options(how)?).await.map_err(failure),
     }
 }
 
-async fn publish(
-    client: &Client,
-    name: &str,
-    content: Vec<u8>,
-    options: PublishOptions,
-    progress: impl Fn(Progress) + Send,
-) -> Result<Answer, ClientError> {
-    let published = client.publish(&FileName::new(name)?, content, options, progress).await?;
-    Ok(Answer::Published {
-        link: published.link.to_string(),
-        seq: published.seq,
-        chunks: published.chunks,
-        chunk_copies_min: published.chunk_copies_min,
-        root_copies: published.root_copies,
-        counts: wire::counts_out(published.counts),
-    })
-}
-
-async fn get(
-    client: &Client,
-    link: &str,
-    options: GetOptions,
-    progress: impl Fn(Progress) + Send,
-) -> Result<Answer, ClientError> {
-    let content = client.get(&link.parse::<ContentLink>()?, options, progress).await?;
-    Ok(Answer::Content {
-        name: content.name.as_str().to_owned(),
-        bytes: content.bytes,
-        seq: content.seq,
-        attested: content.attested,
-        counts: wire::counts_out(content.counts),
-    })
+async fn get(client: &Client, link: &str, options: GetOptions) -> Result<Answer, ClientError> {
+    let link: ContentLink = link.parse()?;
+    let found = client.get_record(link.locator(client.network())?, options).await?;
+    let counts = wire::counts_out(found.counts);
+    Ok(Answer::Record { payload: found.payload, seq: found.seq, attested: found.attested, counts })
 }
 
 async fn current_seq(client: &Client, link: &str, options: GetOptions) -> Result<Answer, ClientError> {

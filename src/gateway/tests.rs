@@ -49,11 +49,11 @@ async fn node() -> Node {
 fn get() -> Request {
     let locator = Locator::of_author(&IdentitySecret::from_bytes(&[1; 32]), b"").unwrap();
     let link = ContentLink::new(&Network::named("test", 0), locator).to_string();
-    Request::Get { link, how: How::from(GetOptions::default()) }
+    Request::GetRecord { link, how: How::from(GetOptions::default()) }
 }
 
 async fn ending(caller: &Caller, request: Request) -> Ending {
-    match caller.ask(request, |_| ()).await.0 {
+    match caller.ask(request).await.0 {
         Err(CallError::Refused { ending, .. }) => ending,
         other => unreachable!("{other:?}"),
     }
@@ -63,9 +63,9 @@ async fn ending(caller: &Caller, request: Request) -> Ending {
 async fn a_command_is_answered_and_told_how_its_request_ended() {
     let node = node().await;
     let caller = Caller::find(&node.path, NOTHING).await.unwrap().unwrap();
-    assert_eq!(caller.ask(Request::Status, |_| ()).await.0.unwrap(), Answer::Status(status()));
+    assert_eq!(caller.ask(Request::Status).await.0.unwrap(), Answer::Status(status()));
     assert_eq!(ending(&caller, get()).await, Ending::Unreachable);
-    let bad = Request::Get { link: "bauta1x".into(), how: How::from(GetOptions::default()) };
+    let bad = Request::GetRecord { link: "bauta1x".into(), how: How::from(GetOptions::default()) };
     assert_eq!(ending(&caller, bad).await, Ending::Usage);
     node.client.stop();
 }
@@ -93,7 +93,7 @@ async fn another_version_is_refused_and_what_is_no_request_is_not_heard() {
     wire::send(&mut stream, &opening).await.unwrap();
     match wire::receive::<Reply>(&mut stream).await.unwrap() {
         Reply::Done(result, _) => assert_eq!(result.unwrap_err().ending, Ending::Failed),
-        Reply::Alive | Reply::Progress(..) => unreachable!("no progress without work"),
+        Reply::Alive => unreachable!("no sign of life without work"),
     }
     let too_long = u32::try_from(GATEWAY_FRAME_LEN_MAX + 1).unwrap();
     for first in [too_long.to_be_bytes(), 1_u32.to_be_bytes()] {
@@ -114,7 +114,7 @@ async fn commands_over_the_cap_wait_until_another_has_ended() {
     let caller = Caller::find(&node.path, NOTHING).await.unwrap().unwrap();
     let asking = Arc::new(caller);
     let asked = Arc::clone(&asking);
-    let mut waiting = Box::pin(async move { asked.ask(Request::Status, |_| ()).await.0 });
+    let mut waiting = Box::pin(async move { asked.ask(Request::Status).await.0 });
     // The system takes the connection; the node has no place for it.
     for _ in 0..1_000 {
         let turn = tokio::select! {
@@ -137,17 +137,9 @@ async fn a_node_that_takes_a_request_and_says_nothing_is_given_up() {
     let mut caller = Caller::find(&path, NOTHING).await.unwrap().unwrap();
     caller.silence_max = std::time::Duration::from_millis(20);
     // More than a socket holds is not even taken; less is, and not answered.
-    let publish = Request::Publish {
-        name: "file".into(),
-        content: vec![0; 4 << 20],
-        author: None,
-        label: Vec::new(),
-        previous: None,
-        above: 0,
-        lifetime_s: 1,
-    };
+    let publish = Request::PutChunks { chunks: vec![vec![0; 4 << 20]], expiry: [0; 3] };
     for request in [Request::Status, publish] {
-        assert!(matches!(caller.ask(request, |_| ()).await.0, Err(CallError::Gone(_))));
+        assert!(matches!(caller.ask(request).await.0, Err(CallError::Gone(_))));
     }
 }
 

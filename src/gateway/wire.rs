@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroizing;
 
-use crate::client::{Ending, Progress};
+use crate::client::Ending;
 use crate::limits::GATEWAY_FRAME_LEN_MAX;
 use crate::node::{BuiltPath, Carries};
 use crate::request::{Consistency, Counts};
@@ -16,7 +16,7 @@ use crate::wire::codec::Reader;
 use crate::wire::contact::Contact;
 
 /// The version of these shapes; another one is refused.
-pub(super) const VERSION: u8 = 2;
+pub(super) const VERSION: u8 = 3;
 
 /// What a command demands of paths: a node that does less refuses, it never does less silently.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -36,16 +36,14 @@ pub struct Demands {
 pub enum Request {
     /// How the node is.
     Status,
-    /// As [`crate::client::Client::publish`].
-    Publish {
-        /// The published name.
-        name: String,
-        /// The bytes.
-        content: Vec<u8>,
-        /// Seed of the author's key; none for a one-time key.
-        author: Option<Zeroizing<[u8; 32]>>,
+    /// As [`crate::client::Client::put_record`].
+    PutRecord {
+        /// Seed of the author's key.
+        author: Zeroizing<[u8; 32]>,
         /// Its label.
         label: Vec<u8>,
+        /// What it shall say.
+        payload: Vec<u8>,
         /// The sequence number that is replaced.
         previous: Option<u64>,
         /// The new one is greater than this.
@@ -66,12 +64,24 @@ pub enum Request {
         /// Seconds for which the deletion is kept, at least.
         lifetime_s: u64,
     },
-    /// As [`crate::client::Client::get`].
-    Get {
+    /// As [`crate::client::Client::get_record`], of the record that a link leads to.
+    GetRecord {
         /// The link, as text.
         link: String,
-        /// How the root is got.
+        /// How it is got.
         how: How,
+    },
+    /// As [`crate::client::Carrier::get_chunks`].
+    GetChunks {
+        /// Up to four.
+        hashes: Vec<[u8; 32]>,
+    },
+    /// As [`crate::client::Carrier::put_chunks`].
+    PutChunks {
+        /// Up to four, sealed.
+        chunks: Vec<Vec<u8>>,
+        /// When they end, as on the wire.
+        expiry: [u8; 3],
     },
     /// As [`crate::client::Client::current_seq`], of the record that a link leads to.
     CurrentSeq {
@@ -106,8 +116,6 @@ pub(super) struct Opening {
 pub(super) enum Reply {
     /// It is at work, and has nothing new to say.
     Alive,
-    /// So many chunks of so many are done.
-    Progress(usize, usize),
     /// The last frame: what came of it, and the circuits that were built for it.
     Done(Box<Result<Answer, Failure>>, Vec<WirePath>),
 }
@@ -117,43 +125,30 @@ pub(super) enum Reply {
 pub enum Answer {
     /// Of [`Request::Status`].
     Status(Status),
-    /// Of [`Request::Publish`].
-    Published {
-        /// The link, as text.
-        link: String,
-        /// Sequence number of the root.
-        seq: u64,
-        /// Chunks stored.
-        chunks: usize,
-        /// Fewest receipts of any chunk.
-        chunk_copies_min: Option<usize>,
-        /// Receipts of the root at each location.
-        root_copies: Vec<usize>,
-        /// What was asked for the root.
-        counts: [usize; 5],
-    },
-    /// Of [`Request::Delete`].
+    /// Of [`Request::PutRecord`] and [`Request::Delete`].
     Stored {
-        /// Sequence number of the deletion.
+        /// Sequence number of what was stored.
         seq: u64,
         /// Receipts at each location.
         copies: Vec<usize>,
         /// What was asked.
         counts: [usize; 5],
     },
-    /// Of [`Request::Get`].
-    Content {
-        /// The published name.
-        name: String,
-        /// The bytes.
-        bytes: Vec<u8>,
-        /// Sequence number of the root.
+    /// Of [`Request::GetRecord`].
+    Record {
+        /// What it says.
+        payload: Vec<u8>,
+        /// Its sequence number.
         seq: u64,
         /// Whether its freshness is attested.
         attested: bool,
-        /// What was asked for the root.
+        /// What was asked.
         counts: [usize; 5],
     },
+    /// Of [`Request::GetChunks`].
+    Chunks(Vec<Option<Vec<u8>>>),
+    /// Of [`Request::PutChunks`].
+    ChunksStored,
     /// Of [`Request::CurrentSeq`].
     Seq(Option<u64>),
 }
@@ -213,12 +208,6 @@ pub(super) const fn counts_out(counts: Counts) -> [usize; 5] {
 #[must_use]
 pub const fn counts_in([asked, valid, empty, invalid, timed_out]: [usize; 5]) -> Counts {
     Counts { asked, valid, empty, invalid, timed_out }
-}
-
-impl From<Progress> for Reply {
-    fn from(step: Progress) -> Self {
-        Self::Progress(step.done, step.total)
-    }
 }
 
 impl From<&BuiltPath> for WirePath {

@@ -1,11 +1,11 @@
-//! Gets up to four chunks over one circuit at a time, from their other location over another exit when any is missing.
+//! Gets up to four chunks over one circuit at a time, over another exit when any is missing; what is missing then is told.
 //! Source: spec/requests.md §7.
 
 use super::attempts::{AttemptResult, Attempts};
 use super::{Context, Refused, RequestInput, Success};
 use crate::crypto::hash::blake3;
 use crate::crypto::random_bytes;
-use crate::limits::{ANSWERS_PER_PLACE_MAX, BATCH_CHUNKS, CHUNK_LOCATIONS, SLOT_CELLS, SLOT_LEN};
+use crate::limits::{BATCH_CHUNKS, FETCH_ANSWERS_MAX, SLOT_CELLS, SLOT_LEN};
 use crate::time::{Duration, Instant, Now};
 use crate::wire::onion::{ExitAnswer, ExitRequest};
 use crate::wire::record::{ChunkName, ValueKind};
@@ -16,7 +16,6 @@ pub struct ChunkGet {
     hashes: Vec<[u8; 32]>,
     found: Vec<Option<Vec<u8>>>,
     answers: usize,
-    index: usize,
     pub(super) attempts: Attempts<Vec<usize>>,
 }
 
@@ -25,20 +24,18 @@ impl ChunkGet {
     pub fn new(mut hashes: Vec<[u8; 32]>, now: Instant, timeout: Duration, context: &mut Context<'_>) -> Self {
         hashes.truncate(BATCH_CHUNKS);
         let found = hashes.iter().map(|_| None).collect();
-        let index = usize::from(random_bytes::<1>(context.rng)[0]) % CHUNK_LOCATIONS;
-        let mut request = Self { hashes, found, answers: 0, index, attempts: Attempts::new(now + timeout) };
+        let mut request = Self { hashes, found, answers: 0, attempts: Attempts::new(now + timeout) };
         request.ask(now, context.stagger, context);
         request
     }
 
     fn ask(&mut self, now: Instant, delay: Duration, context: &mut Context<'_>) {
-        if self.answers >= ANSWERS_PER_PLACE_MAX * CHUNK_LOCATIONS {
+        if self.answers >= FETCH_ANSWERS_MAX {
             return;
         }
-        let index = u8::try_from((self.index + self.answers) % CHUNK_LOCATIONS).unwrap_or(0);
         let missing: Vec<usize> =
             self.found.iter().enumerate().filter(|(_, found)| found.is_none()).map(|(at, _)| at).collect();
-        let name = |at: &usize| self.hashes.get(*at).map(|hash| ChunkName { hash: *hash, index });
+        let name = |at: &usize| self.hashes.get(*at).map(|hash| ChunkName { hash: *hash, index: 0 });
         let chunks = missing.iter().filter_map(name).collect();
         let request = ExitRequest::FetchChunks { nonce: Nonce(random_bytes(context.rng)), chunks };
         let cells = BATCH_CHUNKS * SLOT_CELLS;
@@ -58,21 +55,28 @@ impl ChunkGet {
                 self.on_answer(&asked, &bytes);
             }
             if self.found.iter().all(Option::is_some) {
-                let chunks = core::mem::take(&mut self.found).into_iter().flatten().collect();
-                return self.attempts.finish(Ok(Success::Chunks(chunks)));
+                return self.end();
             }
             let delay = self.attempts.retry_delay();
             self.ask(now.instant, delay, context);
         }
         if self.attempts.is_over(now.instant) || self.attempts.none_open() {
-            let counts = self.attempts.counts;
-            let is_damaged = counts.invalid > 0 && counts.empty == 0 && counts.timed_out == 0;
-            self.attempts.finish(Err(if is_damaged { Refused::Damaged } else { Refused::Unreachable }));
+            self.end();
         }
     }
 
+    /// What has come is given out, as long as it is anything at all.
+    fn end(&mut self) {
+        let counts = self.attempts.counts;
+        if self.found.iter().any(Option::is_some) || self.found.is_empty() {
+            let chunks = core::mem::take(&mut self.found);
+            return self.attempts.finish(Ok(Success::Chunks(chunks)));
+        }
+        let is_damaged = counts.invalid > 0 && counts.empty == 0 && counts.timed_out == 0;
+        self.attempts.finish(Err(if is_damaged { Refused::Damaged } else { Refused::Unreachable }));
+    }
+
     fn on_answer(&mut self, asked: &[usize], bytes: &[u8]) {
-        // The next circuit asks for the other location.
         self.answers += 1;
         for (slot, at) in bytes.chunks(SLOT_LEN).zip(asked) {
             let (Some(hash), Some(found)) = (self.hashes.get(*at), self.found.get_mut(*at)) else { continue };

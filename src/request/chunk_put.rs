@@ -1,10 +1,12 @@
-//! Stores up to four chunks at each of their locations and counts receipts. Source: spec/requests.md §8.
+//! Stores up to four chunks at their locations and counts receipts. Source: spec/requests.md §8.
 
 use super::attempts::{AttemptResult, Attempts};
 use super::{Context, Refused, RequestInput, Success};
 use crate::crypto::random_bytes;
 use crate::dht::receipts::Receipts;
-use crate::limits::{ANSWERS_PER_PLACE_MAX, BATCH_CHUNKS, CHUNK_LOCATIONS, CIRCUIT_DATA_LEN_MAX, HOLDERS, SLOT_LEN};
+use crate::limits::{
+    ANSWERS_PER_PLACE_MAX, BATCH_CHUNKS, CHUNK_HOLDERS, CHUNK_LOCATIONS, CIRCUIT_DATA_LEN_MAX, SLOT_LEN,
+};
 use crate::time::{Duration, Instant, Now};
 use crate::wire::onion::{ExitAnswer, ExitRequest};
 use crate::wire::record::{ChunkName, Expiry, ValueKind};
@@ -67,7 +69,7 @@ impl ChunkPut {
         }
         let Some(receipts) = self.receipts.get(index) else { return };
         let wanting: Vec<usize> =
-            receipts.iter().enumerate().filter(|(_, one)| stored(one) < HOLDERS).map(|(at, _)| at).collect();
+            receipts.iter().enumerate().filter(|(_, one)| stored(one) < CHUNK_HOLDERS).map(|(at, _)| at).collect();
         if wanting.is_empty() {
             return;
         }
@@ -105,7 +107,8 @@ impl ChunkPut {
         let Some(index) = self.attempts.what(id).map(|batch| batch.index) else { return };
         for (chunk, receipts) in self.chunks.iter().zip(self.receipts.get_mut(index).into_iter().flatten()) {
             let location = name(chunk, index).location();
-            receipts.get_or_insert_with(|| Receipts::new(location, (0, chunk.hash), context.members));
+            receipts
+                .get_or_insert_with(|| Receipts::new(ValueKind::Hashed, location, (0, chunk.hash), context.members));
         }
     }
 
@@ -133,7 +136,7 @@ impl ChunkPut {
     }
 
     fn settle(&mut self, refused: Option<Refused>) {
-        let asked = HOLDERS * CHUNK_LOCATIONS;
+        let asked = CHUNK_HOLDERS * CHUNK_LOCATIONS;
         let copies = |at: usize| -> usize {
             let of = |all: &Vec<Option<Receipts>>| all.get(at).map_or(0, stored);
             self.receipts.iter().map(of).sum()
@@ -149,7 +152,7 @@ impl ChunkPut {
 }
 
 fn stored(receipts: &Option<Receipts>) -> usize {
-    receipts.as_ref().map_or(0, |receipts| receipts.stored().min(HOLDERS))
+    receipts.as_ref().map_or(0, |receipts| receipts.stored().min(CHUNK_HOLDERS))
 }
 
 fn name(chunk: &SealedChunk, index: usize) -> ChunkName {

@@ -88,8 +88,8 @@ pub enum Success {
         /// Holders that signed, for each location.
         copies: Vec<usize>,
     },
-    /// Chunks, each fitting its hash, in the order asked.
-    Chunks(Vec<Vec<u8>>),
+    /// Chunks in the order asked, each fitting its hash; `None` for those that did not come. There is at least one.
+    Chunks(Vec<Option<Vec<u8>>>),
     /// Chunks are kept; the fewest receipts that any of them has, over all its locations.
     ChunksStored {
         /// Holders that signed, fewest of all chunks.

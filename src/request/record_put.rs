@@ -81,7 +81,7 @@ impl RecordPut {
     fn on_building(&mut self, id: u32, context: &Context<'_>) {
         let Some(target) = self.attempts.what(id).and_then(|(at, _)| self.places.get_mut(*at)) else { return };
         let (location, claim) = (target.place.location, (target.seq, target.record.digest()));
-        target.receipts.get_or_insert_with(|| Receipts::new(location, claim, context.members));
+        target.receipts.get_or_insert_with(|| Receipts::new(ValueKind::Signed, location, claim, context.members));
     }
 
     fn on_answer(&mut self, at: usize, nonce: Nonce, bytes: &[u8], now: Now, context: &mut Context<'_>) {

@@ -5,7 +5,8 @@ use crate::crypto::hash::{blake3, hashed_location};
 use crate::crypto::keys::{NodeKey, Signature};
 use crate::keyspace::Location;
 use crate::limits::{
-    CHUNK_LOCATIONS, EXPIRY_STEP_S, LOCATIONS, PAYLOAD_LEN_MAX, RECORD_LEN, SEALED_CHUNK_LEN, TAG_LEN,
+    CHUNK_HOLDERS, CHUNK_LOCATIONS, EXPIRY_STEP_S, HOLDERS, LOCATIONS, PAYLOAD_LEN_MAX, RECORD_LEN, REPAIR_REACH,
+    SEALED_CHUNK_LEN, TAG_LEN,
 };
 use crate::time::UnixTime;
 
@@ -24,6 +25,21 @@ pub enum ValueKind {
 }
 
 impl ValueKind {
+    /// How many of the nearest members keep a value of this kind at one location.
+    #[must_use]
+    pub const fn holders(self) -> usize {
+        match self {
+            Self::Signed => HOLDERS,
+            Self::Hashed => CHUNK_HOLDERS,
+        }
+    }
+
+    /// How many of the nearest members look after its place: two more than keep it (spec/dht.md §7.4).
+    #[must_use]
+    pub const fn reach(self) -> usize {
+        self.holders() + (REPAIR_REACH - HOLDERS)
+    }
+
     pub(super) fn encode(self) -> u8 {
         match self {
             Self::Signed => 0,

@@ -10,15 +10,16 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rand::rngs::ChaCha20Rng;
 use rand::{Rng, SeedableRng};
+use tokio::io::AsyncReadExt;
 
 use self::exposure::{Did, Exposure};
 use super::local::{LOCAL_RELAYS_MAX, LocalNetwork, LocalOptions};
 use super::output::{progress, say, show, stopwatch};
-use super::{Said, files};
+use super::{Said, input};
 use crate::client::{Client, ClientOptions, Content, GetOptions, PublishOptions, Published};
-use crate::content::{ContentLink, FileName};
+use crate::content::{ContentKind, ContentLink, FileName};
 use crate::crypto::keys::NodeKey;
-use crate::limits::SIGNERS;
+use crate::limits::{GET_WHOLE_MAX, SIGNERS};
 use crate::membership::prefix_rule::PrefixRule;
 use crate::net::Runtime;
 use crate::wire::network::Network;
@@ -51,6 +52,9 @@ pub(super) enum Usage {
     /// Too few or too many relays.
     #[error("--nodes takes {RELAYS_MIN} to {LOCAL_RELAYS_MAX}")]
     Nodes,
+    /// A folder, or more than is compared in memory.
+    #[error("the demo takes one file of at most {GET_WHOLE_MAX} bytes")]
+    File,
 }
 
 /// A check of the run failed; the report has been printed.
@@ -87,7 +91,7 @@ struct Check {
 pub(super) fn run(arguments: DemoArguments, json: bool) -> anyhow::Result<Said> {
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (name, content) = match &arguments.file {
-        Some(path) => files::read(path, None)?,
+        Some(path) => tokio.block_on(whole(path))?,
         None => (FileName::new(TEXT_NAME)?, TEXT.to_vec()),
     };
     if arguments.nodes < RELAYS_MIN || arguments.nodes > LOCAL_RELAYS_MAX {
@@ -107,6 +111,17 @@ pub(super) fn run(arguments: DemoArguments, json: bool) -> anyhow::Result<Said> 
     }
     let failed: Vec<&str> = story.checks.iter().filter(|check| !check.held).map(|check| check.what).collect();
     if failed.is_empty() { Ok(Said::default()) } else { Err(DidNotHold(failed.join("; ")).into()) }
+}
+
+/// A file that fits in memory: the demo compares what comes back.
+async fn whole(path: &std::path::Path) -> anyhow::Result<(FileName, Vec<u8>)> {
+    let mut input = input::open(path, None)?;
+    if input.kind == ContentKind::Folder || input.len.is_none_or(|len| len > GET_WHOLE_MAX) {
+        return Err(Usage::File.into());
+    }
+    let mut bytes = Vec::new();
+    input.bytes.read_to_end(&mut bytes).await?;
+    Ok((input.name, bytes))
 }
 
 async fn play(arguments: &DemoArguments, name: FileName, content: Vec<u8>) -> anyhow::Result<Story> {

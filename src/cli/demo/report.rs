@@ -5,6 +5,7 @@ use serde_json::json;
 use super::exposure::Saw;
 use super::{RELAYS_MIN, Story};
 use crate::cli::output::print as out;
+use crate::limits::CHUNK_HOLDERS;
 use crate::membership::prefix_rule::PrefixRule;
 
 /// Everything, for people.
@@ -12,9 +13,9 @@ pub(super) fn print(story: &Story) {
     out(&format!("file       {} ({} bytes)", story.name.as_str(), story.len));
     out(&format!("link       {}", story.published.link));
     out(&format!("network    {} relays, ready in {:.1} s", story.exposure.relays.len(), story.ready.as_secs_f64()));
-    let copies = match story.published.chunk_copies_min {
-        Some(copies) => format!("{} chunks, at least {copies} receipts each; ", story.published.chunks),
-        None => String::new(),
+    let copies = match story.published.chunks {
+        0 => String::new(),
+        chunks => format!("{chunks} chunks, {CHUNK_HOLDERS} receipts each; "),
     };
     let roots: Vec<String> = story.published.root_copies.iter().map(usize::to_string).collect();
     let (published, got) = (story.publish_time.as_secs_f64(), story.get_time.as_secs_f64());
@@ -80,7 +81,7 @@ pub(super) fn print_json(story: &Story) -> anyhow::Result<()> {
         "seed": story.seed,
         "prefix_rule": format!("{:?}", story.rule),
         "chunks": story.published.chunks,
-        "chunk_copies_min": story.published.chunk_copies_min,
+        "chunk_copies": CHUNK_HOLDERS,
         "root_copies": story.published.root_copies,
         "holders": story.holders,
         "stopped": story.stopped.iter().map(|at| at + 1).collect::<Vec<_>>(),

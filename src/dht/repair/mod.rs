@@ -28,7 +28,7 @@ use crate::record::VerifiedValue;
 use crate::time::{Duration, Instant, Now, earlier};
 use crate::wire::contact::Contact;
 use crate::wire::message::{Answer, Ask};
-use crate::wire::record::Value;
+use crate::wire::record::{Value, ValueKind};
 use crate::wire::statement::Nonce;
 
 /// What repair is told.
@@ -258,14 +258,14 @@ impl Repair {
         }
         let closest = (around.closest)(&spot.0, REPAIR_REACH);
         // Who is given a value although it is none of the holders was given it in the place of one that did not answer.
-        let in_place_of_another = self.rank(&closest) >= HOLDERS;
+        let in_place_of_another = self.rank(&closest) >= spot.1.holders();
         let pause = if in_place_of_another {
             self.timing.hint_after + drawn(self.timing.step, around)
         } else {
             jittered(self.timing.every, around)
         };
         self.keep(now, spot, holding, pause);
-        self.watch(closest);
+        self.watch(spot.1, closest);
     }
 
     fn on_found(&mut self, now: Now, holding: Holding, around: &mut Surroundings<'_>) {
@@ -281,7 +281,8 @@ impl Repair {
         self.places.insert(spot, holding, due);
     }
 
-    fn watch(&mut self, mut closest: Vec<Contact>) {
+    fn watch(&mut self, kind: ValueKind, mut closest: Vec<Contact>) {
+        closest.truncate(kind.reach());
         closest.retain(|one| one.id != self.own);
         self.outputs.push_back(RepairOutput::Watch(closest));
     }
@@ -314,7 +315,7 @@ impl Repair {
         for _ in 0..REPAIR_SCAN_MAX {
             let Some((whom, spot)) = self.passes.next(&self.places) else { return };
             let closest = (around.closest)(&spot.0, REPAIR_REACH);
-            match whom.map_or(Concern::Yes, |whom| concern(&whom, &spot.0, &closest)) {
+            match whom.map_or(Concern::Yes, |whom| concern(&whom, &spot, &closest)) {
                 Concern::Yes => {
                     let rank = self.rank(&closest);
                     self.look_soon(now, &spot, rank, around);
@@ -329,7 +330,7 @@ impl Repair {
         let is_under_way = self.checks.contains_key(spot);
         let Some(kept) = self.places.get_mut(spot) else { return };
         kept.again = is_under_way;
-        if is_under_way || (kept.handed_over && rank >= REPAIR_REACH) {
+        if is_under_way || (kept.handed_over && rank >= spot.1.reach()) {
             return;
         }
         let steps = self.timing.step * u32::try_from(rank).unwrap_or(u32::MAX);
@@ -353,8 +354,9 @@ impl Repair {
         self.places.set_due(&spot, end);
         let closest = (around.closest)(&spot.0, REPAIR_REACH);
         let rank = self.rank(&closest);
-        let holders: Vec<Contact> = closest.iter().take(HOLDERS).filter(|one| one.id != self.own).copied().collect();
-        self.watch(closest);
+        let holders: Vec<Contact> =
+            closest.iter().take(spot.1.holders()).filter(|one| one.id != self.own).copied().collect();
+        self.watch(spot.1, closest);
         self.counts.checks += 1;
         let deadline = now.instant + self.timing.check_max;
         let mut check = Check::new(own, rank, holders.clone(), deadline);
@@ -428,7 +430,7 @@ impl Repair {
         let Some(kept) = self.places.get_mut(spot) else { return };
         let end = end_of(&kept.holding, now);
         kept.tries = if check.failed { kept.tries.saturating_add(1) } else { 0 };
-        kept.handed_over = !check.failed && check.rank >= REPAIR_REACH;
+        kept.handed_over = !check.failed && check.rank >= spot.1.reach();
         let (tries, again, is_over) = (kept.tries, kept.again, kept.handed_over);
         let pause = match tries {
             0 => jittered(self.timing.every, around),
@@ -454,11 +456,13 @@ enum Concern {
     NoneUpTo(Location),
 }
 
-fn concern(whom: &Id, location: &Location, closest: &[Contact]) -> Concern {
-    let Some(last) = closest.get(HOLDERS - 1) else { return Concern::Yes };
-    if whom.distance(location) <= last.id.distance(location) {
+fn concern(whom: &Id, (location, kind): &Spot, closest: &[Contact]) -> Concern {
+    let Some(holder) = closest.get(kind.holders() - 1) else { return Concern::Yes };
+    if whom.distance(location) <= holder.id.distance(location) {
         return Concern::Yes;
     }
+    // Places of either kind are passed over: those of records have the most holders.
+    let Some(last) = closest.get(HOLDERS - 1) else { return Concern::No };
     // If all holders share more first bits with the place than the member does, they are nearer than it to every place
     // that shares as many.
     let shared = whom.common_prefix_len(location);

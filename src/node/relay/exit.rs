@@ -286,7 +286,7 @@ impl Relay {
             let Some(mut answer) = exit.ready.remove(&next) else { return };
             exit.sent += 1;
             match shape {
-                // A cell holds the receipts of as many holders as there should be.
+                // A cell holds as many receipts as a record should have, and of a chunk those of who declined, too.
                 Shape::Put => answer = ExitAnswer { value: None, ..answer }.with_statements_max(HOLDERS),
                 // A chunk that fits its hash needs no witness, and a slot has no room for both.
                 Shape::Fetch if answer.value.is_some() => answer = answer.with_statements_max(0),

@@ -1,7 +1,6 @@
-//! Records, chunks, roots, links, state files.
+//! Records, links, state files.
 
-use bauta::content::{Body, ContentLink, PublicationSecret, Root, open_chunk, seal_chunk};
-use bauta::crypto::hash::hashed_location;
+use bauta::content::ContentLink;
 use bauta::crypto::keys::IdentitySecret;
 use bauta::disk::StateDir;
 use bauta::record::{Locator, Opened, VerifiedValue};
@@ -43,42 +42,6 @@ pub(super) fn record(case: &Case) {
 pub(super) fn refused_record(case: &Case) -> String {
     let value = Value::Signed(RecordBytes::new(&case.bytes("bytes")).unwrap());
     VerifiedValue::check(&make::network(), value, UnixTime(case.number("now"))).unwrap_err().to_string()
-}
-
-pub(super) fn chunk(case: &Case) {
-    let (secret, content) = (PublicationSecret::from_bytes(case.array("secret")), case.bytes("content"));
-    let index = case.number("index").try_into().unwrap();
-    let sealed = seal_chunk(&secret, index, &content).unwrap();
-    assert_eq!((sealed.bytes.len(), sealed.hash), (65_552, case.array("name")));
-    assert!(sealed.bytes.starts_with(&case.bytes("first_64_bytes")) && sealed.bytes.ends_with(&case.bytes("tag")));
-    let locations = [0, 1].map(|at| hashed_location(&sealed.hash, at).0.to_vec());
-    assert_eq!(locations[..], case.bytes_list("locations"));
-    assert_eq!(open_chunk(&secret, index, sealed.bytes, content.len()), Ok(content));
-}
-
-pub(super) fn root(case: &Case) {
-    let raw = case.bytes("bytes");
-    let root = Root::decode(&raw).unwrap();
-    assert_eq!(root.name.as_str(), case.text("name"));
-    match &root.body {
-        Body::Inline(content) => {
-            assert_eq!((case.text("variant"), content), ("inline", &case.bytes("content")));
-        }
-        Body::Chunks { len, secret, hashes } => {
-            assert_eq!((case.text("variant"), *len), ("chunks", case.number("length")));
-            assert_eq!(secret.as_bytes(), &case.array("secret"));
-            assert_eq!(hashes.iter().map(|hash| hash.to_vec()).collect::<Vec<_>>(), case.bytes_list("hashes"));
-        }
-        Body::Tree { len, secret, hashes } => {
-            assert_eq!((case.text("variant"), *len), ("tree", case.number("length")));
-            assert_eq!((secret.as_bytes(), hashes), (&case.array("secret"), &case.array("hashes")));
-        }
-    }
-    assert_eq!(root.encode(), Ok(raw));
-}
-
-pub(super) fn refused_root(case: &Case) -> String {
-    Root::decode(&case.bytes("bytes")).unwrap_err().to_string()
 }
 
 pub(super) fn link(case: &Case) {

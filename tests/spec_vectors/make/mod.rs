@@ -1,5 +1,6 @@
 //! Makes the vectors of `spec/vectors` from fixed inputs: what is random elsewhere is given here, and stands in the files.
 
+pub(crate) mod content;
 mod crypto;
 mod field;
 mod link;
@@ -48,7 +49,10 @@ impl VectorFile {
 
 /// Every file.
 pub(crate) fn files() -> Vec<VectorFile> {
-    [crypto::files(), wire::files(), values::files(), link::files(), onion::files()].into_iter().flatten().collect()
+    [crypto::files(), wire::files(), values::files(), content::files(), link::files(), onion::files()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// The time of all vectors.

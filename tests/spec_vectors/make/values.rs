@@ -1,9 +1,8 @@
-//! Signed values, chunks, roots, links, state files.
+//! Signed values, links, state files.
 
-use bauta::content::{Body, ContentLink, FileName, PublicationSecret, Root, encode_hashes, seal_chunk};
-use bauta::crypto::hash::{blake3, hashed_location};
+use bauta::content::ContentLink;
+use bauta::crypto::hash::blake3;
 use bauta::keyspace::Id;
-use bauta::limits::CHUNK_LEN;
 use bauta::record::Locator;
 use bauta::time::UnixTime;
 use bauta::wire::network::Network;
@@ -13,7 +12,7 @@ use bech32::primitives::iter::Fe32IterExt;
 use super::{Field, Fields, Given, NOW, VectorFile, bytes, identity, made, made_vec, network, text};
 
 pub(super) fn files() -> Vec<VectorFile> {
-    vec![records(), chunks(), roots(), links(), state_files()]
+    vec![records(), links(), state_files()]
 }
 
 const SEQ: u64 = 0x1234_5678;
@@ -95,98 +94,6 @@ fn records() -> VectorFile {
             refused("another signature", &flipped(1_172), NOW.0, forged),
             refused("over", &good, over, "value: expired"),
             refused("too far ahead", &good, over - 30 * 86_400 - 1, "value: expires too far in the future"),
-        ],
-    }
-}
-
-fn chunks() -> VectorFile {
-    let secret: [u8; 32] = made("publication");
-    let case = |index: u32, content: &[u8]| {
-        let sealed = seal_chunk(&PublicationSecret::from_bytes(secret), index, content).unwrap();
-        vec![
-            ("secret", bytes(secret)),
-            ("index", u64::from(index).into()),
-            ("content", bytes(content)),
-            ("first_64_bytes", bytes(&sealed.bytes[..64])),
-            ("tag", bytes(&sealed.bytes[CHUNK_LEN..])),
-            ("name", bytes(sealed.hash)),
-            ("locations", Field::List((0..2).map(|at| bytes(hashed_location(&sealed.hash, at).0)).collect())),
-        ]
-    };
-    let hashes: Vec<[u8; 32]> = (0..17).map(|at| made(&format!("hash {at}"))).collect();
-    VectorFile {
-        name: "chunks",
-        description: "Sealed chunks: of 65,552 bytes the first 64 and the tag, and the name, which covers all. The last is a chunk of hashes.",
-        spec: &["content.md §2", "values.md §3"],
-        cases: vec![
-            case(0, b"content"),
-            case(1, b""),
-            case(1_023, &made_vec("content", 300)),
-            case(u32::MAX, &encode_hashes(&hashes).unwrap()),
-        ],
-        invalid: vec![],
-    }
-}
-
-fn roots() -> VectorFile {
-    let name = |name: &str| FileName::new(name).unwrap();
-    let secret: [u8; 32] = made("publication");
-    let root = |name: &str, body: Body| Root { name: FileName::new(name).unwrap(), body }.encode().unwrap();
-    let case = |file: &str, body: Body| {
-        let raw = Root { name: name(file), body: body.clone() }.encode().unwrap();
-        let mut fields = vec![("name", text(file))];
-        match body {
-            Body::Inline(content) => fields.extend([("variant", text("inline")), ("content", bytes(content))]),
-            Body::Chunks { len, secret, hashes } => fields.extend([
-                ("variant", text("chunks")),
-                ("length", len.into()),
-                ("secret", bytes(secret.as_bytes())),
-                ("hashes", Field::List(hashes.iter().map(bytes).collect())),
-            ]),
-            Body::Tree { len, secret, hashes } => fields.extend([
-                ("variant", text("tree")),
-                ("length", len.into()),
-                ("secret", bytes(secret.as_bytes())),
-                ("hashes", bytes(hashes)),
-            ]),
-        }
-        fields.push(("bytes", bytes(raw)));
-        fields
-    };
-    let hashes = |count: usize| (0..count).map(|at| made(&format!("hash {at}"))).collect::<Vec<[u8; 32]>>();
-    let chunks =
-        |len, count| Body::Chunks { len, secret: PublicationSecret::from_bytes(secret), hashes: hashes(count) };
-    let tree = |len| Body::Tree { len, secret: PublicationSecret::from_bytes(secret), hashes: made("hash of hashes") };
-    let refused =
-        |name: &str, raw: &[u8], error: &str| vec![("name", text(name)), ("bytes", bytes(raw)), ("error", text(error))];
-    let (malformed, long) = ("root: damaged, or of a later version", "content has at most 67108864 bytes");
-    VectorFile {
-        name: "roots",
-        description: "Roots of publications: what stands in the payload of a signed value.",
-        spec: &["content.md §3"],
-        cases: vec![
-            case("a", Body::Inline(vec![])),
-            case("größe.txt", Body::Inline(made_vec("content", 200))),
-            case("two", chunks(65_537, 2)),
-            case("sixteen", chunks(16 * 65_536, 16)),
-            case("large", tree(64 << 20)),
-        ],
-        invalid: vec![
-            refused("empty", &[], malformed),
-            refused("version 2", &[2, 1, b'a', 0, 0], malformed),
-            refused("variant 3", &[1, 1, b'a', 3, 0], malformed),
-            refused("a byte behind", &[1, 1, b'a', 0, 0, 0], malformed),
-            refused("a length in a longer varint", &[1, 0x81, 0, b'a', 0, 0], malformed),
-            refused("a name that is no UTF-8", &[1, 1, 0xff, 0, 0], malformed),
-            refused("one hash for two chunks", &root("a", chunks(65_537, 1)), malformed),
-            refused("no hash", &root("a", chunks(0, 0)), malformed),
-            refused("one byte over the longest content", &root("a", tree((64 << 20) + 1)), long),
-            refused("no name", &[1, 0, 0, 0], "a file name has 1 to 255 bytes"),
-            refused(
-                "a name with a separator",
-                &[1, 3, b'a', b'/', b'b', 0, 0],
-                "a file name has no path separator and no control character, and is neither . nor ..",
-            ),
         ],
     }
 }
