@@ -112,14 +112,15 @@ fn a_file_that_cannot_be_published_is_told_and_nothing_is_sent() {
     let user = &watched.user;
     user.file("file", b"x");
     std::fs::create_dir(user.path("folder")).unwrap();
-    File::create(user.path("large")).unwrap().set_len((64 << 20) + 1).unwrap();
+    std::os::unix::fs::symlink("elsewhere", user.path("folder/link")).unwrap();
+    File::create(user.path("large")).unwrap().set_len((64 << 30) + 1).unwrap();
     std::os::unix::fs::symlink(user.path("vanished"), user.path("dangling")).unwrap();
     for (file, part) in [
         ("missing", "missing: cannot be read"),
         ("dangling", "dangling: cannot be read"),
-        ("folder", "is a folder"),
+        ("folder", "folder/link: is neither file nor folder"),
         ("/dev/zero", "is no regular file"),
-        ("large", "files have at most 67108864 bytes"),
+        ("large", "a file or folder has at most 68719476736"),
         // It is there, and cannot be read.
         ("/proc/self/mem", "/proc/self/mem: cannot be read"),
     ] {
@@ -135,7 +136,7 @@ fn a_file_that_cannot_be_published_is_told_and_nothing_is_sent() {
     }
     let endless = File::open("/dev/zero").unwrap();
     let output = user.command(&["publish", "-", "--name", "zeros"]).stdin(endless).output().unwrap();
-    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert_eq!(output.status.code(), Some(4), "what is read as a stream is not read to its end first: {output:?}");
     let not_text = std::os::unix::ffi::OsStringExt::from_vec(b"caf\xe9".to_vec());
     std::fs::write(user.path("").join::<std::ffi::OsString>(not_text), b"x").unwrap();
     let mut command = user.command(&["publish"]);

@@ -131,7 +131,7 @@ fn with_json_standard_output_is_one_object_with_the_keys_of_the_specification() 
     let devnet = Devnet::shared();
     let user = devnet.user();
     let published = user.run(&["publish", &user.file("file", &content(3, 5_000)), "--json", "--ttl", "6h"]).json();
-    let of_publish = ["link", "file", "bytes", "updated", "seq", "chunks", "chunk_copies_min", "root_copies", "ttl_s"];
+    let of_publish = ["link", "file", "bytes", "updated", "seq", "chunks", "chunk_copies", "root_copies", "ttl_s"];
     assert_keys(&published, &of_publish);
     assert_counts(&published);
     assert_eq!((&published["bytes"], &published["ttl_s"]), (&5_000.into(), &21_600.into()));

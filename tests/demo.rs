@@ -105,9 +105,9 @@ fn wrong_usage_is_told_and_exits_with_2() {
     let inside = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     is_refused(&["demo", "/dev/zero"], "is no regular file");
     is_refused(&["demo", &inside("missing")], "missing: cannot be read");
-    is_refused(&["demo", folder.path().to_str().unwrap()], "is a folder");
+    is_refused(&["demo", folder.path().to_str().unwrap()], "one file of at most 67108864 bytes");
     File::create(inside("sparse")).unwrap().set_len((64 << 20) + 1).unwrap();
-    is_refused(&["demo", &inside("sparse")], "files have at most 67108864 bytes");
+    is_refused(&["demo", &inside("sparse")], "one file of at most 67108864 bytes");
     for nodes in ["3", "0", "11", "161"] {
         is_refused(&["demo", "--nodes", nodes], "--nodes takes 12 to 160");
     }

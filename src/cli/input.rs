@@ -139,8 +139,9 @@ struct OpenFile {
 
 impl OpenFile {
     fn open(expected: Expected) -> io::Result<Self> {
-        let file = std::fs::File::open(&expected.path)?;
-        if !is_as_expected(&expected, &file.metadata()?) {
+        let file = std::fs::File::open(&expected.path).map_err(|why| unreadable(&expected, why))?;
+        let found = file.metadata().map_err(|why| unreadable(&expected, why))?;
+        if !is_as_expected(&expected, &found) {
             return Err(changed(&expected));
         }
         let left = expected.len;
@@ -150,6 +151,10 @@ impl OpenFile {
 
 fn is_as_expected(expected: &Expected, found: &Metadata) -> bool {
     found.is_file() && found.len() == expected.len && found.modified().ok() == expected.modified
+}
+
+fn unreadable(expected: &Expected, why: io::Error) -> io::Error {
+    io::Error::other(FileError::Read(expected.path.display().to_string(), why))
 }
 
 fn changed(expected: &Expected) -> io::Error {
@@ -168,7 +173,8 @@ impl AsyncRead for FileRun {
                 self.open = Some(OpenFile::open(next)?);
                 continue;
             };
-            std::task::ready!(Pin::new(&mut open.file).poll_read(context, buf))?;
+            let polled = std::task::ready!(Pin::new(&mut open.file).poll_read(context, buf));
+            polled.map_err(|why| unreadable(&open.expected, why))?;
             let read = u64::try_from(buf.filled().len() - before).unwrap_or(u64::MAX);
             open.left = open.left.checked_sub(read).ok_or_else(|| changed(&open.expected))?;
             if open.left > 0 {

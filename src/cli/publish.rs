@@ -164,6 +164,12 @@ async fn carry_over(told: &Told, way: &Way, work: Work) -> anyhow::Result<(Said,
     let mut put = PutOptions { lifetime: journal.lifetime(published::present()), ..PutOptions::default() };
     let locator = Locator::of_author(&sealing.author, &work.label)?;
     let mut is_update = false;
+    if !has_author && journal.goes_on {
+        // An earlier attempt may have left its root at some holders: this one replaces it.
+        let get = GetOptions { consistency: Consistency::All, seq_min: 0, timeout: Some(told.settings.timeout) };
+        let link = ContentLink::new(&network, locator.clone());
+        put.previous = way.current_seq(&network, &link, get).await.ok().flatten();
+    }
     if has_author {
         // An own number that is newer than what the network shows: somebody serves an old value.
         let known = published::known(&state, &locator)?;

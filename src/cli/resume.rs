@@ -33,6 +33,8 @@ struct Header {
 /// A publication, fresh or going on.
 pub(super) struct Resumed {
     pub(super) sealing: Sealing,
+    /// Whether an earlier attempt had begun it.
+    pub(super) goes_on: bool,
     log: Option<TransferLog>,
     nothing: (),
 }
@@ -48,7 +50,7 @@ impl Resumed {
     ) -> anyhow::Result<Self> {
         let (now, mut rng) = (present(), Entropy::from_system()?.generator());
         let fresh = Sealing::fresh(author.clone(), settings.ttl, now, &mut rng);
-        let Some(name) = name else { return Ok(Self { sealing: fresh, log: None, nothing: () }) };
+        let Some(name) = name else { return Ok(Self { sealing: fresh, goes_on: false, log: None, nothing: () }) };
         let dir = StateDir::open(state.path().join(FOLDER))?;
         forget_old_transfers(&dir, |header: &Header| is_running(header, now).then_some(u64::MAX - header.begun))?;
         let by = author.as_ref().map_or([0; 32], |author| author.public().0);
@@ -75,7 +77,8 @@ impl Resumed {
             author: header.author.map_or(fresh.author, |seed| IdentitySecret::from_bytes(&seed)),
             expiry: Expiry::from_wire(header.expiry),
         };
-        Ok(Self { sealing, log: Some(log), nothing: () })
+        let goes_on = sealing.secret != fresh.secret;
+        Ok(Self { sealing, goes_on, log: Some(log), nothing: () })
     }
 
     /// Batches that are stored already.

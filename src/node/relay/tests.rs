@@ -11,7 +11,7 @@ use crate::crypto::hash::blake3;
 use crate::crypto::puzzle::Solution;
 use crate::dht::store::{MemoryStore, StoreOp, StoreResult};
 use crate::keyspace::Location;
-use crate::limits::{HOLDERS, NOT_REACHED_AT_ONCE_MAX, PLACES_PAGE_MAX};
+use crate::limits::{NOT_REACHED_AT_ONCE_MAX, PLACES_PAGE_MAX};
 use crate::membership::fixture::{ISSUED, described, network, relay, secret};
 use crate::node::circuits::Stage;
 use crate::node::machine::Puzzles;
@@ -176,10 +176,11 @@ impl World {
         self.now = end;
     }
 
-    fn nearest(&self, location: &Location) -> Vec<usize> {
+    /// Who has to keep a value.
+    fn nearest(&self, value: &VerifiedValue) -> Vec<usize> {
         let mut up: Vec<usize> = (0..self.relays.len()).filter(|number| self.relays[*number].is_some()).collect();
-        up.sort_by_key(|number| relay(u32::try_from(*number).unwrap()).id().distance(location));
-        up.truncate(HOLDERS);
+        up.sort_by_key(|number| relay(u32::try_from(*number).unwrap()).id().distance(&value.location()));
+        up.truncate(value.kind().holders());
         up
     }
 
@@ -188,7 +189,7 @@ impl World {
     }
 
     fn is_kept(&self, values: &[VerifiedValue]) -> bool {
-        values.iter().all(|value| self.nearest(&value.location()).into_iter().all(|number| self.holds(number, value)))
+        values.iter().all(|value| self.nearest(value).into_iter().all(|number| self.holds(number, value)))
     }
 }
 
@@ -223,7 +224,7 @@ fn what_one_disk_held_comes_to_its_holders_and_stays_when_they_leave() {
     world.run_for(180);
     assert!(world.is_kept(&values), "handed over from the one that had them");
     for _ in 0..4 {
-        let leaving = world.nearest(&values[0].location()).into_iter().find(|number| *number > 1).unwrap();
+        let leaving = world.nearest(&values[0]).into_iter().find(|number| *number > 1).unwrap();
         world.stop(leaving);
         assert!(!world.is_kept(&values));
         world.run_for(200);

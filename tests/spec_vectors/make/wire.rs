@@ -432,7 +432,7 @@ fn messages() -> VectorFile {
             with_type("ask", refused("find, a byte behind", [&[1, 0][..], &[0; 38]].concat(), TRAILING)),
             with_type("ask", refused("members, an option cut", [&[3, 1][..], &[0; 31]].concat(), SHORT)),
             with_type("ask", refused("store, chunk index 3", store_hashed(3, 1), VALUE)),
-            with_type("ask", refused("store, chunk too long", store_hashed(0, 65_553), VALUE)),
+            with_type("ask", refused("store, chunk too long", store_hashed(0, 65_569), VALUE)),
             with_type("answer", refused("kind 4", [4], VALUE)),
             with_type("answer", refused("refused, a byte behind", [0, 0], TRAILING)),
             with_type("answer", refused("members, 257 announced", [3, 1, 1], VALUE)),
@@ -554,7 +554,7 @@ fn exit_answers() -> VectorFile {
         invalid: vec![
             refused("a length without a value", "signed", &[0, 0, 0, 0, 1, 0, 0, 0, 0, 0], VALUE),
             refused("a record of one byte", "signed", &[1, 0, 0, 0, 1, 0, 0, 0, 0, 0], VALUE),
-            refused("a chunk too long", "hashed", &[1, 0, 1, 0, 0x11, 0, 0, 0, 0], VALUE),
+            refused("a chunk too long", "hashed", &[1, 0, 1, 0, 0x21, 0, 0, 0, 0], VALUE),
             refused("nine statements", "signed", &[0, 0, 0, 0, 0, 0, 9], VALUE),
             refused("six descriptors", "signed", &[0, 0, 0, 0, 0, 0, 0, 0, 6], VALUE),
             refused("cut", "signed", &[0, 0, 0, 0, 0, 0], SHORT),

@@ -130,7 +130,9 @@ fn checks_under_way_are_capped_and_all_places_come_to_their_turn() {
     for value in &values {
         alone.step(Instant::ZERO, Some(RepairInput::Held(Holding::from(value))));
     }
-    alone.step(Instant::ZERO, Some(RepairInput::Here(alone.others[0].id)));
+    for other in alone.others.clone() {
+        alone.step(Instant::ZERO, Some(RepairInput::Here(other.id)));
+    }
     let (mut places, mut most) = (BTreeSet::new(), 0);
     for second in 1..200 {
         for output in alone.step(after(second), None) {
@@ -150,7 +152,9 @@ fn after_a_mass_failure_the_budget_paces_the_copies() {
     for value in &values {
         alone.step(Instant::ZERO, Some(RepairInput::Held(Holding::from(value))));
     }
-    alone.step(Instant::ZERO, Some(RepairInput::Here(alone.others[0].id)));
+    for other in alone.others.clone() {
+        alone.step(Instant::ZERO, Some(RepairInput::Here(other.id)));
+    }
     let mut sent = vec![0];
     let mut queue: VecDeque<RepairOutput> = VecDeque::new();
     for second in 1..120 {
@@ -172,10 +176,10 @@ fn after_a_mass_failure_the_budget_paces_the_copies() {
         sent.push(alone.repair.counts().bytes);
     }
     let most = sent.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
-    let one_check = 3 * 34 * 2_048;
+    let one_check = 2 * 34 * 2_048;
     assert!(most > 1 << 20 && most < REPAIR_BYTES_BURST + 2 * one_check, "{most}");
     assert!(sent[20] < REPAIR_BYTES_BURST + 20 * (1 << 20) + one_check, "{}", sent[20]);
-    assert!(sent[119] > 100 * 3 * 65_000, "all were sent in the end: {}", sent[119]);
+    assert!(sent[119] > 100 * 65_000, "all were sent in the end: {}", sent[119]);
 }
 
 #[test]

@@ -1,0 +1,34 @@
+//! How the caps are related: what does not hold does not build.
+
+use super::*;
+
+const _: () = assert!(1 + 33 + 33 + 8 + 2 + 3 * FINGERPRINTS_MAX <= BODY_LEN - 4);
+const _: () = assert!(PRESENCE_MAX.as_secs() >= 5 * MEMBERS_PULL_EVERY.as_secs() * 3 && PRESENCE_BOOTSTRAPS == 3);
+const _: () = assert!(REQUEST_LEN_MAX == 1_638);
+const _: () = assert!(REPLY0_DATA_LEN_MAX == 1_798);
+const _: () = assert!(CIRCUIT_DATA_LEN_MAX == 1_958);
+const _: () = assert!(RECORD_LEN < REQUEST_LEN_MAX);
+const _: () = assert!(SEALED_CHUNK_LEN + 64 < SLOT_LEN && SLOT_LEN - SEALED_CHUNK_LEN < CIRCUIT_DATA_LEN_MAX);
+const _: () = assert!(SEALED_CHUNK_LEN + 4_096 < MESSAGE_LEN_MAX);
+const _: () = assert!(MESSAGE_CELLS_MAX == 64 && CREDIT_START == 64);
+const _: () = assert!(CREDIT_START <= CREDIT_MAX && CREDIT_STEP < CREDIT_START);
+const _: () = assert!(HOPS_CLIENT_MIN <= HOPS_MAX);
+const _: () = assert!(HOLDERS < REPAIR_REACH && REPAIR_REACH <= BUCKET_SIZE && REPAIR_REACH < REPAIR_WATCHED_MAX);
+const _: () = assert!(
+    LINK_SILENCE_MAX.as_secs() + GONE_AFTER.as_secs() + 2 * WATCH_REDIAL.as_secs() + 6 * REPAIR_STEP.as_secs() < 300
+);
+const _: () = assert!(SIGNERS_LEFT_MIN <= SIGNERS && HOLDERS <= SIGNERS && SIGNERS <= BUCKET_SIZE);
+const _: () = assert!(ANSWER_DESCRIPTORS_MAX * 100 < SIGNERS * SIGNERS_PERCENT_MIN);
+const _: () = assert!(CHUNK_HOLDERS < HOLDERS && CHUNK_LOCATIONS == 1);
+const _: () = assert!(RECEIPT_NEWCOMERS_MAX == HOLDERS / 2 && RECEIPT_SIGNERS_REACH <= NEIGHBOURS_KNOWN);
+const _: () = assert!(ABSENT_WINDOW.as_secs().is_multiple_of(ABSENT_STEP.as_secs()));
+const _: () = assert!(2 * GUARD_CIRCUITS_JUDGED_MIN <= GUARD_CIRCUITS_REMEMBERED_MAX);
+const _: () = assert!(GUARD_FAILURES_IN_ROW_MAX < OPERATION_CIRCUITS_MAX);
+// All circuits of two links may be between them, and all end at once.
+const _: () = assert!(CIRCUITS_PER_LINK_MAX + NOT_REACHED_AT_ONCE_MAX < LINK_QUEUE_CELLS_MAX);
+const _: () = assert!(STORED_MEMBERS_DOUBT_MAX.as_secs() + JOIN_TIMEOUT.as_secs() < OPERATION_TIMEOUT.as_secs());
+const _: () = assert!(STORED_MEMBERS_LIFE_MAX_S + DESCRIPTOR_RENEW_S < DESCRIPTOR_LIFE_S);
+const _: () = assert!(2 * DESCRIPTOR_RENEW_S < MEMBER_LIFE_S && MEMBER_LIFE_S < DESCRIPTOR_LIFE_S);
+const _: () = assert!(MEMBERS_ASKS_BURST == 512 && 512 * MEMBERS_PAGE_MAX > MEMBERS_MAX);
+const _: () = assert!(2 * GATEWAY_ALIVE_EVERY.as_secs() < GATEWAY_SILENCE_MAX.as_secs());
+const _: () = assert!(SIGNERS < LOOKUP_ASKS_MAX && LOOKUP_ASKS_MAX < LOOKUP_CONTACTS_MAX);
