@@ -363,6 +363,15 @@ pub const ABSENT_WINDOW: Duration = Duration::from_secs(DESCRIPTOR_LIFE_S);
 pub const ABSENT_STEP: Duration = Duration::from_secs(3_600);
 /// When one of so many members that a relay knows is new to it at once, it pulls again without delay.
 pub const MEMBERS_NEWS_PART: usize = 64;
+/// A relay counts as settled, before its uptime alone makes it so, when hardly anybody was new to it for so long.
+pub const SETTLED_QUIET: Duration = Duration::from_secs(1);
+/// Percent of the relays it knows that a relay has met before it counts as settled; and of those that a settled bootstrap tells of,
+/// that others must tell of, too, before its word counts.
+pub const SETTLED_PERCENT_MIN: usize = 75;
+/// For so long a client without a membership waits for bootstraps that have not settled, before it takes what they tell.
+pub const SETTLED_WAIT: Duration = Duration::from_secs(5);
+/// Mean pause before a client asks bootstraps again that have not settled; it doubles up to [`MEMBERS_FRESH_FOR`].
+pub const SETTLED_ASK_AGAIN: Duration = Duration::from_millis(500);
 /// Bootstraps that a joining client asks for the membership.
 pub const BOOTSTRAPS_ASKED: usize = 3;
 /// Bootstraps that must say the same of a relay before a client goes through it; all, where fewer are configured.
@@ -564,6 +573,8 @@ const _: () = assert!(
 const _: () = assert!(SIGNERS_LEFT_MIN <= SIGNERS && HOLDERS <= SIGNERS && SIGNERS <= BUCKET_SIZE);
 const _: () = assert!(ANSWER_DESCRIPTORS_MAX * 100 < SIGNERS * SIGNERS_PERCENT_MIN);
 const _: () = assert!(RECEIPT_NEWCOMERS_MAX < HOLDERS && RECEIPT_SIGNERS_REACH <= NEIGHBOURS_KNOWN);
+const _: () = assert!(SETTLED_WAIT.as_secs() + JOIN_TIMEOUT.as_secs() < OPERATION_TIMEOUT.as_secs());
+const _: () = assert!(SETTLED_QUIET.as_secs() < SETTLED_WAIT.as_secs() && SETTLED_PERCENT_MIN <= 100);
 const _: () = assert!(ABSENT_WINDOW.as_secs().is_multiple_of(ABSENT_STEP.as_secs()));
 const _: () = assert!(2 * GUARD_CIRCUITS_JUDGED_MIN <= GUARD_CIRCUITS_REMEMBERED_MAX);
 const _: () = assert!(GUARD_FAILURES_IN_ROW_MAX < OPERATION_CIRCUITS_MAX);

@@ -32,6 +32,7 @@ struct World {
     author: IdentitySecret,
     network: Network,
     stagger: Duration,
+    is_whole: bool,
 }
 
 /// An honest exit's answer may be changed before it is sent.
@@ -49,6 +50,7 @@ impl World {
             author,
             network: network(),
             stagger: STAGGER_MAX,
+            is_whole: true,
         }
     }
 
@@ -60,8 +62,13 @@ impl World {
     }
 
     fn start(&mut self, make: impl FnOnce(&mut Context<'_>, &Locator) -> Request) -> Request {
-        let mut context =
-            Context { network: &self.network, members: &self.members, stagger: self.stagger, rng: &mut self.rng };
+        let mut context = Context {
+            network: &self.network,
+            members: &self.members,
+            is_whole: self.is_whole,
+            stagger: self.stagger,
+            rng: &mut self.rng,
+        };
         make(&mut context, &self.locator)
     }
 
@@ -79,8 +86,13 @@ impl World {
     }
 
     fn handle(&mut self, request: &mut Request, now: Now, input: RequestInput) {
-        let mut context =
-            Context { network: &self.network, members: &self.members, stagger: self.stagger, rng: &mut self.rng };
+        let mut context = Context {
+            network: &self.network,
+            members: &self.members,
+            is_whole: self.is_whole,
+            stagger: self.stagger,
+            rng: &mut self.rng,
+        };
         request.handle(now, input, &mut context);
     }
 
@@ -184,6 +196,18 @@ fn a_value_that_enough_sign_for_is_found_and_attested_with_two_circuits() {
     let outcome = get_through(Some(7), &mut |number, _, answer| answered(number, &answer));
     assert_eq!(seq_of(&outcome), Some((7, true)));
     assert_eq!((outcome.counts.asked, outcome.counts.valid), (2, 2));
+}
+
+#[test]
+fn in_a_part_of_the_network_nothing_is_attested_but_a_value_proves_itself() {
+    for (held, seq) in [(None, None), (Some(7), Some((7, false)))] {
+        let mut world = World { is_whole: false, ..World::new() };
+        let held = held.map(|seq| world.records(seq)).unwrap_or_default();
+        let request = world.get(Consistency::Quorum, 0);
+        let outcome = world.play(request, |_, number, attempt| answered(number, &find_answer(attempt, &held, SIGNERS)));
+        assert_eq!(seq_of(&outcome), seq);
+        assert_eq!(outcome.result.as_ref().err(), seq.is_none().then_some(&Refused::Unreachable));
+    }
 }
 
 #[test]
