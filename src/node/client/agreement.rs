@@ -79,12 +79,11 @@ impl Unsettled {
         (self.until, self.told) = (None, None);
     }
 
-    /// Until they are asked again: half to one and a half of a mean that doubles each time, as `drawn` has it.
-    pub(super) fn pause(&mut self, drawn: u8) -> Duration {
+    /// The mean pause until they are asked again; it doubles each time.
+    pub(super) fn pause(&mut self) -> Duration {
         let mean = SETTLED_ASK_AGAIN * 2_u32.saturating_pow(self.asked.min(16));
         self.asked = self.asked.saturating_add(1);
-        let mean = mean.min(MEMBERS_FRESH_FOR);
-        mean / 2 + mean * u32::from(drawn) / 256
+        mean.min(MEMBERS_FRESH_FOR)
     }
 }
 

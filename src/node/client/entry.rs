@@ -123,7 +123,7 @@ impl ClientNode {
         self.entry.is_whole = true;
         self.note_most(now);
         self.entry.members_at = Some(now.instant);
-        self.schedule_refresh(now);
+        self.schedule_refresh(now, MEMBERS_FRESH_FOR);
         self.sample(now);
     }
 
@@ -148,7 +148,7 @@ impl ClientNode {
     fn doubt_stored_at_once(&mut self, now: Now) -> bool {
         let is_doubted = self.doubt_stored(now);
         if is_doubted && !self.is_joining() {
-            self.schedule_refresh(now);
+            self.schedule_refresh(now, MEMBERS_FRESH_FOR);
             self.join(now);
         }
         is_doubted
@@ -227,23 +227,22 @@ impl ClientNode {
         }
     }
 
-    /// Half to one and a half times the mean, drawn anew each time.
-    fn schedule_refresh(&mut self, now: Now) {
+    /// Bootstraps are asked after half to one and a half times the mean, drawn anew each time.
+    fn schedule_refresh(&mut self, now: Now, mean: Duration) {
         let [drawn] = random_bytes::<1>(&mut self.rng);
-        let pause = MEMBERS_FRESH_FOR / 2 + MEMBERS_FRESH_FOR * u32::from(drawn) / 256;
-        self.entry.refresh_at = Some(now.instant + pause);
+        self.entry.refresh_at = Some(now.instant + mean / 2 + mean * u32::from(drawn) / 256);
     }
 
     /// The bootstraps have not settled: soon, and ever more rarely.
     fn ask_again(&mut self, now: Now) {
-        let [drawn] = random_bytes::<1>(&mut self.rng);
-        self.entry.refresh_at = Some(now.instant + self.entry.unsettled.pause(drawn));
+        let mean = self.entry.unsettled.pause();
+        self.schedule_refresh(now, mean);
     }
 
     fn refresh_if_due(&mut self, now: Now) {
         if self.entry.refresh_at.is_some_and(|at| at <= now.instant) {
             // Whether it succeeds or not, the next one has a time of its own.
-            self.schedule_refresh(now);
+            self.schedule_refresh(now, MEMBERS_FRESH_FOR);
             self.join(now);
         }
     }
@@ -370,7 +369,7 @@ impl ClientNode {
             Judged::Take(agreement) => self.take(now, agreement),
             // Guards are drawn from what they tell.
             Judged::AskAgain => self.ask_again(now),
-            Judged::Failed => self.join_failed(),
+            Judged::Failed => self.join_failed(now),
         }
     }
 
@@ -405,7 +404,7 @@ impl ClientNode {
             self.drop_absent(now);
         }
         if self.members.is_empty() {
-            return self.join_failed();
+            return self.join_failed(now);
         }
         self.entry.members_at = Some(now.instant);
         self.entry.stored = None;
@@ -413,11 +412,8 @@ impl ClientNode {
         if self.entry.joined.settled {
             self.entry.is_whole = true;
         }
-        if self.entry.is_whole {
-            self.schedule_refresh(now);
-        } else {
-            self.ask_again(now);
-        }
+        let pause = if self.entry.is_whole { MEMBERS_FRESH_FOR } else { self.entry.unsettled.pause() };
+        self.schedule_refresh(now, pause);
         let members = self.members.iter().cloned().collect();
         self.effects.event(ClientEvent::Joined(Joined { members, ..self.entry.joined.clone() }));
         self.sample(now);
@@ -451,9 +447,15 @@ impl ClientNode {
     }
 
     /// What is held already stays in use: a client that is in is not thrown out by bootstraps that fail.
-    fn join_failed(&mut self) {
+    fn join_failed(&mut self, now: Now) {
         self.entry.failed = true;
         self.entry.unsettled.end_wait();
+        if self.entry.members_at.is_none() {
+            // The next operation asks.
+            self.entry.refresh_at = None;
+        } else if !self.entry.is_whole {
+            self.ask_again(now);
+        }
         if let Some(stored) = &mut self.entry.stored {
             (stored.is_doubted, stored.is_all_there_is) = (false, true);
         }

@@ -6,7 +6,7 @@ use crate::limits::SETTLED_WAIT;
 /// One that comes for the first time, to bootstraps that have not settled.
 fn unsettled() -> World {
     let mut world = World::new();
-    (world.settled, world.ready, world.asks) = (false, false, 0);
+    (world.settled, world.ready, world.asks, world.kept) = (false, false, 0, Kept::default());
     world.client =
         ClientNode::new(config(Kept::default(), Members::default()), ChaCha20Rng::seed_from_u64(7), world.now);
     world.drain();
