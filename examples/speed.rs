@@ -33,10 +33,6 @@ use bauta::wire::record::ValueKind;
 use bauta::wire::statement::Statement;
 use tokio::sync::{mpsc, oneshot};
 
-/// The command's own: what is measured is the command.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const RELAYS: usize = 24;
 /// A guard takes `BUILDS_PER_CLIENT_LINK_PER_S` circuits a second of one client for long: many gets need many clients.
 const CLIENTS: u8 = 16;

@@ -61,39 +61,36 @@ impl World {
         self.locator.places().into_iter().zip(records).collect()
     }
 
-    fn start(&mut self, make: impl FnOnce(&mut Context<'_>, &Locator) -> Request) -> Request {
-        let mut context = Context {
+    fn context(&mut self) -> Context<'_> {
+        Context {
             network: &self.network,
             members: &self.members,
             is_whole: self.is_whole,
             stagger: self.stagger,
             rng: &mut self.rng,
-        };
-        make(&mut context, &self.locator)
+        }
+    }
+
+    fn start(&mut self, make: impl FnOnce(&mut Context<'_>) -> Request) -> Request {
+        make(&mut self.context())
     }
 
     fn get(&mut self, consistency: Consistency, seq_min: u64) -> Request {
-        self.start(|context, locator| {
+        let places = self.locator.places();
+        self.start(|context| {
             let (at, timeout) = (Instant::ZERO, OPERATION_TIMEOUT);
-            Request::RecordGet(Box::new(RecordGet::new(locator.places(), consistency, seq_min, at, timeout, context)))
+            Request::RecordGet(Box::new(RecordGet::new(places, consistency, seq_min, at, timeout, context)))
         })
     }
 
     fn put(&mut self, records: Vec<(Place, RecordBytes)>) -> Request {
-        self.start(|context, _| {
+        self.start(|context| {
             Request::RecordPut(Box::new(RecordPut::new(records, Some(0), Instant::ZERO, OPERATION_TIMEOUT, context)))
         })
     }
 
     fn handle(&mut self, request: &mut Request, now: Now, input: RequestInput) {
-        let mut context = Context {
-            network: &self.network,
-            members: &self.members,
-            is_whole: self.is_whole,
-            stagger: self.stagger,
-            rng: &mut self.rng,
-        };
-        request.handle(now, input, &mut context);
+        request.handle(now, input, &mut self.context());
     }
 
     /// Plays every circuit that the operation asks for, until its end.
@@ -484,9 +481,8 @@ fn chunks_are_asked_for_at_their_other_location_until_all_fit_their_hashes() {
     let all = chunks();
     let mut world = World::new();
     let hashes = all.iter().map(|chunk| chunk.hash).collect();
-    let request = world.start(|context, _| {
-        Request::ChunkGet(Box::new(ChunkGet::new(hashes, Instant::ZERO, OPERATION_TIMEOUT, context)))
-    });
+    let request = world
+        .start(|context| Request::ChunkGet(Box::new(ChunkGet::new(hashes, Instant::ZERO, OPERATION_TIMEOUT, context))));
     let mut indices = Vec::new();
     let outcome = world.play(request, |_, number, attempt| {
         let ExitRequest::FetchChunks { chunks: asked, .. } = &attempt.request else { unreachable!("a fetch") };
@@ -512,7 +508,7 @@ fn chunks_are_asked_for_at_their_other_location_until_all_fit_their_hashes() {
 fn chunks_that_nobody_has_end_as_unreachable_and_forged_ones_as_damaged() {
     for (bytes, refused) in [(None, Refused::Unreachable), (Some(vec![1, 2, 3]), Refused::Damaged)] {
         let mut world = World::new();
-        let request = world.start(|context, _| {
+        let request = world.start(|context| {
             Request::ChunkGet(Box::new(ChunkGet::new(vec![[1; 32]], Instant::ZERO, OPERATION_TIMEOUT, context)))
         });
         let outcome = world.play(request, |_, number, attempt| AttemptResult::Answered {
@@ -530,7 +526,7 @@ fn chunks_are_stored_at_both_locations_each_under_a_nonce_of_its_own() {
     {
         let mut world = World::new();
         let expiry = Expiry::at_least(UnixTime(ISSUED.0 + 3_600));
-        let request = world.start(|context, _| {
+        let request = world.start(|context| {
             Request::ChunkPut(Box::new(ChunkPut::new(chunks(), expiry, Instant::ZERO, OPERATION_TIMEOUT, context)))
         });
         let outcome = world.play(request, |_, number, attempt| {
