@@ -395,6 +395,15 @@ pub const ABSENT_WINDOW: Duration = Duration::from_secs(DESCRIPTOR_LIFE_S);
 pub const ABSENT_STEP: Duration = Duration::from_secs(3_600);
 /// When one of so many members that a relay knows is new to it at once, it pulls again without delay.
 pub const MEMBERS_NEWS_PART: usize = 64;
+/// A relay counts as settled, before its uptime alone makes it so, when hardly anybody was new to it for so long.
+pub const SETTLED_QUIET: Duration = Duration::from_secs(1);
+/// Percent of the relays it knows that a relay has met before it counts as settled; and of those that a settled bootstrap tells of,
+/// that others must tell of, too, before its word counts.
+pub const SETTLED_PERCENT_MIN: usize = 75;
+/// For so long a client without a membership waits for bootstraps that have not settled, before it takes what they tell.
+pub const SETTLED_WAIT: Duration = Duration::from_secs(5);
+/// Mean pause before a client asks bootstraps again that have not settled; it doubles up to [`MEMBERS_FRESH_FOR`].
+pub const SETTLED_ASK_AGAIN: Duration = Duration::from_millis(500);
 /// Bootstraps that a joining client asks for the membership.
 pub const BOOTSTRAPS_ASKED: usize = 3;
 /// Bootstraps that must say the same of a relay before a client goes through it; all, where fewer are configured.

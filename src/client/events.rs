@@ -39,7 +39,10 @@ pub(super) async fn serve(
             Some(ClientEvent::Path(path)) => remember(&mut lock(&shared.paths), path),
             Some(ClientEvent::Asking { bootstraps }) => *lock(&shared.bootstraps_asked) += bootstraps,
             Some(ClientEvent::Joined(joined)) => {
-                if let Some(members) = StoredMembers::new(&joined.members, &network, &runtime) {
+                // What has not settled would serve for hours.
+                if joined.settled
+                    && let Some(members) = StoredMembers::new(&joined.members, &network, &runtime)
+                {
                     let state = Arc::clone(&state);
                     writing.spawn_blocking(move || stored::write(&state, &members));
                 }

@@ -299,6 +299,11 @@ impl Links {
         in_range.filter(move |(key, meeting)| is_here(key, meeting)).map(|(key, meeting)| (key, &meeting.address))
     }
 
+    /// How many relays were met of late, itself included.
+    pub(super) fn met_count(&self) -> usize {
+        self.met.len()
+    }
+
     /// A node has met itself, for good.
     pub(super) fn met_itself(&mut self, own: &VerifiedDescriptor) {
         let last = Instant::from_micros(u64::MAX);

@@ -1,13 +1,14 @@
 //! The client's side of a circuit after reply 0: seals forward cells, opens backward cells. Source: spec/onion.md §5.
 
-use super::layout::{Body, correct_tail, extend_tail, filler, frame_random, split_tagged, tagged_body, unframe_padded};
-use crate::crypto::keys::equal_in_constant_time;
+use super::layout::{Body, correct_tail, extend_tail, filler, frame_random, tagged_body, unframe_padded};
 use crate::crypto::nk::Session;
 use crate::crypto::{CryptoRng, Forged};
 use crate::limits::{BODY_LEN, CIRCUIT_DATA_LEN_MAX, HOPS_MAX, TAG_LEN};
 
 /// Bytes of the ciphertext of a later cell.
 const TEXT_LEN: usize = BODY_LEN - TAG_LEN;
+/// Bytes of a backward body with all that hops cut off.
+const COMPLETED_LEN: usize = BODY_LEN + TAG_LEN * (HOPS_MAX - 1);
 
 /// Keys and counters of every hop. Counters are implicit: one failure kills the circuit.
 #[cfg_attr(test, derive(Clone))]
@@ -54,27 +55,39 @@ impl Circuit {
     /// [`Forged`] when any tag does not fit or the padding is not zeros; the circuit is then dead.
     pub fn open_backward(&mut self, body: &Body) -> Result<Vec<u8>, Forged> {
         let counter = self.received;
-        let mut tags = Vec::with_capacity(self.hops.len());
-        let mut text = body.to_vec();
-        for hop in &self.hops {
-            let (tag, rest) = split_tagged(&text).ok_or(Forged)?;
-            let mut rest = rest.to_vec();
-            hop.backward.xor_keystream(counter, 0, &mut rest);
-            tags.push(tag);
-            text = rest;
-        }
-        let data = unframe_padded(&text).map(<[u8]>::to_vec);
-        text.resize(TEXT_LEN, 0);
+        let mut bytes = self.completed(body)?;
         let mut all_fit = true;
-        for (hop, tag) in self.hops.iter().zip(&tags).rev() {
-            let expected = hop.backward.seal(counter, &[], &mut text);
-            all_fit &= equal_in_constant_time(&expected, tag);
-            text = tagged_body(&expected, &text).get(..TEXT_LEN).ok_or(Forged)?.to_vec();
+        for (turn, hop) in self.hops.iter().enumerate() {
+            let (tag, rest) = bytes.get_mut(turn * TAG_LEN..).and_then(<[u8]>::split_first_chunk_mut).ok_or(Forged)?;
+            let text = rest.get_mut(..TEXT_LEN).ok_or(Forged)?;
+            if hop.backward.open(counter, &[], text, tag).is_err() {
+                // All layers take the same time, whichever of them does not fit.
+                hop.backward.xor_keystream(counter, 0, text);
+                all_fit = false;
+            }
         }
         self.received += 1;
-        match data {
-            Ok(data) if all_fit => Ok(data),
+        let text = bytes.get(self.hops.len() * TAG_LEN..BODY_LEN).ok_or(Forged)?;
+        match unframe_padded(text) {
+            Ok(data) if all_fit => Ok(data.to_vec()),
             _ => Err(Forged),
         }
+    }
+
+    /// A backward body, and after it what each hop but the last cut off the end of what it wrapped. The exit's text ends with zeros:
+    /// so the end of its ciphertext is known, and from that the end of each ciphertext around it.
+    fn completed(&self, body: &Body) -> Result<[u8; COMPLETED_LEN], Forged> {
+        let mut bytes = [0; COMPLETED_LEN];
+        bytes.get_mut(..BODY_LEN).ok_or(Forged)?.copy_from_slice(body);
+        let mut tail = [0; COMPLETED_LEN - BODY_LEN];
+        for (turn, hop) in self.hops.iter().enumerate().skip(1).rev() {
+            let len = turn * TAG_LEN;
+            let tail = tail.get_mut(..len).ok_or(Forged)?;
+            hop.backward.xor_keystream(self.received, TEXT_LEN - len, tail);
+            let cut = tail.last_chunk::<TAG_LEN>().ok_or(Forged)?;
+            let at = BODY_LEN + len - TAG_LEN;
+            bytes.get_mut(at..at + TAG_LEN).ok_or(Forged)?.copy_from_slice(cut);
+        }
+        Ok(bytes)
     }
 }

@@ -6,6 +6,9 @@ use crate::crypto::keys::DhKey;
 use crate::crypto::nk::Session;
 use crate::limits::{BODY_LEN, HOPS_MAX, REPLY0_OVERHEAD_LEN, TAG_LEN};
 
+/// Bytes of the ciphertext of a later cell.
+const TEXT_LEN: usize = BODY_LEN - TAG_LEN;
+
 // A relay has one of each: a copy would seal under the nonces of the first.
 /// The layer of one hop: session keys, its ephemeral key, counters of later cells.
 #[cfg_attr(test, derive(Clone))]
@@ -38,17 +41,21 @@ impl Layer {
         Ok(keyed_body(&self.ephemeral, &tag, &text))
     }
 
-    fn seal_backward(&mut self, mut text: Vec<u8>) -> Body {
-        let tag = self.session.backward.seal(self.backward, &[], &mut text);
+    fn seal_backward(&mut self, text: &[u8]) -> Body {
+        let mut body = tagged_body(&[0; TAG_LEN], text);
+        if let Some((tag, text)) = body.split_first_chunk_mut() {
+            *tag = self.session.backward.seal(self.backward, &[], text);
+        }
         self.backward += 1;
-        tagged_body(&tag, &text)
+        body
     }
 
-    fn open_forward(&mut self, body: &Body) -> Result<Vec<u8>, Forged> {
+    /// The text, and in the place behind it zeros.
+    fn open_forward(&mut self, body: &Body) -> Result<Body, Forged> {
         let (tag, text) = split_tagged(body).ok_or(Forged)?;
-        let mut text = text.to_vec();
-        self.session.forward.open(self.forward, &[], &mut text, &tag)?;
-        Ok(text)
+        let mut opened = filled_body(text, &[]);
+        self.session.forward.open(self.forward, &[], opened.get_mut(..TEXT_LEN).ok_or(Forged)?, &tag)?;
+        Ok(opened)
     }
 }
 
@@ -79,7 +86,7 @@ impl MiddleHop {
     /// # Errors
     /// Never for a body; the slice is total all the same.
     pub fn wrap_backward(&mut self, body: &Body) -> Result<Body, Forged> {
-        Ok(self.0.seal_backward(body.get(..BODY_LEN - TAG_LEN).ok_or(Forged)?.to_vec()))
+        Ok(self.0.seal_backward(body.get(..TEXT_LEN).ok_or(Forged)?))
     }
 
     /// Takes this hop's layer off a forward cell; what comes out goes to the next hop.
@@ -88,9 +95,10 @@ impl MiddleHop {
     /// [`Forged`] when the tag does not fit: the circuit is then dead.
     pub fn peel_forward(&mut self, body: &Body) -> Result<Body, Forged> {
         let skip = usize::try_from(self.0.forward).map_err(|_| Forged)?.checked_mul(TAG_LEN).ok_or(Forged)?;
-        let text = self.0.open_forward(body)?;
+        let mut opened = self.0.open_forward(body)?;
         self.0.forward += 1;
-        Ok(filled_body(&text, &filler::<TAG_LEN>(&self.0.session.filler, skip)))
+        *opened.last_chunk_mut().ok_or(Forged)? = filler::<TAG_LEN>(&self.0.session.filler, skip);
+        Ok(opened)
     }
 }
 
@@ -114,8 +122,8 @@ impl ExitHop {
     /// # Errors
     /// [`Forged`] when the data is longer.
     pub fn seal_backward(&mut self, data: &[u8]) -> Result<Body, Forged> {
-        let text = frame_data(data, BODY_LEN - TAG_LEN, TAG_LEN * (HOPS_MAX - 1)).ok_or(Forged)?;
-        Ok(self.0.seal_backward(text))
+        let text = frame_data(data, TEXT_LEN, TAG_LEN * (HOPS_MAX - 1)).ok_or(Forged)?;
+        Ok(self.0.seal_backward(&text))
     }
 
     /// The data of the next forward cell.
@@ -123,8 +131,8 @@ impl ExitHop {
     /// # Errors
     /// [`Forged`] when the tag does not fit or the data's length is out of bounds: the circuit is then dead.
     pub fn open_forward(&mut self, body: &Body) -> Result<Vec<u8>, Forged> {
-        let text = self.0.open_forward(body)?;
+        let opened = self.0.open_forward(body)?;
         self.0.forward += 1;
-        unframe(&text).map(<[u8]>::to_vec).map_err(|_| Forged)
+        unframe(opened.get(..TEXT_LEN).ok_or(Forged)?).map(<[u8]>::to_vec).map_err(|_| Forged)
     }
 }

@@ -27,6 +27,8 @@ pub struct Context<'a> {
     pub network: &'a Network,
     /// The client's own membership: evidence is judged by it alone.
     pub members: &'a Members,
+    /// Whether that is all of the network as far as bootstraps know: else nothing is attested by it.
+    pub is_whole: bool,
     /// First circuits start after a random time below it, at most [`crate::limits::STAGGER_MAX`].
     pub stagger: Duration,
     /// The client's randomness.

@@ -38,6 +38,8 @@ struct Search {
     place: Place,
     /// Made with the first circuit: the members are known by then, and no answer for this location has added to them.
     tally: Option<Tally>,
+    /// Whether the members known then were all there are, as far as bootstraps know.
+    is_whole: bool,
     attested: bool,
     asked: bool,
     answers: usize,
@@ -75,6 +77,7 @@ impl RecordGet {
         let search = |place| Search {
             place,
             tally: None,
+            is_whole: false,
             attested: false,
             asked: false,
             answers: 0,
@@ -143,7 +146,10 @@ impl RecordGet {
     fn on_building(&mut self, id: u32, context: &Context<'_>) {
         let Some(search) = self.attempts.what(id).and_then(|(at, _)| self.places.get_mut(*at)) else { return };
         let location = search.place.location;
-        search.tally.get_or_insert_with(|| Tally::new(location, context.members));
+        if search.tally.is_none() {
+            search.tally = Some(Tally::new(location, context.members));
+            search.is_whole = context.is_whole;
+        }
     }
 
     fn on_answer(&mut self, at: usize, nonce: Nonce, bytes: &[u8], now: UnixTime, context: &mut Context<'_>) {
@@ -219,10 +225,12 @@ impl Search {
             // Two exits could not bring what some member claims to have: its word alone proves nothing.
             tally.on_not_backed(best);
         }
-        self.attested = match best {
-            None => tally.attested_absence(context.members),
-            Some(best) => tally.attested_freshness(best, context.members),
-        };
+        // The closest members of a part of the network are not the closest ones.
+        self.attested = self.is_whole
+            && match best {
+                None => tally.attested_absence(context.members),
+                Some(best) => tally.attested_freshness(best, context.members),
+            };
         // A second exit is asked for what the first left open; after that a value stands, unattested.
         if self.attested || (best.is_some() && self.answers >= 2) {
             self.state = State::Answered;

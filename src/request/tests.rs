@@ -32,6 +32,7 @@ struct World {
     author: IdentitySecret,
     network: Network,
     stagger: Duration,
+    is_whole: bool,
 }
 
 /// An honest exit's answer may be changed before it is sent.
@@ -49,6 +50,7 @@ impl World {
             author,
             network: network(),
             stagger: STAGGER_MAX,
+            is_whole: true,
         }
     }
 
@@ -59,29 +61,36 @@ impl World {
         self.locator.places().into_iter().zip(records).collect()
     }
 
-    fn start(&mut self, make: impl FnOnce(&mut Context<'_>, &Locator) -> Request) -> Request {
-        let mut context =
-            Context { network: &self.network, members: &self.members, stagger: self.stagger, rng: &mut self.rng };
-        make(&mut context, &self.locator)
+    fn context(&mut self) -> Context<'_> {
+        Context {
+            network: &self.network,
+            members: &self.members,
+            is_whole: self.is_whole,
+            stagger: self.stagger,
+            rng: &mut self.rng,
+        }
+    }
+
+    fn start(&mut self, make: impl FnOnce(&mut Context<'_>) -> Request) -> Request {
+        make(&mut self.context())
     }
 
     fn get(&mut self, consistency: Consistency, seq_min: u64) -> Request {
-        self.start(|context, locator| {
+        let places = self.locator.places();
+        self.start(|context| {
             let (at, timeout) = (Instant::ZERO, OPERATION_TIMEOUT);
-            Request::RecordGet(Box::new(RecordGet::new(locator.places(), consistency, seq_min, at, timeout, context)))
+            Request::RecordGet(Box::new(RecordGet::new(places, consistency, seq_min, at, timeout, context)))
         })
     }
 
     fn put(&mut self, records: Vec<(Place, RecordBytes)>) -> Request {
-        self.start(|context, _| {
+        self.start(|context| {
             Request::RecordPut(Box::new(RecordPut::new(records, Some(0), Instant::ZERO, OPERATION_TIMEOUT, context)))
         })
     }
 
     fn handle(&mut self, request: &mut Request, now: Now, input: RequestInput) {
-        let mut context =
-            Context { network: &self.network, members: &self.members, stagger: self.stagger, rng: &mut self.rng };
-        request.handle(now, input, &mut context);
+        request.handle(now, input, &mut self.context());
     }
 
     /// Plays every circuit that the operation asks for, until its end.
@@ -184,6 +193,18 @@ fn a_value_that_enough_sign_for_is_found_and_attested_with_two_circuits() {
     let outcome = get_through(Some(7), &mut |number, _, answer| answered(number, &answer));
     assert_eq!(seq_of(&outcome), Some((7, true)));
     assert_eq!((outcome.counts.asked, outcome.counts.valid), (2, 2));
+}
+
+#[test]
+fn in_a_part_of_the_network_nothing_is_attested_but_a_value_proves_itself() {
+    for (held, seq) in [(None, None), (Some(7), Some((7, false)))] {
+        let mut world = World { is_whole: false, ..World::new() };
+        let held = held.map(|seq| world.records(seq)).unwrap_or_default();
+        let request = world.get(Consistency::Quorum, 0);
+        let outcome = world.play(request, |_, number, attempt| answered(number, &find_answer(attempt, &held, SIGNERS)));
+        assert_eq!(seq_of(&outcome), seq);
+        assert_eq!(outcome.result.as_ref().err(), seq.is_none().then_some(&Refused::Unreachable));
+    }
 }
 
 #[test]
@@ -460,9 +481,8 @@ fn chunks_are_asked_for_over_another_exit_and_what_is_missing_then_is_told() {
     let all = chunks();
     let mut world = World::new();
     let hashes = all.iter().map(|chunk| chunk.hash).collect();
-    let request = world.start(|context, _| {
-        Request::ChunkGet(Box::new(ChunkGet::new(hashes, Instant::ZERO, OPERATION_TIMEOUT, context)))
-    });
+    let request = world
+        .start(|context| Request::ChunkGet(Box::new(ChunkGet::new(hashes, Instant::ZERO, OPERATION_TIMEOUT, context))));
     let outcome = world.play(request, |_, number, attempt| {
         let ExitRequest::FetchChunks { chunks: asked, .. } = &attempt.request else { unreachable!("a fetch") };
         assert_eq!(asked.len(), 3 - number.min(2), "what has come is not asked for again");
@@ -485,7 +505,7 @@ fn chunks_are_asked_for_over_another_exit_and_what_is_missing_then_is_told() {
 fn chunks_that_nobody_has_end_as_unreachable_and_forged_ones_as_damaged() {
     for (bytes, refused) in [(None, Refused::Unreachable), (Some(vec![1, 2, 3]), Refused::Damaged)] {
         let mut world = World::new();
-        let request = world.start(|context, _| {
+        let request = world.start(|context| {
             Request::ChunkGet(Box::new(ChunkGet::new(vec![[1; 32]], Instant::ZERO, OPERATION_TIMEOUT, context)))
         });
         let outcome = world.play(request, |_, number, attempt| AttemptResult::Answered {
@@ -503,7 +523,7 @@ fn chunks_are_stored_at_their_location_each_under_a_nonce_of_its_own() {
     {
         let mut world = World::new();
         let expiry = Expiry::at_least(UnixTime(ISSUED.0 + 3_600));
-        let request = world.start(|context, _| {
+        let request = world.start(|context| {
             Request::ChunkPut(Box::new(ChunkPut::new(chunks(), expiry, Instant::ZERO, OPERATION_TIMEOUT, context)))
         });
         let outcome = world.play(request, |_, number, attempt| {

@@ -473,3 +473,6 @@ impl<'w> Stage<'w> {
 
 /// For how long scenarios store records, seconds.
 const RECORD_LIFE_S: u64 = 7 * 86_400;
+
+#[cfg(test)]
+mod tests;

@@ -76,6 +76,8 @@ pub enum Answer {
         descriptors: Vec<SignedDescriptor>,
         /// Whether more follow.
         more: bool,
+        /// Whether the answerer counts as settled: it has met most of those that run.
+        settled: bool,
     },
     /// The asker may not ask this, or the node is too busy.
     Refused,
@@ -191,10 +193,10 @@ impl Answer {
                 out.push(2);
                 statement.encode(&mut out);
             }
-            Self::Members { descriptors, more } => {
+            Self::Members { descriptors, more, settled } => {
                 out.push(3);
                 put_list(&mut out, descriptors, |out, descriptor| out.extend_from_slice(descriptor.as_bytes()));
-                out.push(u8::from(*more));
+                out.extend_from_slice(&[u8::from(*more), u8::from(*settled)]);
             }
         }
         out
@@ -217,6 +219,7 @@ impl Answer {
             3 => Self::Members {
                 descriptors: reader.list(MEMBERS_PAGE_MAX, SignedDescriptor::decode)?,
                 more: reader.flag()?,
+                settled: reader.flag()?,
             },
             _ => return Err(Malformed::Value),
         };

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::agreement::{Agreement, Judged, Told, Unsettled, agree};
 use super::{ClientEvent, ClientNode, Joined, Kept, Pending};
 use crate::crypto::keys::{DhKey, NodeKey};
 use crate::crypto::random_bytes;
@@ -24,7 +25,6 @@ use crate::request::Failure;
 use crate::time::{Duration, Instant, Now, earlier};
 use crate::wire::cell::Cell;
 use crate::wire::contact::Contact;
-use crate::wire::descriptor::SignedDescriptor;
 use crate::wire::message::{Answer, Ask};
 
 /// How far the client has come.
@@ -53,13 +53,16 @@ pub(super) struct Entry {
     joined: Joined,
     /// Whom any of them told of, until the membership is there.
     told: BTreeSet<NodeKey>,
+    /// Whether the members were, when they came, all of the network.
+    pub(super) is_whole: bool,
+    unsettled: Unsettled,
     /// The most members that there were, by step of the client's time, within [`ABSENT_WINDOW`].
     most: BTreeMap<u64, usize>,
 }
 
 impl Entry {
     pub(super) fn sizes(&self) -> [TableSize; 4] {
-        let told = self.sources.values().map(|source| source.told.len()).max().unwrap_or(0);
+        let told = self.sources.values().map(|source| source.told.descriptors.len()).max().unwrap_or(0);
         [
             ("bootstraps that are asked", self.sources.len(), BOOTSTRAPS_ASKED),
             // A page may reach over the end.
@@ -85,7 +88,7 @@ struct Stored {
 
 /// What one bootstrap told.
 struct Source {
-    told: Vec<SignedDescriptor>,
+    told: Told,
     state: SourceState,
 }
 
@@ -116,9 +119,11 @@ impl ClientNode {
             return self.join(now);
         }
         self.entry.stored = Some(Stored::default());
+        // Nothing else is kept.
+        self.entry.is_whole = true;
         self.note_most(now);
         self.entry.members_at = Some(now.instant);
-        self.schedule_refresh(now);
+        self.schedule_refresh(now, MEMBERS_FRESH_FOR);
         self.sample(now);
     }
 
@@ -143,7 +148,7 @@ impl ClientNode {
     fn doubt_stored_at_once(&mut self, now: Now) -> bool {
         let is_doubted = self.doubt_stored(now);
         if is_doubted && !self.is_joining() {
-            self.schedule_refresh(now);
+            self.schedule_refresh(now, MEMBERS_FRESH_FOR);
             self.join(now);
         }
         is_doubted
@@ -201,7 +206,7 @@ impl ClientNode {
         }
         self.effects.event(ClientEvent::Asking { bootstraps: asked.len() });
         for bootstrap in &asked {
-            let source = Source { told: Vec::new(), state: SourceState::Asking };
+            let source = Source { told: Told::default(), state: SourceState::Asking };
             self.entry.sources.insert(bootstrap.link_key, source);
         }
         for bootstrap in asked {
@@ -217,22 +222,27 @@ impl ClientNode {
     /// An operation needs a way in. A client that has one never asks bootstraps because of an operation: they see its address, and
     /// would learn when it looks something up.
     pub(super) fn join_if_outside(&mut self, now: Now) {
-        if self.entry.members_at.is_none() {
+        if self.entry.members_at.is_none() && !self.entry.unsettled.is_waiting() {
             self.join(now);
         }
     }
 
-    /// Half to one and a half times the mean, drawn anew each time.
-    fn schedule_refresh(&mut self, now: Now) {
+    /// Bootstraps are asked after half to one and a half times the mean, drawn anew each time.
+    fn schedule_refresh(&mut self, now: Now, mean: Duration) {
         let [drawn] = random_bytes::<1>(&mut self.rng);
-        let pause = MEMBERS_FRESH_FOR / 2 + MEMBERS_FRESH_FOR * u32::from(drawn) / 256;
-        self.entry.refresh_at = Some(now.instant + pause);
+        self.entry.refresh_at = Some(now.instant + mean / 2 + mean * u32::from(drawn) / 256);
+    }
+
+    /// The bootstraps have not settled: soon, and ever more rarely.
+    fn ask_again(&mut self, now: Now) {
+        let mean = self.entry.unsettled.pause();
+        self.schedule_refresh(now, mean);
     }
 
     fn refresh_if_due(&mut self, now: Now) {
         if self.entry.refresh_at.is_some_and(|at| at <= now.instant) {
             // Whether it succeeds or not, the next one has a time of its own.
-            self.schedule_refresh(now);
+            self.schedule_refresh(now, MEMBERS_FRESH_FOR);
             self.join(now);
         }
     }
@@ -305,15 +315,17 @@ impl ClientNode {
         let Some((from, after)) = self.pulls.remove(&ask) else { return };
         let Some(source) = self.entry.sources.get_mut(&from.link_key) else { return };
         let page = match answer {
-            Answer::Members { descriptors, more } => {
-                Answer::page_end(&descriptors, more, after).map(|last| (descriptors, more, last))
+            Answer::Members { descriptors, more, settled } => {
+                Answer::page_end(&descriptors, more, after).map(|last| (descriptors, (more, settled), last))
             }
             _ => None,
         };
-        let Some((descriptors, more, last)) = page.filter(|_| source.told.len() < MEMBERS_MAX) else {
+        let has_room = source.told.descriptors.len() < MEMBERS_MAX;
+        let Some((descriptors, (more, settled), last)) = page.filter(|_| has_room) else {
             return self.source_ended(now, &from.link_key, SourceState::Failed);
         };
-        source.told.extend(descriptors);
+        source.told.descriptors.extend(descriptors);
+        source.told.settled = settled;
         if more {
             self.pull(now, from, last);
         } else {
@@ -334,8 +346,7 @@ impl ClientNode {
         self.agree_if_ended(now);
     }
 
-    /// Once all bootstraps have ended, or the time is over: takes what at least two of them say alike, number and signature
-    /// aside. A descriptor made for this client alone, with an onion key of its own, would mark every circuit through that relay.
+    /// Once all bootstraps have ended, or the time is over: takes what enough of them say alike.
     fn agree_if_ended(&mut self, now: Now) {
         let is_late = now.instant >= self.entry.deadline;
         let is_open = self.entry.sources.values().any(|source| source.state == SourceState::Asking);
@@ -346,26 +357,26 @@ impl ClientNode {
         let sources = core::mem::take(&mut self.entry.sources);
         self.entry.joined = Joined { asked: sources.len(), ..Joined::default() };
         let needed = BOOTSTRAPS_AGREE_MIN.min(self.config.bootstraps.len());
-        let whole: Vec<Source> = sources.into_values().filter(|one| one.state == SourceState::Whole).collect();
+        let whole = sources.into_values().filter(|one| one.state == SourceState::Whole);
+        let whole: Vec<Told> = whole.map(|source| source.told).collect();
         self.entry.joined.whole = whole.len();
-        if needed == 0 || whole.len() < needed {
-            return self.join_failed();
+        let agreed = (needed > 0 && whole.len() >= needed).then(|| agree(&whole, needed));
+        let judged = match (agreed, self.entry.members_at) {
+            (agreed, None) => self.entry.unsettled.judge(now.instant, agreed),
+            (agreed, Some(_)) => agreed.map_or(Judged::Failed, Judged::Take),
+        };
+        match judged {
+            Judged::Take(agreement) => self.take(now, agreement),
+            // Guards are drawn from what they tell.
+            Judged::AskAgain => self.ask_again(now),
+            Judged::Failed => self.join_failed(now),
         }
-        let mut said: BTreeMap<Vec<u8>, (usize, Vec<SignedDescriptor>)> = BTreeMap::new();
-        for descriptor in whole.into_iter().flat_map(|source| source.told) {
-            let (times, variants) = said.entry(descriptor.content()).or_default();
-            *times += 1;
-            if variants.iter().all(|one| one.as_bytes() != descriptor.as_bytes()) {
-                variants.push(descriptor);
-            }
-        }
-        self.entry.joined.told = said.len();
-        self.entry.told = said.values().flat_map(|(_, variants)| variants).map(|one| one.claim().0).collect();
-        said.retain(|_, (times, _)| *times >= needed);
-        self.entry.joined.agreed = said.len();
-        // All that were signed are checked: one bootstrap could say the same under a later number that does not hold.
-        let agreed = said.into_values().flat_map(|(_, variants)| variants);
-        let wanted: Vec<_> = agreed.filter(|one| self.members.wants(one)).collect();
+    }
+
+    fn take(&mut self, now: Now, Agreement { told, keys, agreed, descriptors, settled }: Agreement) {
+        (self.entry.joined.told, self.entry.joined.agreed, self.entry.joined.settled) = (told, agreed, settled);
+        self.entry.told = keys;
+        let wanted: Vec<_> = descriptors.into_iter().filter(|one| self.members.wants(one)).collect();
         let (network, unix) = (self.config.network, now.unix);
         for batch in wanted.chunks(CHECKED_AT_ONCE) {
             self.entry.checking += 1;
@@ -389,15 +400,20 @@ impl ClientNode {
         self.members.expire(now.unix);
         self.judged.expire(now.unix);
         // One that is stalled must not leave the others to say who is gone.
-        if self.entry.joined.whole == self.entry.joined.asked {
+        if self.entry.joined.settled && self.entry.joined.whole == self.entry.joined.asked {
             self.drop_absent(now);
         }
         if self.members.is_empty() {
-            return self.join_failed();
+            return self.join_failed(now);
         }
         self.entry.members_at = Some(now.instant);
         self.entry.stored = None;
-        self.schedule_refresh(now);
+        self.entry.unsettled.end_wait();
+        if self.entry.joined.settled {
+            self.entry.is_whole = true;
+        }
+        let pause = if self.entry.is_whole { MEMBERS_FRESH_FOR } else { self.entry.unsettled.pause() };
+        self.schedule_refresh(now, pause);
         let members = self.members.iter().cloned().collect();
         self.effects.event(ClientEvent::Joined(Joined { members, ..self.entry.joined.clone() }));
         self.sample(now);
@@ -431,8 +447,15 @@ impl ClientNode {
     }
 
     /// What is held already stays in use: a client that is in is not thrown out by bootstraps that fail.
-    fn join_failed(&mut self) {
+    fn join_failed(&mut self, now: Now) {
         self.entry.failed = true;
+        self.entry.unsettled.end_wait();
+        if self.entry.members_at.is_none() {
+            // The next operation asks.
+            self.entry.refresh_at = None;
+        } else if !self.entry.is_whole {
+            self.ask_again(now);
+        }
         if let Some(stored) = &mut self.entry.stored {
             (stored.is_doubted, stored.is_all_there_is) = (false, true);
         }

@@ -1,6 +1,7 @@
 //! A client: enters through its guard, builds circuits for operations, never answers anybody. It routes; the rules stand in the
 //! rooms below. Source: spec/overview.md §2.
 
+mod agreement;
 mod entry;
 mod runs;
 mod sizes;
@@ -63,8 +64,8 @@ pub struct ClientConfig {
 }
 
 impl ClientConfig {
-    fn context<'a>(&'a self, members: &'a Members, rng: &'a mut ChaCha20Rng) -> Context<'a> {
-        Context { network: &self.network, members, stagger: self.stagger, rng }
+    fn context<'a>(&'a self, members: &'a Members, is_whole: bool, rng: &'a mut ChaCha20Rng) -> Context<'a> {
+        Context { network: &self.network, members, is_whole, stagger: self.stagger, rng }
     }
 }
 
@@ -184,6 +185,8 @@ pub struct Joined {
     pub told: usize,
     /// Of them, those that enough bootstraps told alike.
     pub agreed: usize,
+    /// Whether the bootstraps have settled, so that this is the network: else nothing is attested by it.
+    pub settled: bool,
     /// Members held now; empty when too few bootstraps told anything.
     pub members: Vec<VerifiedDescriptor>,
 }
@@ -364,7 +367,7 @@ impl ClientNode {
             let outcome = Outcome { result: Err(Refused::Unreachable), counts: Counts::default() };
             return self.effects.event(ClientEvent::Done { id, outcome });
         }
-        let mut context = self.config.context(&self.judged, &mut self.rng);
+        let mut context = self.config.context(&self.judged, self.entry.is_whole, &mut self.rng);
         let at = now.instant;
         let request = match operation {
             Operation::RecordGet { places, consistency, seq_min } => {
@@ -387,7 +390,7 @@ impl ClientNode {
     }
 
     fn operation_handle(&mut self, now: Now, id: u64, input: RequestInput) {
-        let mut context = self.config.context(&self.judged, &mut self.rng);
+        let mut context = self.config.context(&self.judged, self.entry.is_whole, &mut self.rng);
         if let Some(request) = self.operations.get_mut(&id) {
             request.handle(now, input, &mut context);
             self.drain_operation(now, id);

@@ -18,6 +18,7 @@ use crate::request::Success;
 use crate::wire::message::{Answer, Ask, Assembler, cells_of};
 
 mod doubts;
+mod settling;
 
 const RELAYS: u32 = 20;
 const BOOTSTRAPS: u32 = 3;
@@ -46,6 +47,8 @@ struct World {
     /// Relays that no bootstrap tells of, and those that one alone tells of.
     untold: Vec<NodeKey>,
     told_by_one: Vec<NodeKey>,
+    /// Whether bootstraps say that they have settled.
+    settled: bool,
 }
 
 /// What a guard does when a circuit is built through it.
@@ -132,6 +135,20 @@ fn is_bootstrap(link_key: &DhKey) -> bool {
     (0..BOOTSTRAPS).any(|number| relay(number).link_key == *link_key)
 }
 
+fn config(kept: Kept, stored: Members) -> ClientConfig {
+    ClientConfig {
+        network: network(),
+        bootstraps: (0..BOOTSTRAPS).map(|number| Contact::from(&relay(number))).collect(),
+        hops: 3,
+        stagger: STAGGER_MAX,
+        rule: PrefixRule::Distinct,
+        ours: Vec::new(),
+        kept,
+        stored,
+        witness: false,
+    }
+}
+
 impl World {
     fn new() -> Self {
         Self::with_stored(Vec::new(), Kept::default())
@@ -146,17 +163,7 @@ impl World {
     fn with_stored(stored: Vec<VerifiedDescriptor>, kept: Kept) -> Self {
         let mut known = Members::default();
         known.merge_all(stored, ISSUED);
-        let config = ClientConfig {
-            network: network(),
-            bootstraps: (0..BOOTSTRAPS).map(|number| Contact::from(&relay(number))).collect(),
-            hops: 3,
-            stagger: STAGGER_MAX,
-            rule: PrefixRule::Distinct,
-            ours: Vec::new(),
-            kept: kept.clone(),
-            stored: known,
-            witness: false,
-        };
+        let config = config(kept.clone(), known);
         let now = at(Instant::ZERO);
         let client = ClientNode::new(config, ChaCha20Rng::seed_from_u64(3), now);
         let mut world = Self {
@@ -176,6 +183,7 @@ impl World {
             untold: Vec::new(),
             later_s: 0,
             told_by_one: Vec::new(),
+            settled: true,
         };
         world.drain();
         world
@@ -247,7 +255,7 @@ impl World {
     fn asked(&mut self, link: LinkId, cell: &Cell) {
         let message = Assembler::default().push(cell.body()).unwrap().unwrap();
         if Ask::decode(&message) == Ok(Ask::sign_of_life()) {
-            let answer = Answer::Members { descriptors: Vec::new(), more: false }.encode();
+            let answer = Answer::Members { descriptors: Vec::new(), more: false, settled: self.settled }.encode();
             for cell in cells_of(cell.circuit(), Command::Answer, &answer).unwrap() {
                 self.client.handle(self.now, Input::Cell { link, cell });
             }
@@ -261,7 +269,7 @@ impl World {
         let mut all: Vec<_> = (0..RELAYS).map(relay).filter(is_told).collect();
         all.sort_by_key(|relay| relay.key);
         let descriptors = all.iter().map(VerifiedDescriptor::to_signed).collect();
-        let answer = Answer::Members { descriptors, more: false }.encode();
+        let answer = Answer::Members { descriptors, more: false, settled: self.settled }.encode();
         for cell in cells_of(cell.circuit(), Command::Answer, &answer).unwrap() {
             self.client.handle(self.now, Input::Cell { link, cell });
         }
@@ -314,15 +322,8 @@ fn a_client_that_never_came_in_tries_again_with_its_next_operation() {
     world.bootstraps_answer = false;
     world.client = ClientNode::new(
         ClientConfig {
-            network: network(),
             bootstraps: vec![Contact::from(&relay(0)), Contact::from(&relay(1))],
-            hops: 3,
-            stagger: STAGGER_MAX,
-            rule: PrefixRule::Distinct,
-            ours: Vec::new(),
-            kept: Kept::default(),
-            stored: Members::default(),
-            witness: false,
+            ..config(Kept::default(), Members::default())
         },
         ChaCha20Rng::seed_from_u64(5),
         world.now,

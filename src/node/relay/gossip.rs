@@ -124,7 +124,7 @@ impl Relay {
 
     pub(super) fn on_members_page(&mut self, now: Now, from: Contact, part: Part, answer: Answer) {
         self.pulls.ended(&from.link_key);
-        let Answer::Members { descriptors, more } = answer else { return };
+        let Answer::Members { descriptors, more, .. } = answer else { return };
         let Some(last) = Answer::page_end(&descriptors, more, part.after) else { return };
         if last.is_some_and(|last| part.until.is_some_and(|until| until < last)) {
             return;
@@ -160,7 +160,8 @@ impl Relay {
     pub(super) fn answer_members(&mut self, now: Now, asker: Asker, after: Option<NodeKey>) {
         let (page, more) = page(self.told_of(now, after, None));
         let descriptors = page.into_iter().map(VerifiedDescriptor::to_signed).collect();
-        self.send_answer(asker, &Answer::Members { descriptors, more });
+        let settled = self.is_settled(now);
+        self.send_answer(asker, &Answer::Members { descriptors, more, settled });
     }
 
     pub(super) fn answer_differences(
@@ -172,7 +173,12 @@ impl Relay {
     ) {
         let (page, more) = lacking(self.told_of(now, after, until), salt, held);
         let descriptors = page.into_iter().map(VerifiedDescriptor::to_signed).collect();
-        self.send_answer(asker, &Answer::Members { descriptors, more });
+        let settled = self.is_settled(now);
+        self.send_answer(asker, &Answer::Members { descriptors, more, settled });
+    }
+
+    fn is_settled(&self, now: Now) -> bool {
+        self.settling.is_over(now.instant, self.links.met_count(), self.members.len())
     }
 
     /// The members that others are told of: those that were met of late, where they say that they are.
@@ -430,7 +436,7 @@ mod tests {
         let works = |one: &mut Relay, until: NodeKey| {
             let part = Part { after: None, until: Some(until) };
             let descriptors = told.iter().map(VerifiedDescriptor::to_signed).collect();
-            one.on_members_page(now(0), from, part, Answer::Members { descriptors, more: false });
+            one.on_members_page(now(0), from, part, Answer::Members { descriptors, more: false, settled: true });
             core::iter::from_fn(|| one.poll_effect()).any(|effect| matches!(effect, Effect::Work { .. }))
         };
         assert!(!works(&mut one, told[2].key));

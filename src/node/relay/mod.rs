@@ -7,6 +7,7 @@ mod gossip;
 mod own;
 mod passing;
 mod repair;
+mod settling;
 mod sizes;
 mod storing;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use self::exit::ExitOperation;
 use self::own::Drain;
 pub use self::own::{Looked, RelayCommand};
 use self::repair::RepairAsk;
+use self::settling::Settling;
 use self::storing::Asker;
 use self::watch::Watch;
 use super::asks::{AskId, Asks, ErrandAsk};
@@ -165,6 +167,7 @@ pub struct Relay {
     watch: Watch,
     /// For how long after their last meeting it tells of others.
     presence: Duration,
+    settling: Settling,
     next_id: u64,
     sweep_at: Instant,
     /// When it looks next whom it has to stay linked to.
@@ -202,6 +205,7 @@ impl Relay {
             repair: Repair::new(descriptor.id(), config.repair, now),
             watch: Watch::default(),
             presence: gossip::presence(config.bootstraps.len()),
+            settling: Settling::new(now.instant, gossip::presence(config.bootstraps.len())),
             next_id: 0,
             sweep_at: now.instant + SWEEP_EVERY,
             neighbours_at: now.instant,
@@ -341,6 +345,7 @@ impl Relay {
         let dialled = peer.dialled;
         let link_key = peer.link_key;
         self.links.on_up(now.instant, link, peer);
+        self.settling.note(now.instant, self.links.met_count());
         self.watched_up(now, &link_key);
         if let Some(descriptor) = relay {
             if dialled {

@@ -10,7 +10,6 @@ use super::*;
 use crate::crypto::hash::blake3;
 use crate::crypto::puzzle::Solution;
 use crate::dht::store::{MemoryStore, StoreOp, StoreResult};
-use crate::keyspace::Location;
 use crate::limits::{NOT_REACHED_AT_ONCE_MAX, PLACES_PAGE_MAX};
 use crate::membership::fixture::{ISSUED, described, network, relay, secret};
 use crate::node::circuits::Stage;

@@ -58,7 +58,7 @@ impl Mask for Poison {
             *told += 1;
             let otherwise = to_relay && told.is_multiple_of(OTHERWISE_EVERY);
             let (descriptors, more) = ring.page(after, until, otherwise);
-            Some(Answer::Members { descriptors, more })
+            Some(Answer::Members { descriptors, more, settled: true })
         });
     }
 }

@@ -182,7 +182,7 @@ fn answer(case: &Case) -> Answer {
             value: case.part("value").as_ref().map(value),
         },
         "stored" => Answer::Stored { statement: statement_of(&case.bytes("statement")) },
-        _ => Answer::Members { descriptors: descriptors(case), more: case.flag("more") },
+        _ => Answer::Members { descriptors: descriptors(case), more: case.flag("more"), settled: case.flag("settled") },
     }
 }
 

@@ -339,9 +339,11 @@ fn fields_of_answer(answer: &Answer) -> Fields {
             ("value", value.as_ref().map_or(Field::None, value_field)),
         ],
         Answer::Stored { statement } => vec![("statement", bytes(raw_statement(statement)))],
-        Answer::Members { descriptors, more } => {
-            vec![("descriptors", shown_field(descriptors)), ("more", Field::Flag(*more))]
-        }
+        Answer::Members { descriptors, more, settled } => vec![
+            ("descriptors", shown_field(descriptors)),
+            ("more", Field::Flag(*more)),
+            ("settled", Field::Flag(*settled)),
+        ],
     }
 }
 
@@ -385,7 +387,7 @@ fn messages() -> VectorFile {
     let shown = vec![descriptor("relay one", NOW.to_wire(), "192.0.2.7:7000").to_signed()];
     let found = |contacts, value| Answer::Found { statement: said(), contacts, value };
     let stored = statement("relay one", Operation::Store, Verdict::Stored, 7, made("digest"));
-    let page = Answer::Members { descriptors: shown, more: true };
+    let page = Answer::Members { descriptors: shown, more: true, settled: true };
     let members = page.encode();
     let differences = |after: Option<[u8; 32]>, until: Option<[u8; 32]>, salt, held| {
         let (after, until) = (after.map(NodeKey), until.map(NodeKey));
@@ -418,7 +420,7 @@ fn messages() -> VectorFile {
             answer("found hashed", &found(vec![], Some(hashed))),
             answer("stored", &Answer::Stored { statement: stored }),
             answer("members", &page),
-            answer("no members", &Answer::Members { descriptors: vec![], more: false }),
+            answer("no members", &Answer::Members { descriptors: vec![], more: false, settled: false }),
         ],
         invalid: vec![
             with_type("ask", refused("empty", [], SHORT)),
