@@ -297,18 +297,36 @@ pub const SLOT_CELLS: usize = 34;
 pub const SLOT_LEN: usize = SLOT_CELLS * CIRCUIT_DATA_LEN_MAX;
 /// Content circuits of one transfer at once.
 pub const TRANSFER_CIRCUITS_MAX: usize = 4;
-/// Values that a node keeps.
+/// Values that a node keeps, if nothing else is said.
+pub const STORE_VALUES: usize = 1 << 19;
+/// Values that a node keeps, at most.
 pub const STORE_VALUES_MAX: usize = 1 << 20;
-/// Bytes of values that a node keeps.
-pub const STORE_BYTES_MAX: usize = 512 << 20;
+/// Bytes of values that a node keeps, if nothing else is said; as many in memory.
+pub const STORE_BYTES: usize = 512 << 20;
+/// Bytes of values that a node on disk can be told to keep, at least: one chunk.
+pub const STORE_BYTES_MIN: u64 = 65_552;
+/// Bytes of values that a node keeps on disk, at most.
+pub const STORE_BYTES_MAX: u64 = 64 << 30;
+/// So much older, a value is half as likely to be given up for a newcomer, in seconds.
+pub const STORE_AGE_DOUBLES_S: u64 = 3_600;
+/// After so long, in seconds, the age of a place that is put again and again begins anew.
+pub const STORE_AGE_PERIOD_S: u64 = EXPIRY_MAX_S;
 /// Writes of a store on disk that one commit takes.
 pub const STORE_BATCH_MAX: usize = 256;
 /// Reads of a store on disk that are done in one go.
 pub const STORE_READS_MAX: usize = 256;
 /// Values over their time that one batch frees, besides those whose room is needed.
 pub const STORE_EXPIRED_BATCH_MAX: usize = 4_096;
+/// Values that one put displaces, and that one batch gives up under a quota that was made smaller, at most.
+pub const STORE_EVICTED_BATCH_MAX: usize = 1_024;
 /// Damaged values that wait to be dropped.
 pub const STORE_DAMAGED_MAX: usize = 1_024;
+/// A place that the disk could not read is not tried again for so long, in seconds.
+pub const STORE_UNREADABLE_S: u64 = 600;
+/// Names in an operator's denylist.
+pub const DENIED_MAX: usize = 1 << 18;
+/// Bytes of an operator's denylist.
+pub const DENYLIST_LEN_MAX: u64 = 64 << 20;
 /// After a failed write the disk is tried again no sooner, in seconds.
 pub const STORE_RETRY_S: u64 = 5;
 /// Bytes of a store's file that are kept in memory.
@@ -573,5 +591,7 @@ const _: () = assert!(STORED_MEMBERS_DOUBT_MAX.as_secs() + JOIN_TIMEOUT.as_secs(
 const _: () = assert!(STORED_MEMBERS_LIFE_MAX_S + DESCRIPTOR_RENEW_S < DESCRIPTOR_LIFE_S);
 const _: () = assert!(2 * DESCRIPTOR_RENEW_S < MEMBER_LIFE_S && MEMBER_LIFE_S < DESCRIPTOR_LIFE_S);
 const _: () = assert!(MEMBERS_ASKS_BURST == 512 && 512 * MEMBERS_PAGE_MAX > MEMBERS_MAX);
+const _: () = assert!(STORE_BYTES_MIN == 65_552 && SEALED_CHUNK_LEN == 65_552);
+const _: () = assert!(SEALED_CHUNK_LEN / RECORD_LEN < STORE_EVICTED_BATCH_MAX);
 const _: () = assert!(2 * GATEWAY_ALIVE_EVERY.as_secs() < GATEWAY_SILENCE_MAX.as_secs());
 const _: () = assert!(SIGNERS < LOOKUP_ASKS_MAX && LOOKUP_ASKS_MAX < LOOKUP_CONTACTS_MAX);

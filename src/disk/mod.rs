@@ -7,4 +7,4 @@ mod values;
 
 pub use keyring::{Keyring, KeyringError};
 pub use state::{StateDir, StateError};
-pub use values::ValueStore;
+pub use values::{KindView, StepView, StoreCounts, StoreView, StoreWrites, ValueStore};

@@ -19,7 +19,7 @@ use super::way::folder;
 use super::{Said, Told, Usage, files};
 use crate::dht::repair::RepairTiming;
 use crate::disk::{StateDir, ValueStore};
-use crate::limits::{RELAY_DRAIN_TIMEOUT, STORE_VALUES_MAX};
+use crate::limits::RELAY_DRAIN_TIMEOUT;
 use crate::membership::members::Members;
 use crate::net::{LinkIdentity, NodeHandle, Runtime, ShellConfig, spawn_durable_node};
 use crate::node::machine::DurableStore;
@@ -111,7 +111,7 @@ pub(super) async fn run(told: &Told, until_stdin_closes: bool) -> anyhow::Result
     let address = Address(settings.advertise.unwrap_or(bound));
     let contact = Contact { id: identity.id(), link_key: identity.link_key(), address };
     let values = state.path().join(VALUES);
-    let store = Arc::new(ValueStore::open(&values, network, STORE_VALUES_MAX, settings.store_bytes)?);
+    let store = Arc::new(ValueStore::open(&values, network, settings.quota(), &mut runtime.entropy().generator())?);
     let mut handle = start(settings, (&runtime, &store), &identity, &state, (listener, address))?;
     tell(told, &json!({ "contact": contact.to_string(), "listen": bound.to_string() }), &format!("contact {contact}"));
     let mut commands = commands::Commands::start(settings, &runtime, &state, (contact, &store))?;

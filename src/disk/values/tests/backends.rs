@@ -19,6 +19,8 @@ pub(super) struct Disk {
     /// Every change, to be replayed.
     pub(super) log: Vec<Change>,
     pub(super) reads_fail: bool,
+    /// Reads that would show this fail; none, when it is empty.
+    bad: Vec<u8>,
 }
 
 #[derive(Clone)]
@@ -54,6 +56,14 @@ impl TestMedium {
             .collect();
         found.iter().for_each(|at| disk.bytes[*at] ^= 1);
         found.len()
+    }
+
+    pub(super) fn fail_reads_of(&self, bytes: &[u8]) {
+        self.0.lock().unwrap().bad = bytes.to_vec();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.lock().unwrap().bytes.is_empty()
     }
 
     pub(super) fn overwrite(&self, bytes: Vec<u8>) {
@@ -93,6 +103,9 @@ impl StorageBackend for TestMedium {
         }
         let at = usize::try_from(offset).unwrap();
         let from = disk.bytes.get(at..at + out.len()).ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+        if !disk.bad.is_empty() && from.windows(disk.bad.len()).any(|part| part == disk.bad) {
+            return Err(io::Error::other("a bad sector"));
+        }
         out.copy_from_slice(from);
         Ok(())
     }
