@@ -182,7 +182,8 @@ impl LocalNetwork {
                 witness: options.witness,
                 issued_before: 0,
             };
-            let mut relay = LocalRelay::new(plan.contact, config, link, StoreKey::generate(&mut runtime.entropy().generator()));
+            let mut relay =
+                LocalRelay::new(plan.contact, config, link, StoreKey::generate(&mut runtime.entropy().generator()));
             relay.start(runtime, options, index, listener);
             relays.push(relay);
         }

@@ -13,7 +13,7 @@ use crate::client::{
 use crate::content::{ContentLink, FileName};
 use crate::crypto::hash::blake3;
 use crate::crypto::keys::{IdentitySecret, NodeKey};
-use crate::disk::StateDir;
+use crate::disk::{StateDir, StoreView};
 use crate::gateway::{Answer, CallError, Caller, Demands, How, Request, SOCKET, Status};
 use crate::limits::HOPS_CLIENT_MIN;
 use crate::membership::prefix_rule::PrefixRule;
@@ -219,6 +219,15 @@ pub(super) async fn node_status(settings: &Settings) -> anyhow::Result<Option<St
     let Some(node) = running_node(settings).await? else { return Ok(None) };
     match node.ask(Request::Status, |_| ()).await.0? {
         Answer::Status(status) => Ok(Some(status)),
+        _ => Err(unfit()),
+    }
+}
+
+/// What the running node keeps for others, if there is one.
+pub(super) async fn node_store(settings: &Settings) -> anyhow::Result<Option<StoreView>> {
+    let Some(node) = running_node(settings).await? else { return Ok(None) };
+    match node.ask(Request::Store, |_| ()).await.0? {
+        Answer::Store(view) => Ok(Some(view)),
         _ => Err(unfit()),
     }
 }

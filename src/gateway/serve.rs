@@ -8,13 +8,14 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{interval, timeout};
 
 use super::wire::{self, Answer, Demands, Failure, How, Opening, Reply, Request, Status, VERSION, WirePath};
 use crate::client::{Client, ClientError, Ending, GetOptions, Progress, PublishOptions, PutOptions};
 use crate::content::{ContentLink, FileName};
 use crate::crypto::keys::IdentitySecret;
+use crate::disk::StoreView;
 use crate::limits::{
     GATEWAY_ACCEPT_BACKOFF, GATEWAY_ALIVE_EVERY, GATEWAY_CONNECTIONS_MAX, GATEWAY_PROGRESS_MAX, GATEWAY_REQUEST_TIMEOUT,
 };
@@ -27,6 +28,8 @@ pub struct Facts {
     pub does: Demands,
     /// How it is, now.
     pub status: Box<dyn Fn() -> Status + Send + Sync>,
+    /// What its relay keeps; may take a second. An error in the words of who reads it.
+    pub store: Arc<dyn Fn() -> Result<StoreView, String> + Send + Sync>,
 }
 
 /// Serves until the future is dropped. A socket that an earlier process left behind is replaced; one that answers is not.
@@ -136,6 +139,9 @@ async fn act(
     if let Request::Status = request {
         return Ok(Answer::Status((facts.status)()));
     }
+    if let Request::Store = request {
+        return view(facts).await;
+    }
     refuse_less(&facts.does, &demands)?;
     // Steps that nobody takes in time are left out; the next one says more.
     let progress = move |step| {
@@ -143,6 +149,7 @@ async fn act(
     };
     match request {
         Request::Status => Ok(Answer::Status((facts.status)())),
+        Request::Store => view(facts).await,
         Request::Publish { name, content, author, label, previous, above, lifetime_s } => {
             let options = PublishOptions {
                 author: author.map(|seed| IdentitySecret::from_bytes(&seed)),
@@ -162,6 +169,13 @@ async fn act(
         Request::Get { link, how } => get(client, &link, options(how)?, progress).await.map_err(failure),
         Request::CurrentSeq { link, how } => current_seq(client, &link, options(how)?).await.map_err(failure),
     }
+}
+
+async fn view(facts: &Facts) -> Result<Answer, Failure> {
+    let look = Arc::clone(&facts.store);
+    let failed = |message| Failure { ending: Ending::Failed, message, counts: None };
+    let looked = spawn_blocking(move || look()).await.map_err(|error| failed(error.to_string()))?;
+    looked.map(Answer::Store).map_err(failed)
 }
 
 async fn publish(

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroizing;
 
 use crate::client::{Ending, Progress};
+use crate::disk::StoreView;
 use crate::limits::GATEWAY_FRAME_LEN_MAX;
 use crate::node::{BuiltPath, Carries};
 use crate::request::{Consistency, Counts};
@@ -16,7 +17,7 @@ use crate::wire::codec::Reader;
 use crate::wire::contact::Contact;
 
 /// The version of these shapes; another one is refused.
-pub(super) const VERSION: u8 = 2;
+pub(super) const VERSION: u8 = 3;
 
 /// What a command demands of paths: a node that does less refuses, it never does less silently.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -36,6 +37,8 @@ pub struct Demands {
 pub enum Request {
     /// How the node is.
     Status,
+    /// What its relay keeps for others.
+    Store,
     /// As [`crate::client::Client::publish`].
     Publish {
         /// The published name.
@@ -117,6 +120,8 @@ pub(super) enum Reply {
 pub enum Answer {
     /// Of [`Request::Status`].
     Status(Status),
+    /// Of [`Request::Store`].
+    Store(StoreView),
     /// Of [`Request::Publish`].
     Published {
         /// The link, as text.

@@ -158,7 +158,9 @@ impl<M: Machine> Owner<M> {
             self.drain();
             while let Some(ended) = self.tasks.try_join_next() {
                 if ended.is_err_and(|error| error.is_panic()) {
-                    tracing::error!("a task of this node ended in a fault of the program; please report it, with the lines above");
+                    tracing::error!(
+                        "a task of this node ended in a fault of the program; please report it, with the lines above"
+                    );
                 }
             }
             match self.wake(&mut stopped).await {

@@ -77,7 +77,9 @@ async fn answer<M: Machine>(
     results: &mpsc::Sender<Answered<M>>,
 ) -> bool {
     if done.as_ref().is_err_and(JoinError::is_panic) {
-        tracing::error!("a fault of the program in the store: what was asked is refused; please report it, with the lines above");
+        tracing::error!(
+            "a fault of the program in the store: what was asked is refused; please report it, with the lines above"
+        );
     }
     let mut done = done.unwrap_or_default().into_iter();
     for id in ids {

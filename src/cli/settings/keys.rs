@@ -5,8 +5,8 @@ use std::path::Path;
 use super::Settings;
 use super::units::{self, Bad, bad};
 use crate::limits::{
-    BOOTSTRAPS_MAX, EXPIRY_MAX_S, EXPIRY_STEP_S, HOPS_CLIENT_MIN, HOPS_MAX, OPERATION_TIMEOUT_MAX,
-    STAGGER_MAX, STORE_BYTES_MAX, STORE_BYTES_MIN, STORE_VALUES_MAX,
+    BOOTSTRAPS_MAX, EXPIRY_MAX_S, EXPIRY_STEP_S, HOPS_CLIENT_MIN, HOPS_MAX, OPERATION_TIMEOUT_MAX, STAGGER_MAX,
+    STORE_BYTES_MAX, STORE_BYTES_MIN, STORE_VALUES_MAX,
 };
 use crate::membership::prefix_rule::PrefixRule;
 use crate::request::Consistency;

@@ -16,8 +16,7 @@ use self::units::Bad;
 pub(super) use self::units::{duration, nearest, show_duration};
 use crate::dht::store::Quota;
 use crate::limits::{
-    BOOTSTRAPS_AGREE_MIN, EXPIRY_STEP_S, HOPS_CLIENT_MIN, OPERATION_TIMEOUT, STAGGER_MAX, STORE_BYTES,
-    STORE_VALUES,
+    BOOTSTRAPS_AGREE_MIN, EXPIRY_STEP_S, HOPS_CLIENT_MIN, OPERATION_TIMEOUT, STAGGER_MAX, STORE_BYTES, STORE_VALUES,
 };
 use crate::membership::prefix_rule::PrefixRule;
 use crate::request::Consistency;

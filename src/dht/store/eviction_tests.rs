@@ -31,12 +31,16 @@ fn small(number: u32) -> VerifiedValue {
 fn filled(key: u8, times: impl Iterator<Item = UnixTime>) -> (MemoryStore, Vec<VerifiedValue>) {
     let times: Vec<UnixTime> = times.collect();
     let values: Vec<VerifiedValue> = (0..).take(times.len()).map(small).collect();
-    let mut store =
-        MemoryStore::new(values.len(), values.len() * RECORD_LEN).keyed(StoreKey::from_bytes(&[key; 32]));
+    let mut store = MemoryStore::new(values.len(), values.len() * RECORD_LEN).keyed(StoreKey::from_bytes(&[key; 32]));
     for (value, time) in values.iter().zip(times) {
         assert!(put(&mut store, time, value));
     }
     (store, values)
+}
+
+/// How many of so many small values were kept.
+fn pour(store: &mut MemoryStore, now: UnixTime, numbers: core::ops::Range<u32>) -> usize {
+    numbers.filter(|number| put(store, now, &small(*number))).count()
 }
 
 fn first_bit(value: &VerifiedValue) -> u8 {
@@ -54,7 +58,7 @@ fn a_flood_of_fresh_values_displaces_few_that_are_old_and_many_that_are_fresh_to
     for (age, least, most) in [(0, 0.06, 0.13), (3, 0.25, 0.50), (6, 0.68, 0.86), (12, 0.97, 1.0), (24, 1.0, 1.0)] {
         let (mut store, values) = filled(1, (0..1_000).map(|_| NOW));
         let now = UnixTime(NOW.0 + age * HOUR);
-        let came = (10_000..20_000).filter(|number| put(&mut store, now, &small(*number))).count();
+        let came = pour(&mut store, now, 10_000..20_000);
         let share = share(&store, &values);
         assert!((least..=most).contains(&share), "{age} h: {share}, {came} came");
         assert_eq!(store.len(), 1_000);
@@ -68,7 +72,7 @@ fn a_flood_that_goes_on_for_days_displaces_hardly_more_than_one_of_hours() {
         for hour in 0..hours {
             let now = UnixTime(NOW.0 + (12 + hour) * HOUR);
             let first = 10_000 + 2_000 * u32::try_from(hour).unwrap();
-            (first..first + 2_000).for_each(|number| drop(put(&mut store, now, &small(number))));
+            pour(&mut store, now, first..first + 2_000);
         }
         share(&store, &values)
     };
@@ -81,7 +85,10 @@ fn whose_value_goes_does_not_depend_on_the_places_sizes_and_ends_that_a_flood_ch
     type Flood = Box<dyn Iterator<Item = VerifiedValue>>;
     let floods: [(&str, Flood); 4] = [
         ("any", Box::new((10_000..20_000).map(small))),
-        ("near one half", Box::new((10_000..99_999).filter(|number| first_bit(&small(*number)) == 0).take(10_000).map(small))),
+        (
+            "near one half",
+            Box::new((10_000..99_999).filter(|number| first_bit(&small(*number)) == 0).take(10_000).map(small)),
+        ),
         ("short-lived", Box::new((10_000..20_000).map(|number| numbered(number, 4, 1)))),
         ("large", Box::new((10_000..11_000).map(|number| numbered(number, 10 * RECORD_LEN, 99)))),
     ];
@@ -89,7 +96,9 @@ fn whose_value_goes_does_not_depend_on_the_places_sizes_and_ends_that_a_flood_ch
     for (name, flood) in floods {
         let (mut store, values) = filled(3, (0..2_000).map(|_| NOW));
         let now = UnixTime(NOW.0 + 4 * HOUR);
-        flood.for_each(|value| drop(put(&mut store, now, &value)));
+        for value in flood {
+            put(&mut store, now, &value);
+        }
         let (near, far): (Vec<_>, Vec<_>) = values.iter().cloned().partition(|value| first_bit(value) == 0);
         let (near, far) = (share(&store, &near), share(&store, &far));
         assert!((near - far).abs() < 0.06, "{name}: {near} of those near, {far} of those far");
@@ -100,7 +109,7 @@ fn whose_value_goes_does_not_depend_on_the_places_sizes_and_ends_that_a_flood_ch
     assert!(stayed.iter().all(|one| differ(one, &stayed[0]) < 100), "{stayed:?}");
     let (other, values) = {
         let (mut store, values) = filled(4, (0..2_000).map(|_| NOW));
-        (10_000..20_000).for_each(|number| drop(put(&mut store, UnixTime(NOW.0 + 4 * HOUR), &small(number))));
+        pour(&mut store, UnixTime(NOW.0 + 4 * HOUR), 10_000..20_000);
         (store, values)
     };
     let other: Vec<bool> = values.iter().map(|value| has(&other, value)).collect();
@@ -117,7 +126,7 @@ fn large_and_small_values_of_one_age_stay_alike() {
     }
     small_ones.iter().chain(&large_ones).for_each(|value| assert!(put(&mut store, NOW, value)));
     let now = UnixTime(NOW.0 + 3 * HOUR);
-    (200_000..220_000).for_each(|number| drop(put(&mut store, now, &numbered(number, RECORD_LEN, 99))));
+    pour(&mut store, now, 200_000..220_000);
     let (small, large) = (share(&store, &small_ones), share(&store, &large_ones));
     assert!((small - large).abs() < 0.05 && (0.5..0.95).contains(&small), "{small}, {large}");
 }
@@ -126,12 +135,12 @@ fn large_and_small_values_of_one_age_stay_alike() {
 fn what_was_just_kept_goes_no_sooner_than_any_other_of_its_age() {
     let (mut store, _) = filled(6, (0..1_000).map(|_| NOW));
     let now = UnixTime(NOW.0 + 2 * HOUR);
-    let firsts: Vec<VerifiedValue> =
-        (10_000..20_000).map(small).filter(|value| put(&mut store, now, value)).collect();
+    let firsts: Vec<VerifiedValue> = (10_000..20_000).map(small).filter(|value| put(&mut store, now, value)).collect();
     let held: Vec<&VerifiedValue> = firsts.iter().filter(|value| has(&store, value)).collect();
     let (last, early) = held.split_at(held.len() / 2);
-    let (last, early): (Vec<_>, Vec<_>) = (last.iter().copied().cloned().collect(), early.iter().copied().cloned().collect());
-    (20_000..26_000).for_each(|number| drop(put(&mut store, now, &small(number))));
+    let (last, early): (Vec<_>, Vec<_>) =
+        (last.iter().copied().cloned().collect(), early.iter().copied().cloned().collect());
+    pour(&mut store, now, 20_000..26_000);
     let (last, early) = (share(&store, &last), share(&store, &early));
     assert!((last - early).abs() < 0.12, "{last} of the first, {early} of the last");
 }
@@ -151,7 +160,7 @@ fn an_update_keeps_the_age_and_a_renewal_by_anybody_does_not_lower_it() {
 
 #[test]
 fn a_value_that_was_refused_is_not_taken_for_coming_again_and_none_is_kept_for_ever_by_updates() {
-    let (mut store, values) = filled(8, (0..500).map(|_| NOW));
+    let (mut store, _) = filled(8, (0..500).map(|_| NOW));
     let refused: Vec<VerifiedValue> =
         (10_000..10_500).map(small).filter(|value| !put(&mut store, UnixTime(NOW.0 + HOUR), value)).collect();
     for minute in 0..9 {
@@ -159,20 +168,13 @@ fn a_value_that_was_refused_is_not_taken_for_coming_again_and_none_is_kept_for_e
         assert!(!refused.iter().any(|value| put(&mut store, now, value)), "no number is drawn anew");
     }
     // Everybody renews what stands there, each day of a period: at its end all is as young as what came within it.
-    let mut seq = 1;
     let mut store = MemoryStore::new(9, 99_999);
-    for day in 0..60 {
-        put(&mut store, UnixTime(NOW.0 + day * 24 * HOUR), &fresh_record(seq, day));
-        seq += 1;
+    for day in 1..=60 {
+        let now = UnixTime(NOW.0 - 60 * 24 * HOUR + day * 24 * HOUR);
+        assert!(put(&mut store, now, &record(1, day, 0, 99)));
         let (_, held) = store.values.first_key_value().unwrap();
-        assert!(NOW.0 + day * 24 * HOUR - held.since.0 < STORE_AGE_PERIOD_S);
+        assert!(now.0 - held.since.0 < STORE_AGE_PERIOD_S);
     }
-    let begun = store.values.first_key_value().unwrap().1.since;
-    assert!(begun.0 > NOW.0 + 29 * 24 * HOUR && !values.is_empty());
-}
-
-fn fresh_record(seq: u64, day: u64) -> VerifiedValue {
-    record(1, seq, 0, 4 * (day + 2))
 }
 
 /// The rule said once more, without an index: everything in one list, and the worst of all goes until the rest fits.

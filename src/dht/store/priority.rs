@@ -134,7 +134,10 @@ mod tests {
         let (early, late) = (key.rank(&place, begun), key.rank(&place, UnixTime(begun.0 + STORE_AGE_DOUBLES_S)));
         assert_eq!(late.0 - early.0, DOUBLING / STORE_AGE_DOUBLES_S * STORE_AGE_DOUBLES_S);
         let end = UnixTime(begun.0 + STORE_AGE_PERIOD_S);
-        assert_ne!(key.number(b"number", &place, key.period(&place, end).0), key.number(b"number", &place, key.period(&place, begun).0));
+        assert_ne!(
+            key.number(b"number", &place, key.period(&place, end).0),
+            key.number(b"number", &place, key.period(&place, begun).0)
+        );
         assert_eq!(key.period(&place, end).1, end);
     }
 
@@ -143,7 +146,8 @@ mod tests {
         let now = UnixTime(1_800_000_000);
         let older = UnixTime(now.0 - STORE_AGE_DOUBLES_S);
         let key = key(2);
-        let first = (0..30_000).filter(|pair| key.rank(&place(2 * pair), older) > key.rank(&place(2 * pair + 1), now)).count();
+        let first =
+            (0..30_000).filter(|pair| key.rank(&place(2 * pair), older) > key.rank(&place(2 * pair + 1), now)).count();
         assert!((9_600..10_400).contains(&first), "{first}");
     }
 

@@ -53,8 +53,7 @@ impl ValueStore {
         let list = Arc::new(list);
         *self.denied.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&list);
         let kinds = [ValueKind::Signed, ValueKind::Hashed];
-        let places: Vec<Place> =
-            list.locations().flat_map(|location| kinds.map(|kind| (kind, *location))).collect();
+        let places: Vec<Place> = list.locations().flat_map(|location| kinds.map(|kind| (kind, *location))).collect();
         let before = self.len();
         for places in places.chunks(STORE_BATCH_MAX) {
             let mut failed_at = self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);

@@ -90,7 +90,8 @@ impl ValueStore {
     /// The file is never replaced.
     pub fn open(path: &Path, network: Network, max: Quota, rng: &mut dyn CryptoRng) -> Result<Self, StateError> {
         let file = OnDisk(path.to_owned());
-        file.make(|database| make(database, &StoreKey::generate(rng)).map(drop)).map_err(|error| refused(path, error))?;
+        file.make(|database| make(database, &StoreKey::generate(rng)).map(drop))
+            .map_err(|error| refused(path, error))?;
         Self::open_on(Box::new(file), path, network, max)
     }
 

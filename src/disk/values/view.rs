@@ -11,10 +11,10 @@ use std::sync::atomic::Ordering;
 use redb::{Database, Error, ReadableDatabase as _, ReadableTable as _};
 use serde::{Deserialize, Serialize};
 
+use super::ValueStore;
 use super::medium::{Medium, OnDisk};
 use super::opening::{begin, refused};
 use super::rows::{HOLDINGS, Row, place_of};
-use super::ValueStore;
 use crate::dht::store::Quota;
 use crate::disk::StateError;
 use crate::time::UnixTime;

@@ -127,15 +127,14 @@ fn a_batch_is_one_commit_and_a_repeat_is_none() {
     let medium = TestMedium::default();
     let store = on(&medium, 999, 9_999_999).unwrap();
     let syncs = || medium.0.lock().unwrap().log.iter().filter(|one| matches!(one, backends::Change::Sync)).count();
-    let one = syncs();
+    let (one, grown_before) = (syncs(), grown(&medium));
     put(&store, NOW, &record(1, 1, 0, 4));
-    let for_one = syncs() - one;
+    assert_eq!(syncs() - one, 2 + grown(&medium) - grown_before);
     let values: Vec<StoreOp> = (2..=99).map(|author| put_op(&record(author, 1, 0, 4))).collect();
     let (before, grown_before) = (syncs(), grown(&medium));
     assert!(store.write_ops(NOW, &values).iter().all(|result| *result == StoreResult::Kept));
     // The roots are switched between two of them; each time that the file grows takes one more.
-    let grown = grown(&medium) - grown_before;
-    assert_eq!((for_one, syncs() - before), (2, 2 + grown));
+    assert_eq!(syncs() - before, 2 + grown(&medium) - grown_before);
     let before = medium.0.lock().unwrap().changes;
     assert!(store.write_ops(NOW, &values).iter().all(|result| *result == StoreResult::Kept));
     store.apply(NOW, StoreOp::Expire { now: NOW });

@@ -9,6 +9,11 @@ fn list(lines: &[String]) -> Denylist {
     Denylist::parse(&lines.join("\n")).unwrap()
 }
 
+/// So many that what is stored next does not lie beside a chunk.
+fn records(authors: core::ops::Range<u8>) -> Vec<StoreOp> {
+    authors.map(|author| put_op(&record(author, 1, 0, 4))).collect()
+}
+
 #[test]
 fn what_is_denied_is_dropped_refused_and_never_said_to_be_absent() {
     let (signed, hashed, other) = (record(1, 1, 0, 4), chunk(7, 9_000, 4), record(2, 1, 0, 4));
@@ -48,11 +53,12 @@ fn what_is_denied_while_the_disk_takes_nothing_is_not_served_either() {
 fn a_bad_sector_is_met_once_and_costs_no_other_value_anything() {
     let medium = TestMedium::default();
     let (bad, good) = (chunk(7, 60_000, 4), chunk(8, 60_000, 4));
-    let store = on(&medium, 9, 999_999).unwrap();
-    [&bad, &good].map(|value| assert_eq!(put(&store, NOW, value), StoreResult::Kept));
+    let store = on(&medium, 999, 999_999).unwrap();
+    assert_eq!([&bad, &good].map(|value| put(&store, NOW, value)), [StoreResult::Kept, StoreResult::Kept]);
+    store.write_ops(NOW, &records(2..99));
     drop(store);
     medium.fail_reads_of(&[7; 999]);
-    let store = on(&medium, 9, 999_999).unwrap();
+    let store = on(&medium, 999, 999_999).unwrap();
     let turn = || store.opened.read().unwrap().turn;
     assert_eq!(get(&store, &bad), StoreResult::Failed);
     let after = turn();
@@ -70,9 +76,10 @@ fn a_bad_sector_is_met_once_and_costs_no_other_value_anything() {
 #[test]
 fn a_put_that_meets_a_bad_sector_ends_one_batch_and_no_more() {
     let medium = TestMedium::default();
-    on(&medium, 9, 999_999).unwrap().write_ops(NOW, &[put_op(&chunk(7, 60_000, 4))]);
+    let held = [records(2..99), vec![put_op(&chunk(7, 60_000, 4))]].concat();
+    on(&medium, 999, 999_999).unwrap().write_ops(NOW, &held);
     medium.fail_reads_of(&[7; 999]);
-    let store = on(&medium, 9, 999_999).unwrap();
+    let store = on(&medium, 999, 999_999).unwrap();
     let ops = [put_op(&chunk(7, 60_000, 9)), put_op(&record(1, 1, 0, 4))];
     assert_eq!(store.write_ops(NOW, &ops), [StoreResult::Failed, StoreResult::Failed]);
     assert_eq!(store.view(NOW).unwrap().since_start.unwrap().writes, StoreWrites::DiskRefuses);

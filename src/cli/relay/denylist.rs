@@ -1,0 +1,67 @@
+//! The file of what an operator does not have here: read at start and on SIGHUP. It must not know what is held.
+//! Source: spec/dht.md §4.3.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use crate::cli::Usage;
+use crate::cli::output::{say, warn};
+use crate::dht::denylist::Denylist;
+use crate::disk::ValueStore;
+use crate::limits::DENYLIST_LEN_MAX;
+use crate::net::Clock;
+
+/// Reads the file, and hands it to the store.
+pub(super) struct Reader {
+    path: Option<PathBuf>,
+    store: Arc<ValueStore>,
+}
+
+impl Reader {
+    /// Without a path nothing is ever denied.
+    pub(super) fn new(path: Option<PathBuf>, store: Arc<ValueStore>) -> Self {
+        Self { path, store }
+    }
+
+    /// Reads it; the list before stays when it cannot be.
+    pub(super) async fn read(&self) -> anyhow::Result<()> {
+        let Some(path) = self.path.clone() else { return Ok(()) };
+        let store = Arc::clone(&self.store);
+        let read = tokio::task::spawn_blocking(move || {
+            let list = read(&path)?;
+            let names = list.len();
+            anyhow::Ok((names, store.deny(Clock::unix(), list)))
+        });
+        let (names, dropped) = read.await.context("the denylist was not read")??;
+        match dropped {
+            Some(count) => say(&format!("denylist: {names} names, {count} values dropped")),
+            None => warn(&format!(
+                "denylist: {names} names; the disk refuses: what is held of them stays on it, and is not served"
+            )),
+        }
+        Ok(())
+    }
+
+    /// On a signal: a list that is not taken ends nothing.
+    pub(super) async fn read_again(&self) {
+        match self.read().await {
+            Ok(()) if self.path.is_none() => say("denylist: none is set"),
+            Ok(()) => (),
+            Err(error) => warn(&format!("denylist: {error:#}; the one before stays in force")),
+        }
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<Denylist> {
+    let shown = path.display();
+    let file = std::fs::File::open(path).map_err(|error| Usage(format!("{shown}: {error}")))?;
+    let mut text = String::new();
+    file.take(DENYLIST_LEN_MAX + 1).read_to_string(&mut text).map_err(|error| Usage(format!("{shown}: {error}")))?;
+    if u64::try_from(text.len()).unwrap_or(u64::MAX) > DENYLIST_LEN_MAX {
+        return Err(Usage(format!("{shown}: more than {DENYLIST_LEN_MAX} bytes")).into());
+    }
+    Denylist::parse(&text).map_err(|error| Usage(format!("{shown}: {error}")).into())
+}
