@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release --example store_open -- DIR GIB` makes a folder in DIR, and removes it at its end. The file takes about
 //! twice the size that is asked for.
+#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a measurement")]
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;

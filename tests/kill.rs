@@ -97,7 +97,8 @@ fn every_value_acknowledged_before_a_kill_is_there_after_it() {
     assert_held(&store, kept.iter());
     store.apply(NOW, StoreOp::Expire { now: NOW });
     assert!(store.damaged() == 0 && store.len() >= kept.len());
-    println!("{kills} kills, {} values acknowledged, all there, none damaged", kept.len());
+    let count = kept.len();
+    writeln!(std::io::stdout(), "{kills} kills, {count} values acknowledged, all there, none damaged").unwrap();
 }
 
 fn assert_held<'a>(store: &ValueStore, numbers: impl Iterator<Item = &'a u64>) {

@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use crate::cli::Usage;
-use crate::cli::output::{say, warn};
+use serde_json::json;
+
+use crate::cli::output::{print, say, warn};
+use crate::cli::{Told, Usage};
 use crate::dht::denylist::Denylist;
 use crate::disk::ValueStore;
 use crate::limits::DENYLIST_LEN_MAX;
@@ -18,12 +20,13 @@ use crate::net::Clock;
 pub(super) struct Reader {
     path: Option<PathBuf>,
     store: Arc<ValueStore>,
+    json: bool,
 }
 
 impl Reader {
     /// Without a path nothing is ever denied.
-    pub(super) fn new(path: Option<PathBuf>, store: Arc<ValueStore>) -> Self {
-        Self { path, store }
+    pub(super) fn new(told: &Told, store: Arc<ValueStore>) -> Self {
+        Self { path: told.settings.denylist.clone(), store, json: told.json }
     }
 
     /// Reads it; the list before stays when it cannot be.
@@ -36,11 +39,14 @@ impl Reader {
             anyhow::Ok((names, store.deny(Clock::unix(), list)))
         });
         let (names, dropped) = read.await.context("the denylist was not read")??;
-        match dropped {
-            Some(count) => say(&format!("denylist: {names} names, {count} values dropped")),
-            None => warn(&format!(
-                "denylist: {names} names; the disk refuses: what is held of them stays on it, and is not served"
-            )),
+        let list = format!("denylist: {names} names");
+        let object = json!({ "denied": names, "dropped": dropped });
+        match (dropped, self.json) {
+            (None, _) => {
+                warn(&format!("{list}; the disk refuses: what is held of them stays on it, and is not served"))
+            }
+            (Some(_), true) => print(&object.to_string()),
+            (Some(count), false) => say(&format!("{list}, {count} values dropped")),
         }
         Ok(())
     }

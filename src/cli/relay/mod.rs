@@ -118,7 +118,7 @@ pub(super) async fn run(told: &Told, until_stdin_closes: bool) -> anyhow::Result
     let contact = Contact { id: identity.id(), link_key: identity.link_key(), address };
     let values = state.path().join(VALUES);
     let store = Arc::new(ValueStore::open(&values, network, settings.quota(), &mut runtime.entropy().generator())?);
-    let denylist = denylist::Reader::new(settings.denylist.clone(), Arc::clone(&store));
+    let denylist = denylist::Reader::new(told, Arc::clone(&store));
     denylist.read().await?;
     let mut handle = start(settings, (&runtime, &store), &identity, &state, (listener, address))?;
     tell(told, &json!({ "contact": contact.to_string(), "listen": bound.to_string() }), &format!("contact {contact}"));

@@ -198,7 +198,7 @@ async fn a_node_whose_disk_stalls_does_all_else_as_before() {
     let max = u64::try_from(STORE_OPS_MAX).unwrap();
     // Three times what may wait: far more than was ever asked of a disk that answers.
     assert!(node.commands.send(Order::Ops(3 * max)).await.is_ok());
-    assert_eq!(patiently(begun.recv()).await.is_some(), true);
+    assert!(patiently(begun.recv()).await.is_some());
     for _ in 0..9 {
         assert!(node.commands.send(Order::TellStored).await.is_ok());
         assert_eq!(patiently(node.events.recv()).await, Some(Told::Stored(0)));
