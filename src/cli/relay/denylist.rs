@@ -29,8 +29,13 @@ impl Reader {
         Self { path: told.settings.denylist.clone(), store, json: told.json }
     }
 
-    /// Reads it; the list before stays when it cannot be.
-    pub(super) async fn read(&self) -> anyhow::Result<()> {
+    /// Reads it before anything else is told of the relay.
+    pub(super) async fn read_first(&self) -> anyhow::Result<()> {
+        self.read(false).await
+    }
+
+    /// The list before stays when it cannot be read.
+    async fn read(&self, is_event: bool) -> anyhow::Result<()> {
         let Some(path) = self.path.clone() else { return Ok(()) };
         let store = Arc::clone(&self.store);
         let read = tokio::task::spawn_blocking(move || {
@@ -41,7 +46,7 @@ impl Reader {
         let (names, dropped) = read.await.context("the denylist was not read")??;
         let list = format!("denylist: {names} names");
         let object = json!({ "denied": names, "dropped": dropped });
-        match (dropped, self.json) {
+        match (dropped, self.json && is_event) {
             (None, _) => {
                 warn(&format!("{list}; the disk refuses: what is held of them stays on it, and is not served"))
             }
@@ -53,7 +58,7 @@ impl Reader {
 
     /// On a signal: a list that is not taken ends nothing.
     pub(super) async fn read_again(&self) {
-        match self.read().await {
+        match self.read(true).await {
             Ok(()) if self.path.is_none() => say("denylist: none is set"),
             Ok(()) => (),
             Err(error) => warn(&format!("denylist: {error:#}; the one before stays in force")),

@@ -119,7 +119,7 @@ pub(super) async fn run(told: &Told, until_stdin_closes: bool) -> anyhow::Result
     let values = state.path().join(VALUES);
     let store = Arc::new(ValueStore::open(&values, network, settings.quota(), &mut runtime.entropy().generator())?);
     let denylist = denylist::Reader::new(told, Arc::clone(&store));
-    denylist.read().await?;
+    denylist.read_first().await?;
     let mut handle = start(settings, (&runtime, &store), &identity, &state, (listener, address))?;
     tell(told, &json!({ "contact": contact.to_string(), "listen": bound.to_string() }), &format!("contact {contact}"));
     let mut commands = commands::Commands::start(settings, &runtime, &state, (contact, &store))?;
