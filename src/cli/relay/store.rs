@@ -22,7 +22,11 @@ pub(in crate::cli) async fn store(told: &Told) -> anyhow::Result<Said> {
     let view = match node_store(settings).await? {
         Some(view) => Some(view),
         None if !path.exists() => None,
-        None => Some(ValueStore::view_of_file(&path, settings.quota(), now)?),
+        None => {
+            // Not beside a relay that writes it.
+            let _held = state.hold("relay")?;
+            Some(ValueStore::view_of_file(&path, settings.quota(), now)?)
+        }
     };
     let Some(view) = view else {
         return Ok(said.line("no relay of this state has kept anything yet").with("store", serde_json::Value::Null));
