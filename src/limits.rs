@@ -3,6 +3,9 @@
 //! The same table, with the reasons, stands in `spec/limits.md`; a test holds the two together.
 
 mod relations;
+mod simulation;
+
+pub use simulation::*;
 
 use crate::time::Duration;
 
@@ -329,18 +332,36 @@ pub const SLOT_CELLS: usize = 34;
 pub const SLOT_LEN: usize = SLOT_CELLS * CIRCUIT_DATA_LEN_MAX;
 /// Content circuits of one transfer at once.
 pub const TRANSFER_CIRCUITS_MAX: usize = 4;
-/// Values that a node keeps.
+/// Values that a node keeps, if nothing else is said.
+pub const STORE_VALUES: usize = 1 << 19;
+/// Values that a node keeps, at most.
 pub const STORE_VALUES_MAX: usize = 1 << 20;
-/// Bytes of values that a node keeps.
-pub const STORE_BYTES_MAX: usize = 512 << 20;
+/// Bytes of values that a node keeps, if nothing else is said; as many in memory.
+pub const STORE_BYTES: usize = 512 << 20;
+/// Bytes of values that a node on disk can be told to keep, at least: one chunk.
+pub const STORE_BYTES_MIN: u64 = 65_568;
+/// Bytes of values that a node keeps on disk, at most.
+pub const STORE_BYTES_MAX: u64 = 64 << 30;
+/// So much older, a value is half as likely to be given up for a newcomer, in seconds.
+pub const STORE_AGE_DOUBLES_S: u64 = 3_600;
+/// After so long, in seconds, the age of a place that is put again and again begins anew.
+pub const STORE_AGE_PERIOD_S: u64 = EXPIRY_MAX_S;
 /// Writes of a store on disk that one commit takes.
 pub const STORE_BATCH_MAX: usize = 256;
 /// Reads of a store on disk that are done in one go.
 pub const STORE_READS_MAX: usize = 256;
 /// Values over their time that one batch frees, besides those whose room is needed.
 pub const STORE_EXPIRED_BATCH_MAX: usize = 4_096;
+/// Values that one put displaces, and that one batch gives up under a quota that was made smaller, at most.
+pub const STORE_EVICTED_BATCH_MAX: usize = 1_024;
 /// Damaged values that wait to be dropped.
 pub const STORE_DAMAGED_MAX: usize = 1_024;
+/// A place that the disk could not read is not tried again for so long, in seconds.
+pub const STORE_UNREADABLE_S: u64 = 600;
+/// Names in an operator's denylist.
+pub const DENIED_MAX: usize = 1 << 18;
+/// Bytes of an operator's denylist.
+pub const DENYLIST_LEN_MAX: u64 = 64 << 20;
 /// After a failed write the disk is tried again no sooner, in seconds.
 pub const STORE_RETRY_S: u64 = 5;
 /// Bytes of a store's file that are kept in memory.
@@ -565,24 +586,3 @@ pub const KEYS_MAX: usize = 1_024;
 pub const KEY_NAME_LEN_MAX: usize = 64;
 /// Between two attempts at the lock.
 pub const STATE_LOCK_RETRY: Duration = Duration::from_millis(5);
-
-// ---- simulation (spec/simulation.md) ----
-
-/// Nodes of a simulated network.
-pub const SIM_NODES_MAX: usize = 1_000_000;
-/// Clients of a simulated network.
-pub const SIM_CLIENTS_MAX: usize = 100_000;
-/// Records, or lookups, of one simulation.
-pub const SIM_OPERATIONS_MAX: usize = 10_000_000;
-/// Values in a list of a scenario's settings.
-pub const SIM_LIST_MAX: usize = 64;
-/// Runs of one scenario with seeds of their own.
-pub const SIM_REPEATS_MAX: usize = 10_000;
-/// Hours of one simulation, virtual or real.
-pub const SIM_DURATION_HOURS_MAX: f64 = 100_000.0;
-/// Weights that rendezvous hashing may compute for its row of the comparison: nodes times locations.
-pub const SIM_RENDEZVOUS_WEIGHTS_MAX: u64 = 3_000_000_000;
-/// Relays of a simulated network up to which its links have real ciphers, unless a scenario is told otherwise.
-pub const SIM_REAL_CIPHERS_MAX: usize = 64;
-/// Worlds that a hunt runs to make a list of faults that fails small.
-pub const SIM_SHRINK_RUNS_MAX: usize = 60;

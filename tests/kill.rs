@@ -1,4 +1,6 @@
-//! A process that writes values is killed again and again: what it said to have kept is there afterwards.
+//! A process that writes values is killed again and again: what it said to have kept is there afterwards, and whole.
+//!
+//! `BAUTA_TEST_KILLS=1000 cargo test --release --test kill -- --nocapture` does so a thousand times.
 #![cfg(feature = "net")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test crate")]
 
@@ -7,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use bauta::crypto::hash::blake3;
-use bauta::dht::store::{StoreOp, StoreResult};
+use bauta::dht::store::{Quota, StoreOp, StoreResult};
 use bauta::disk::ValueStore;
 use bauta::node::Relay;
 use bauta::node::machine::DurableStore;
@@ -15,13 +17,16 @@ use bauta::record::VerifiedValue;
 use bauta::time::UnixTime;
 use bauta::wire::network::Network;
 use bauta::wire::record::{ChunkBytes, Expiry, Value};
+use rand::SeedableRng as _;
+use rand::rngs::ChaCha20Rng;
 
 const NAME: &str = "every_value_acknowledged_before_a_kill_is_there_after_it";
 /// Tells the second process what to do.
 const FILE: &str = "BAUTA_TEST_VALUES_FILE";
 const FIRST: &str = "BAUTA_TEST_VALUES_FIRST";
 const NOW: UnixTime = UnixTime(1_800_000_000);
-const KILLS: usize = 10;
+/// How often, if it is not to be ten times.
+const KILLS: &str = "BAUTA_TEST_KILLS";
 const BATCH: u64 = 5;
 /// The writer ends by itself beyond, should nobody kill it.
 const VALUES_MAX: u64 = 5_000;
@@ -34,7 +39,9 @@ fn value(number: u64) -> VerifiedValue {
 }
 
 fn open(file: &Path) -> ValueStore {
-    ValueStore::open(file, Network { id: [7; 32], difficulty: 0 }, 99_999, 999_999_999).unwrap()
+    let quota = Quota { values: 1 << 30, bytes: 1 << 40 };
+    let network = Network { id: [7; 32], difficulty: 0 };
+    ValueStore::open(file, network, quota, &mut ChaCha20Rng::seed_from_u64(1)).unwrap()
 }
 
 /// Writes batches, and says of each value that it is kept.
@@ -57,8 +64,10 @@ fn every_value_acknowledged_before_a_kill_is_there_after_it() {
     }
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("values.redb");
+    let kills = std::env::var(KILLS).map_or(10, |count| count.parse().unwrap());
     let mut kept: Vec<u64> = Vec::new();
-    for round in 0..KILLS {
+    for round in 0..kills {
+        let before = kept.len();
         let first = 1 + VALUES_MAX * u64::try_from(round).unwrap();
         let mut writer = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", NAME, "--nocapture"])
@@ -74,18 +83,28 @@ fn every_value_acknowledged_before_a_kill_is_there_after_it() {
             kept.push(number.parse().unwrap());
             so_far += 1;
             // Not at the same point each time; what it said until it was gone is read to its end.
-            if so_far == 3 + 7 * round {
+            if so_far == 3 + 7 * (round % 10) {
                 writer.kill().unwrap();
             }
         }
         assert!(!writer.wait().unwrap().success(), "it was killed");
         let store = open(&file);
-        for number in &kept {
-            let value = value(*number);
-            let get = StoreOp::Get { kind: value.kind(), location: value.location() };
-            assert_eq!(store.apply(NOW, get), StoreResult::Value(Some(value)), "{number}");
-        }
-        store.apply(NOW, StoreOp::Expire { now: NOW });
+        // All that this one wrote, and some of the others'; all of them at the end.
+        assert_held(&store, kept[before..].iter().chain(kept[..before].iter().step_by(1 + before / 64)));
         assert!(store.damaged() == 0 && store.len() >= kept.len());
+    }
+    let store = open(&file);
+    assert_held(&store, kept.iter());
+    store.apply(NOW, StoreOp::Expire { now: NOW });
+    assert!(store.damaged() == 0 && store.len() >= kept.len());
+    let count = kept.len();
+    writeln!(std::io::stdout(), "{kills} kills, {count} values acknowledged, all there, none damaged").unwrap();
+}
+
+fn assert_held<'a>(store: &ValueStore, numbers: impl Iterator<Item = &'a u64>) {
+    for number in numbers {
+        let value = value(*number);
+        let get = StoreOp::Get { kind: value.kind(), location: value.location() };
+        assert_eq!(store.apply(NOW, get), StoreResult::Value(Some(value)), "{number}");
     }
 }

@@ -5,9 +5,21 @@
 mod binary;
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use bauta::crypto::hash::blake3;
+use bauta::dht::store::{Quota, StoreOp, StoreResult};
+use bauta::disk::ValueStore;
 use bauta::limits::RELAY_STOP_TIMEOUT;
+use bauta::record::VerifiedValue;
+use bauta::time::UnixTime;
+use bauta::wire::hex;
+use bauta::wire::network::Network;
+use bauta::wire::record::{ChunkBytes, Expiry, Value as Wire};
 use binary::{Devnet, Running, User};
+use rand::SeedableRng as _;
+use rand::rngs::ChaCha20Rng;
 use rustix::process::{Pid, test_kill_process};
 use serde_json::Value;
 
@@ -70,6 +82,63 @@ fn a_relay_keeps_its_values_in_a_file_and_does_not_replace_one_that_it_cannot_re
     let error = refused["error"].as_str().unwrap();
     assert!(error.contains("values.redb: damaged; restore it from a copy, or move it away"), "{error}");
     assert!(std::fs::read(&file).unwrap() == rubbish);
+}
+
+/// Puts one signed value into the file of a relay that does not run; where it is.
+fn fill(file: &Path) -> String {
+    let id = core::array::from_fn(|at| u8::try_from(at % 16).unwrap());
+    let network = Network { id, difficulty: 0 };
+    let now = UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs());
+    let bytes = b"a chunk".to_vec();
+    let chunk = ChunkBytes { hash: blake3(&[&bytes]), index: 0, expiry: Expiry::at_least(now), bytes };
+    let value = VerifiedValue::check(&network, Wire::Hashed(chunk), now).unwrap();
+    let (name, quota) = (value.digest(), Quota { values: 9, bytes: 99_999 });
+    let store = ValueStore::open(file, network, quota, &mut ChaCha20Rng::seed_from_u64(1)).unwrap();
+    assert_eq!(store.apply(now, StoreOp::Put { value, expected: None }), StoreResult::Kept);
+    hex::encode(&name)
+}
+
+#[test]
+fn a_relay_shows_what_it_keeps_and_drops_what_a_list_denies_at_start_and_on_a_signal() {
+    let user = User::nobody();
+    let denied = user.path("denied");
+    let list = format!("denylist={}", denied.display());
+    let settings = ["--set", NETWORK, "--set", "listen=127.246.0.1:0", "--set", &list];
+    let show = || user.run(&["relay", "store", "--set", NETWORK, "--json"]).object(0, "done");
+    assert_eq!(show()["store"], Value::Null, "no relay has run here");
+    std::fs::write(&denied, "# nothing yet\n").unwrap();
+    let end = |mut running: Running| {
+        running.terminate();
+        assert_eq!(running.ended_within(RELAY_STOP_TIMEOUT).code(), Some(0));
+    };
+    let (running, ..) = relay(&user, &settings);
+    running.line_with("{\"ready\":true");
+    end(running);
+    let name = fill(&user.state_file("values.redb"));
+    let store = &show()["store"];
+    assert_eq!((&store["values"], &store["hashed"]["ends"][0]["values"]), (&1.into(), &1.into()));
+    assert_eq!((&store["signed"]["values"], &store["since_start"]), (&0.into(), &Value::Null));
+    let text = user.run(&["relay", "store", "--set", NETWORK]).with(0).out;
+    assert!(text.starts_with("values    1 of 524288 (0 %)"), "{text}");
+
+    // A line that names nothing: at start nothing is started.
+    std::fs::write(&denied, format!("{name}\nnonsense\n")).unwrap();
+    let refused = user.run(&[&["relay", "run", "--json"][..], &settings].concat()).object(2, "usage");
+    assert!(refused["error"].as_str().unwrap().contains("denied: line 2: neither a chunk's name"), "{refused}");
+
+    std::fs::write(&denied, "").unwrap();
+    let (running, ..) = relay(&user, &settings);
+    running.line_with("{\"ready\":true");
+    let held = user.run(&["relay", "store", "--set", NETWORK]).with(1);
+    assert!(
+        held.err.contains("another process runs as this already"),
+        "a relay that answers no commands holds its file: {held:?}"
+    );
+    std::fs::write(&denied, &name).unwrap();
+    running.signal(rustix::process::Signal::HUP);
+    running.line_with("{\"denied\":1,\"dropped\":1");
+    end(running);
+    assert_eq!(show()["store"]["values"], 0);
 }
 
 #[test]

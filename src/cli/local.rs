@@ -11,8 +11,8 @@ use tokio::sync::{mpsc, watch};
 use crate::crypto::keys::{DhSecret, IdentitySecret, NodeKey};
 use crate::crypto::puzzle::{Solution, solve};
 use crate::dht::repair::RepairTiming;
-use crate::dht::store::MemoryStore;
-use crate::limits::{STORE_BYTES_MAX, STORE_VALUES_MAX};
+use crate::dht::store::{MemoryStore, StoreKey};
+use crate::limits::{STORE_BYTES, STORE_VALUES};
 use crate::membership::members::Members;
 use crate::membership::prefix_rule::PrefixRule;
 use crate::net::{LinkIdentity, NodeControl, NodeHandle, Runtime, ShellConfig, ShellLimits, Tap, spawn_node};
@@ -182,7 +182,8 @@ impl LocalNetwork {
                 witness: options.witness,
                 issued_before: 0,
             };
-            let mut relay = LocalRelay::new(plan.contact, config, link);
+            let mut relay =
+                LocalRelay::new(plan.contact, config, link, StoreKey::generate(&mut runtime.entropy().generator()));
             relay.start(runtime, options, index, listener);
             relays.push(relay);
         }
@@ -232,8 +233,8 @@ impl LocalNetwork {
 }
 
 impl LocalRelay {
-    fn new(contact: Contact, config: RelayConfig, link: DhSecret) -> Self {
-        let store = Arc::new(Mutex::new(MemoryStore::new(STORE_VALUES_MAX, STORE_BYTES_MAX)));
+    fn new(contact: Contact, config: RelayConfig, link: DhSecret, key: StoreKey) -> Self {
+        let store = Arc::new(Mutex::new(MemoryStore::new(STORE_VALUES, STORE_BYTES).keyed(key)));
         let (_, members) = watch::channel(0);
         let key = config.identity.public();
         Self { key, contact, store, members, sights: Arc::default(), control: None, config, link }

@@ -203,6 +203,7 @@ fn run(Arguments { common, command }: Arguments) -> anyhow::Result<Said> {
         Command::Devnet(arguments) => tokio.block_on(devnet::run(&told, arguments)),
         Command::Relay(relay::RelayArguments { command }) => match command {
             relay::RelayCommands::Run { until_stdin_closes } => tokio.block_on(relay::run(&told, until_stdin_closes)),
+            relay::RelayCommands::Store => tokio.block_on(relay::store(&told)),
             relay::RelayCommands::Init { file } => relay::init(&told.settings, file),
         },
         Command::Publish(arguments) => tokio.block_on(publish::publish(&told, arguments)),

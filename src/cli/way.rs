@@ -12,7 +12,7 @@ use crate::client::{Carrier, Client, ClientError, ClientOptions, Ending, Found, 
 use crate::content::ContentLink;
 use crate::crypto::hash::blake3;
 use crate::crypto::keys::{IdentitySecret, NodeKey};
-use crate::disk::StateDir;
+use crate::disk::{StateDir, StoreView};
 use crate::gateway::{Answer, CallError, Caller, Demands, How, Request, SOCKET, Status};
 use crate::limits::{HOPS_CLIENT_MIN, PATHS_REMEMBERED_MAX};
 use crate::membership::prefix_rule::PrefixRule;
@@ -255,6 +255,15 @@ pub(super) async fn node_status(settings: &Settings) -> anyhow::Result<Option<St
     let Some(node) = running_node(settings).await? else { return Ok(None) };
     match node.ask(Request::Status).await.0? {
         Answer::Status(status) => Ok(Some(status)),
+        _ => Err(unfit().into()),
+    }
+}
+
+/// What the running node keeps for others, if there is one.
+pub(super) async fn node_store(settings: &Settings) -> anyhow::Result<Option<StoreView>> {
+    let Some(node) = running_node(settings).await? else { return Ok(None) };
+    match node.ask(Request::Store).await.0? {
+        Answer::Store(view) => Ok(Some(view)),
         _ => Err(unfit().into()),
     }
 }

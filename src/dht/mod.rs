@@ -2,6 +2,7 @@
 //!
 //! Source: `spec/dht.md`, `spec/evidence.md`.
 
+pub mod denylist;
 pub mod errand;
 pub mod evidence;
 pub mod lookup;

@@ -9,4 +9,4 @@ mod values;
 pub use keyring::{Keyring, KeyringError};
 pub use state::{StateDir, StateError};
 pub use transfers::{TransferLog, forget_old_transfers};
-pub use values::ValueStore;
+pub use values::{KindView, StepView, StoreCounts, StoreView, StoreWrites, ValueStore};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{interval, timeout};
 
 use super::wire::{self, Answer, Demands, Failure, How, Opening, Reply, Request, Status, VERSION, WirePath};
@@ -16,6 +16,7 @@ use crate::client::{Carrier, Client, ClientError, Ending, GetOptions, PutOptions
 use crate::content::ContentLink;
 use crate::crypto::hash::blake3;
 use crate::crypto::keys::IdentitySecret;
+use crate::disk::StoreView;
 use crate::limits::{GATEWAY_ACCEPT_BACKOFF, GATEWAY_ALIVE_EVERY, GATEWAY_CONNECTIONS_MAX, GATEWAY_REQUEST_TIMEOUT};
 use crate::request::SealedChunk;
 use crate::wire::record::Expiry;
@@ -28,6 +29,8 @@ pub struct Facts {
     pub does: Demands,
     /// How it is, now.
     pub status: Box<dyn Fn() -> Status + Send + Sync>,
+    /// What its relay keeps; may take a second. An error in the words of who reads it.
+    pub store: Arc<dyn Fn() -> Result<StoreView, String> + Send + Sync>,
 }
 
 /// Serves until the future is dropped. A socket that an earlier process left behind is replaced; one that answers is not.
@@ -130,9 +133,13 @@ async fn act(
     if let Request::Status = request {
         return Ok(Answer::Status((facts.status)()));
     }
+    if let Request::Store = request {
+        return view(facts).await;
+    }
     refuse_less(&facts.does, &demands)?;
     match request {
         Request::Status => Ok(Answer::Status((facts.status)())),
+        Request::Store => view(facts).await,
         Request::PutRecord { author, label, payload, previous, above, lifetime_s } => {
             let lifetime = Duration::from_secs(lifetime_s);
             let options = PutOptions { previous, above, lifetime, timeout: None };
@@ -156,6 +163,13 @@ async fn act(
         }
         Request::CurrentSeq { link, how } => current_seq(client, &link, options(how)?).await.map_err(failure),
     }
+}
+
+async fn view(facts: &Facts) -> Result<Answer, Failure> {
+    let look = Arc::clone(&facts.store);
+    let failed = |message| Failure { ending: Ending::Failed, message, counts: None };
+    let looked = spawn_blocking(move || look()).await.map_err(|error| failed(error.to_string()))?;
+    looked.map(Answer::Store).map_err(failed)
 }
 
 async fn get(client: &Client, link: &str, options: GetOptions) -> Result<Answer, ClientError> {

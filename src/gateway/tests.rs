@@ -36,7 +36,8 @@ async fn node() -> Node {
     let client = Client::start(&runtime, options).unwrap();
     let path = home.path().join(SOCKET);
     let does = Demands { hops_min: 3, stagger_min_us: 10, distinct: true, bind: None };
-    let facts = Facts { client: client.clone(), does, status: Box::new(status) };
+    let store = Arc::new(|| Err("no store".to_owned()));
+    let facts = Facts { client: client.clone(), does, status: Box::new(status), store };
     let at = path.clone();
     runtime.spawn(async move { drop(serve(&at, facts).await) });
     let node = Node { _home: home, path, client };
@@ -146,7 +147,10 @@ async fn a_node_that_takes_a_request_and_says_nothing_is_given_up() {
 #[tokio::test]
 async fn a_second_node_with_one_state_is_refused_and_a_socket_left_behind_is_replaced() {
     let node = node().await;
-    let facts = |client: &Client| Facts { client: client.clone(), does: NOTHING, status: Box::new(status) };
+    let facts = |client: &Client| {
+        let store = Arc::new(|| Err("no store".to_owned()));
+        Facts { client: client.clone(), does: NOTHING, status: Box::new(status), store }
+    };
     let refused = serve(&node.path, facts(&node.client)).await.unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::AddrInUse);
     let left = node.path.with_file_name("left.sock");

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroizing;
 
 use crate::client::Ending;
+use crate::disk::StoreView;
 use crate::limits::GATEWAY_FRAME_LEN_MAX;
 use crate::node::{BuiltPath, Carries};
 use crate::request::{Consistency, Counts};
@@ -36,6 +37,8 @@ pub struct Demands {
 pub enum Request {
     /// How the node is.
     Status,
+    /// What its relay keeps for others.
+    Store,
     /// As [`crate::client::Client::put_record`].
     PutRecord {
         /// Seed of the author's key.
@@ -125,6 +128,8 @@ pub(super) enum Reply {
 pub enum Answer {
     /// Of [`Request::Status`].
     Status(Status),
+    /// Of [`Request::Store`].
+    Store(StoreView),
     /// Of [`Request::PutRecord`] and [`Request::Delete`].
     Stored {
         /// Sequence number of what was stored.

@@ -32,5 +32,7 @@ const _: () = assert!(STORED_MEMBERS_DOUBT_MAX.as_secs() + JOIN_TIMEOUT.as_secs(
 const _: () = assert!(STORED_MEMBERS_LIFE_MAX_S + DESCRIPTOR_RENEW_S < DESCRIPTOR_LIFE_S);
 const _: () = assert!(2 * DESCRIPTOR_RENEW_S < MEMBER_LIFE_S && MEMBER_LIFE_S < DESCRIPTOR_LIFE_S);
 const _: () = assert!(MEMBERS_ASKS_BURST == 512 && 512 * MEMBERS_PAGE_MAX > MEMBERS_MAX);
+const _: () = assert!(STORE_BYTES_MIN == 65_568 && SEALED_CHUNK_LEN == 65_568);
+const _: () = assert!(SEALED_CHUNK_LEN / RECORD_LEN < STORE_EVICTED_BATCH_MAX);
 const _: () = assert!(2 * GATEWAY_ALIVE_EVERY.as_secs() < GATEWAY_SILENCE_MAX.as_secs());
 const _: () = assert!(SIGNERS < LOOKUP_ASKS_MAX && LOOKUP_ASKS_MAX < LOOKUP_CONTACTS_MAX);

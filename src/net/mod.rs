@@ -18,6 +18,7 @@ mod puzzle_cache;
 mod quick_pool;
 mod runtime;
 mod shell;
+mod store_lanes;
 mod store_task;
 mod tap;
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::link_task::{LinkTask, Showing};
 use super::listener::{Accepted, listen};
 use super::pool::Task;
 use super::runtime::Runtime;
-use super::store_task;
+use super::store_lanes::StoreLanes;
 use crate::crypto::CryptoRng;
 use crate::crypto::keys::DhKey;
 use crate::limits::{
@@ -61,9 +61,9 @@ pub(super) struct Owner<M: Machine> {
     tasks: JoinSet<()>,
     /// What the owner itself has to tell the machine.
     own: VecDeque<Input>,
-    /// Jobs, operations, events that found no room.
+    /// Jobs and events that found no room.
     jobs: VecDeque<(u64, M::Job)>,
-    ops: VecDeque<(u64, M::StoreOp)>,
+    store: StoreLanes<M>,
     events: VecDeque<M::Event>,
     working: usize,
     channels: Channels<M>,
@@ -80,14 +80,9 @@ struct Channels<M: Machine> {
     accepted_in: mpsc::Sender<Accepted>,
     done_in: mpsc::Sender<(u64, M::Done)>,
     done: mpsc::Receiver<(u64, M::Done)>,
-    ops_in: mpsc::Sender<(u64, M::StoreOp)>,
     stored: mpsc::Receiver<(u64, M::StoreResult)>,
-    /// Taken by the store's task when it starts.
-    store_side: Option<StoreSide<M>>,
     listener: Option<tokio::net::TcpListener>,
 }
-
-type StoreSide<M> = (mpsc::Receiver<(u64, <M as Machine>::StoreOp)>, mpsc::Sender<(u64, <M as Machine>::StoreResult)>);
 
 /// Why the owner woke.
 enum Wake<M: Machine> {
@@ -106,12 +101,13 @@ impl<M: Machine> Owner<M> {
         config: ShellConfig,
         counts: Arc<Counts>,
         (commands, events): (mpsc::Receiver<M::Command>, mpsc::Sender<M::Event>),
+        store: AnyStore<M>,
     ) -> Self {
         let (inbox_in, inbox) = mpsc::channel(INBOX_EVENTS_MAX);
         let (accepted_in, accepted) = mpsc::channel(ACCEPTED_MAX);
         let (done_in, done) = mpsc::channel(WORK_JOBS_MAX);
-        let (ops_in, ops_out) = mpsc::channel(STORE_OPS_MAX);
         let (stored_in, stored) = mpsc::channel(STORE_OPS_MAX);
+        let mut tasks = JoinSet::new();
         let shell = LinkShell {
             runtime,
             network: config.network,
@@ -129,9 +125,7 @@ impl<M: Machine> Owner<M> {
             accepted_in,
             done_in,
             done,
-            ops_in,
             stored,
-            store_side: Some((ops_out, stored_in)),
             listener: config.listener,
         };
         Self {
@@ -143,10 +137,10 @@ impl<M: Machine> Owner<M> {
             links: BTreeMap::new(),
             pending: BTreeSet::new(),
             next_accepted: 1,
-            tasks: JoinSet::new(),
+            store: StoreLanes::start(store, stored_in, &mut tasks),
+            tasks,
             own: VecDeque::new(),
             jobs: VecDeque::new(),
-            ops: VecDeque::new(),
             events: VecDeque::new(),
             working: 0,
             channels,
@@ -154,13 +148,7 @@ impl<M: Machine> Owner<M> {
     }
 
     /// Runs until it is stopped; then ends every task and waits for their end.
-    pub(super) async fn run(mut self, store: AnyStore<M>, mut stopped: oneshot::Receiver<()>) {
-        if let Some((ops, stored)) = self.channels.store_side.take() {
-            match store {
-                AnyStore::Prompt(store) => self.tasks.spawn(store_task::serve::<M>(store, ops, stored)),
-                AnyStore::Durable(store) => self.tasks.spawn(store_task::serve_durable::<M>(store, ops, stored)),
-            };
-        }
+    pub(super) async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
         if let Some(listener) = self.channels.listener.take() {
             let runtime = Arc::clone(&self.shell.runtime);
             let accepted = self.channels.accepted_in.clone();
@@ -168,7 +156,13 @@ impl<M: Machine> Owner<M> {
         }
         loop {
             self.drain();
-            while self.tasks.try_join_next().is_some() {}
+            while let Some(ended) = self.tasks.try_join_next() {
+                if ended.is_err_and(|error| error.is_panic()) {
+                    tracing::error!(
+                        "a task of this node ended in a fault of the program; please report it, with the lines above"
+                    );
+                }
+            }
             match self.wake(&mut stopped).await {
                 Wake::Stop => break,
                 Wake::Input(input) => self.step(input),
@@ -185,7 +179,7 @@ impl<M: Machine> Owner<M> {
     async fn wake(&mut self, stopped: &mut oneshot::Receiver<()>) -> Wake<M> {
         let clock = self.shell.runtime.clock;
         let at = clock.deadline(self.machine.poll_timeout().unwrap_or(Instant::from_micros(u64::MAX)));
-        let takes_inputs = self.jobs.len() < WORK_JOBS_MAX && self.ops.len() < STORE_OPS_MAX;
+        let takes_inputs = self.jobs.len() < WORK_JOBS_MAX && self.store.has_room();
         let takes_commands = takes_inputs && self.events.is_empty() && self.channels.commands_open;
         let wants_pool = !self.jobs.is_empty() && self.working < WORK_JOBS_MAX;
         let is_short = self.jobs.front().is_some_and(|(_, job)| M::is_short(job));
@@ -218,7 +212,7 @@ impl<M: Machine> Owner<M> {
         self.take_link(first);
         for _ in 1..BATCH {
             self.drain();
-            if self.jobs.len() >= WORK_JOBS_MAX || self.ops.len() >= STORE_OPS_MAX {
+            if self.jobs.len() >= WORK_JOBS_MAX || !self.store.has_room() {
                 return;
             }
             let Ok(next) = self.channels.inbox.try_recv() else { return };
@@ -258,13 +252,14 @@ impl<M: Machine> Owner<M> {
             while let Some(output) = self.machine.poll_output() {
                 self.act(output);
             }
-            match self.own.pop_front() {
-                Some(input) => self.step(MachineInput::Node(input)),
+            let refused = self.store.poll_refused().map(|(id, result)| MachineInput::Stored { id, result });
+            match refused.or_else(|| self.own.pop_front().map(MachineInput::Node)) {
+                Some(input) => self.step(input),
                 None => break,
             }
         }
         self.start_jobs();
-        self.start_ops();
+        self.store.start_waiting();
         self.give_events();
     }
 
@@ -274,7 +269,7 @@ impl<M: Machine> Owner<M> {
             MachineOutput::Node(Output::Dial { link, address, link_key }) => self.dial(link, address, link_key),
             MachineOutput::Node(Output::Close { link, reason }) => self.close(link, reason),
             MachineOutput::Node(Output::Descriptor(own)) => self.descriptor = Some(own.to_signed()),
-            MachineOutput::Store { id, op } => self.ops.push_back((id, op)),
+            MachineOutput::Store { id, op } => self.store.ask(id, op),
             MachineOutput::Work { id, job } => self.jobs.push_back((id, job)),
             MachineOutput::Event(event) => {
                 if self.events.len() < NODE_EVENTS_MAX {
@@ -375,14 +370,6 @@ impl<M: Machine> Owner<M> {
             // Never full: it has room for every job under way. Closed when the node is gone.
             let _ = done.try_send((id, M::run_job(job, rng, puzzles)));
         }))
-    }
-
-    fn start_ops(&mut self) {
-        // When the queue is full a result is on its way, and with it the next attempt.
-        while let Ok(place) = self.channels.ops_in.try_reserve() {
-            let Some(op) = self.ops.pop_front() else { return };
-            place.send(op);
-        }
     }
 
     fn give_events(&mut self) {

@@ -105,7 +105,7 @@ fn spawn<M: Machine>(runtime: Arc<Runtime>, machine: M, config: ShellConfig, sto
     let (stop, stopped) = oneshot::channel();
     let counts = Arc::new(Counts::default());
     let tokio = runtime.tokio.clone();
-    let owner = node_task::Owner::new(runtime, machine, config, Arc::clone(&counts), (commands_out, events_in));
-    let owner = tokio.spawn(owner.run(store, stopped));
+    let owner = node_task::Owner::new(runtime, machine, config, Arc::clone(&counts), (commands_out, events_in), store);
+    let owner = tokio.spawn(owner.run(stopped));
     NodeHandle { commands, events, control: NodeControl { stop: Some(stop), owner, counts } }
 }

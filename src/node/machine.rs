@@ -95,6 +95,12 @@ pub trait DurableStore<M: Machine>: Send + Sync + 'static {
     /// Does at most [`crate::limits::STORE_BATCH_MAX`] writes, in their order; returns when all are on disk, with as many
     /// results. One batch at a time.
     fn write(&self, now: UnixTime, ops: Vec<M::StoreOp>) -> Vec<M::StoreResult>;
+
+    /// The answer to an operation that was not done, for too many wait or the work on it ended in a panic.
+    fn refused(&self) -> M::StoreResult;
+
+    /// A batch of writes has ended in a panic: nothing more may be written.
+    fn on_write_panic(&self);
 }
 
 /// Checks identity puzzles; an implementation may remember what it checked, for the check is a pure function.

@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::disk::{StateDir, ValueStore};
 use crate::gateway::{Facts, SOCKET, Status, serve};
 use crate::limits::BOOTSTRAPS_AGREE_MIN;
-use crate::net::Runtime;
+use crate::net::{Clock, Runtime};
 use crate::wire::contact::Contact;
 
 /// What of a relay's process answers commands; nothing, where it shall not or cannot.
@@ -38,7 +38,7 @@ impl Commands {
             return Ok(Self { running: None, relays });
         }
         let client = Client::start(runtime, options(settings)?)?;
-        let (clock, known, store) = (runtime.clock(), Arc::clone(&relays), Arc::clone(store));
+        let (clock, known, held, seen) = (runtime.clock(), Arc::clone(&relays), Arc::clone(store), Arc::clone(store));
         let started = clock.instant();
         let status = move || Status {
             pid: std::process::id(),
@@ -46,9 +46,10 @@ impl Commands {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             contact: contact.to_string(),
             relays: known.load(Ordering::Relaxed),
-            values: store.len(),
+            values: held.len(),
         };
-        let facts = Facts { client: client.clone(), does: does(settings), status: Box::new(status) };
+        let store = Arc::new(move || seen.view(Clock::unix()).map_err(|error| error.to_string()));
+        let facts = Facts { client: client.clone(), does: does(settings), status: Box::new(status), store };
         let at = state.path().join(SOCKET);
         let mut task = JoinSet::new();
         task.spawn(async move { serve(&at, facts).await });

@@ -1,6 +1,8 @@
 //! `bauta relay`: one relay with a listener, an identity that survives restarts, and an end that waits for its circuits.
 
 mod commands;
+mod denylist;
+mod store;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,13 +21,15 @@ use super::way::folder;
 use super::{Said, Told, Usage, files};
 use crate::dht::repair::RepairTiming;
 use crate::disk::{StateDir, ValueStore};
-use crate::limits::{RELAY_DRAIN_TIMEOUT, STORE_VALUES_MAX};
+use crate::limits::RELAY_DRAIN_TIMEOUT;
 use crate::membership::members::Members;
 use crate::net::{LinkIdentity, NodeHandle, Runtime, ShellConfig, spawn_durable_node};
 use crate::node::machine::DurableStore;
 use crate::node::{Relay, RelayCommand, RelayConfig, RelayEvent};
 use crate::wire::address::Address;
 use crate::wire::contact::Contact;
+
+pub(super) use self::store::store;
 
 /// What it holds for others, in its state directory.
 const VALUES: &str = "values.redb";
@@ -45,6 +49,8 @@ pub(super) enum RelayCommands {
         #[arg(long, hide = true)]
         until_stdin_closes: bool,
     },
+    /// What the relay of this state keeps for others: how much, of what kind, until when, what was refused. No names.
+    Store,
     /// Print a commented file of settings for a relay, or write it.
     Init {
         /// Where to; never over a file that is there.
@@ -111,11 +117,13 @@ pub(super) async fn run(told: &Told, until_stdin_closes: bool) -> anyhow::Result
     let address = Address(settings.advertise.unwrap_or(bound));
     let contact = Contact { id: identity.id(), link_key: identity.link_key(), address };
     let values = state.path().join(VALUES);
-    let store = Arc::new(ValueStore::open(&values, network, STORE_VALUES_MAX, settings.store_bytes)?);
+    let store = Arc::new(ValueStore::open(&values, network, settings.quota(), &mut runtime.entropy().generator())?);
+    let denylist = denylist::Reader::new(told, Arc::clone(&store));
+    denylist.read_first().await?;
     let mut handle = start(settings, (&runtime, &store), &identity, &state, (listener, address))?;
     tell(told, &json!({ "contact": contact.to_string(), "listen": bound.to_string() }), &format!("contact {contact}"));
     let mut commands = commands::Commands::start(settings, &runtime, &state, (contact, &store))?;
-    let ended = serve(told, &mut handle, (&state, &mut commands), contact, until_stdin_closes).await;
+    let ended = serve(told, &mut handle, (&state, &mut commands, &denylist), contact, until_stdin_closes).await;
     commands.end().await;
     drain(&mut handle).await;
     handle.shutdown().await;
@@ -160,18 +168,23 @@ fn start(
 async fn serve(
     told: &Told,
     handle: &mut NodeHandle<Relay>,
-    (state, commands): (&StateDir, &mut commands::Commands),
+    (state, commands, denylist): (&StateDir, &mut commands::Commands, &denylist::Reader),
     contact: Contact,
     until_stdin_closes: bool,
 ) -> anyhow::Result<()> {
     let is_first = told.settings.bootstraps.iter().all(|one| one.id == contact.id);
-    let (mut terminate, mut ready) = (signal(SignalKind::terminate())?, false);
+    let (mut terminate, mut hangup, mut ready) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?, false);
     let mut stdin = Box::pin(stdin_closed(until_stdin_closes));
     loop {
         let event = tokio::select! {
             event = handle.events.recv() => event,
             _ = tokio::signal::ctrl_c() => return Ok(()),
             _ = terminate.recv() => return Ok(()),
+            _ = hangup.recv() => {
+                denylist.read_again().await;
+                continue;
+            }
             () = &mut stdin => return Ok(()),
             failed = commands.failed() => return Err(failed),
         };

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::Settings;
 use super::units::{self, Bad, bad};
 use crate::limits::{
-    BOOTSTRAPS_MAX, EXPIRY_MAX_S, EXPIRY_STEP_S, HOPS_CLIENT_MIN, HOPS_MAX, OPERATION_TIMEOUT_MAX, SEALED_CHUNK_LEN,
-    STAGGER_MAX, STORE_BYTES_MAX,
+    BOOTSTRAPS_MAX, EXPIRY_MAX_S, EXPIRY_STEP_S, HOPS_CLIENT_MIN, HOPS_MAX, OPERATION_TIMEOUT_MAX, STAGGER_MAX,
+    STORE_BYTES_MAX, STORE_BYTES_MIN, STORE_VALUES_MAX,
 };
 use crate::membership::prefix_rule::PrefixRule;
 use crate::request::Consistency;
@@ -39,7 +39,7 @@ const SWITCH: [(&str, bool); 2] = [("true", true), ("false", false)];
 const DIFFICULTY_MAX: u8 = 32;
 
 /// Every setting.
-pub(in crate::cli) const KEYS: [Key; 17] = [
+pub(in crate::cli) const KEYS: [Key; 19] = [
     Key {
         name: "network",
         what: "id of the network, 64 hexadecimal digits",
@@ -181,9 +181,26 @@ pub(in crate::cli) const KEYS: [Key; 17] = [
     },
     Key {
         name: "store_bytes",
-        what: "room on disk for the values of others",
-        set: |to, text, _| units::size(text, SEALED_CHUNK_LEN, STORE_BYTES_MAX).map(|found| to.store_bytes = found),
+        what: "room for the values of others, in bytes; a full store gives up few for newcomers, and refuses most of these",
+        set: |to, text, _| units::size(text, STORE_BYTES_MIN, STORE_BYTES_MAX).map(|found| to.store_bytes = found),
         show: |of| units::show_size(of.store_bytes),
+        of_relay: true,
+    },
+    Key {
+        name: "store_values",
+        what: "room for the values of others, in values",
+        set: |to, text, _| units::number(text, 1, super::to_u64(STORE_VALUES_MAX)).map(|found| to.store_values = found),
+        show: |of| of.store_values.to_string(),
+        of_relay: true,
+    },
+    Key {
+        name: "denylist",
+        what: "file of chunks' names and locations that the relay neither keeps nor serves; read at start and on SIGHUP",
+        set: |to, text, folder| {
+            to.denylist = (!text.is_empty()).then(|| folder.join(text));
+            Ok(())
+        },
+        show: |of| of.denylist.as_ref().map_or_else(String::new, |path| path.display().to_string()),
         of_relay: true,
     },
     Key {

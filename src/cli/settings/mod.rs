@@ -14,8 +14,9 @@ pub(super) use self::file::text as file_text;
 pub(super) use self::keys::KEYS;
 use self::units::Bad;
 pub(super) use self::units::{duration, nearest, show_duration};
+use crate::dht::store::Quota;
 use crate::limits::{
-    BOOTSTRAPS_AGREE_MIN, EXPIRY_STEP_S, HOPS_CLIENT_MIN, OPERATION_TIMEOUT, STAGGER_MAX, STORE_BYTES_MAX,
+    BOOTSTRAPS_AGREE_MIN, EXPIRY_STEP_S, HOPS_CLIENT_MIN, OPERATION_TIMEOUT, STAGGER_MAX, STORE_BYTES, STORE_VALUES,
 };
 use crate::membership::prefix_rule::PrefixRule;
 use crate::request::Consistency;
@@ -44,7 +45,9 @@ pub(super) struct Settings {
     pub(super) listen: Option<SocketAddr>,
     pub(super) advertise: Option<SocketAddr>,
     pub(super) family: [u8; 8],
-    pub(super) store_bytes: usize,
+    pub(super) store_bytes: u64,
+    pub(super) store_values: u64,
+    pub(super) denylist: Option<PathBuf>,
     pub(super) answer_commands: bool,
     /// Where each value that is no default comes from.
     pub(super) origins: BTreeMap<&'static str, Origin>,
@@ -165,7 +168,9 @@ impl Settings {
             listen: None,
             advertise: None,
             family: [0; 8],
-            store_bytes: STORE_BYTES_MAX,
+            store_bytes: to_u64(STORE_BYTES),
+            store_values: to_u64(STORE_VALUES),
+            denylist: None,
             answer_commands: true,
             origins: BTreeMap::new(),
         }
@@ -254,6 +259,11 @@ impl Settings {
         Ok(Network { id, difficulty: self.difficulty })
     }
 
+    /// What a relay may keep for others.
+    pub(super) fn quota(&self) -> Quota {
+        Quota { values: self.store_values, bytes: self.store_bytes }
+    }
+
     /// Where a relay listens.
     ///
     /// # Errors
@@ -279,6 +289,10 @@ impl Settings {
         }
         Ok(self.bootstraps.clone())
     }
+}
+
+fn to_u64(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 fn place(home: &dyn Fn(&str) -> Option<PathBuf>, variable: &str, below_home: &str) -> Option<PathBuf> {

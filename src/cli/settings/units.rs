@@ -68,8 +68,8 @@ pub(in crate::cli) fn show_duration(duration: Duration) -> String {
 }
 
 /// A size in bytes between two bounds.
-pub(super) fn size(text: &str, min: usize, max: usize) -> Result<usize, Bad> {
-    let found = usize::try_from(measured(text, &SIZES)?).unwrap_or(usize::MAX);
+pub(super) fn size(text: &str, min: u64, max: u64) -> Result<u64, Bad> {
+    let found = measured(text, &SIZES)?;
     if found < min || found > max {
         let nearest = show_size(found.clamp(min, max));
         return bad(format!("is not {} to {}", show_size(min), show_size(max)), Some(nearest));
@@ -78,8 +78,7 @@ pub(super) fn size(text: &str, min: usize, max: usize) -> Result<usize, Bad> {
 }
 
 /// In the largest unit that leaves a whole number.
-pub(in crate::cli) fn show_size(bytes: usize) -> String {
-    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+pub(in crate::cli) fn show_size(bytes: u64) -> String {
     let fits = SIZES.iter().take(3).rev().find(|(_, size)| bytes > 0 && bytes.is_multiple_of(*size));
     fits.map_or_else(|| format!("{bytes}B"), |(unit, size)| format!("{}{unit}", bytes / size))
 }

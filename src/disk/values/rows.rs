@@ -5,7 +5,7 @@
 use redb::TableDefinition;
 
 use crate::crypto::hash::blake3;
-use crate::dht::store::{Holding, Place};
+use crate::dht::store::{Holding, Place, Rank};
 use crate::keyspace::Id;
 use crate::limits::RECORD_LEN;
 use crate::record::VerifiedValue;
@@ -14,14 +14,16 @@ use crate::wire::network::Network;
 use crate::wire::record::{ChunkBytes, Expiry, RecordBytes, Value, ValueKind};
 
 /// The layout of this file.
-pub(super) const LAYOUT: u64 = 1;
+pub(super) const LAYOUT: u64 = 2;
 /// Kind, then location.
 pub(super) const PLACE_LEN: usize = 1 + 20;
 /// Expiry, then place: in the order in which values end.
 pub(super) const END_LEN: usize = 3 + PLACE_LEN;
 const SUM_LEN: usize = 32;
-const FIELDS_LEN: usize = 8 + 32 + 3 + 4;
-/// Number, digest, expiry, size, checksum.
+/// Rank, then place: in the order in which values stay.
+pub(super) const RANK_LEN: usize = 8 + PLACE_LEN;
+const FIELDS_LEN: usize = 8 + 32 + 3 + 4 + 4;
+/// Number, digest, expiry, size, since when its age counts, checksum.
 pub(super) const HOLDING_LEN: usize = FIELDS_LEN + SUM_LEN;
 
 /// The layout, and how much is held.
@@ -35,24 +37,38 @@ pub(super) const VALUES: TableDefinition<'static, &'static [u8; PLACE_LEN], &'st
 /// Which ends when.
 pub(super) const ENDS: TableDefinition<'static, &'static [u8; END_LEN], ()> = TableDefinition::new("ends");
 
+/// Which goes when there is no room: the last.
+pub(super) const RANKS: TableDefinition<'static, &'static [u8; RANK_LEN], ()> = TableDefinition::new("ranks");
+/// The store's key, under [`KEY`].
+pub(super) const SECRETS: TableDefinition<'static, &'static str, &'static [u8; 32]> = TableDefinition::new("secrets");
+/// Its name there.
+pub(super) const KEY: &str = "rank";
+
 /// A row of [`HOLDINGS`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Row {
     pub(super) holding: Holding,
-    /// As the cap of bytes counts it.
+    /// Its bytes.
     pub(super) size: u32,
-}
-
-impl From<&VerifiedValue> for Row {
-    fn from(value: &VerifiedValue) -> Self {
-        Self { holding: Holding::from(value), size: u32::try_from(value.len_bytes()).unwrap_or(u32::MAX) }
-    }
+    /// From when on its age counts.
+    pub(super) since: UnixTime,
 }
 
 impl Row {
+    pub(super) fn new(value: &VerifiedValue, since: UnixTime) -> Self {
+        let size = u32::try_from(value.len_bytes()).unwrap_or(u32::MAX);
+        Self { holding: Holding::from(value), size, since }
+    }
+
+    /// Bytes that it counts for.
+    pub(super) fn room(&self) -> u64 {
+        room_of_len(u64::from(self.size))
+    }
+
     pub(super) fn encode(&self) -> [u8; HOLDING_LEN] {
         let Holding { place, seq, digest, expiry } = &self.holding;
-        let fields = [&seq.to_be_bytes()[..], digest, &expiry.to_wire(), &self.size.to_be_bytes()].concat();
+        let (size, since) = (self.size.to_be_bytes(), self.since.to_wire().to_be_bytes());
+        let fields = [&seq.to_be_bytes()[..], digest, &expiry.to_wire(), &size, &since].concat();
         let sum = checksum(place, &fields);
         let mut out = [0; HOLDING_LEN];
         out.iter_mut().zip(fields.iter().chain(&sum)).for_each(|(to, from)| *to = *from);
@@ -68,10 +84,12 @@ impl Row {
         let (seq, rest) = fields.split_first_chunk::<8>()?;
         let (digest, rest) = rest.split_first_chunk::<32>()?;
         let (expiry, rest) = rest.split_first_chunk::<3>()?;
-        let (size, _) = rest.split_first_chunk::<4>()?;
+        let (size, rest) = rest.split_first_chunk::<4>()?;
+        let (since, _) = rest.split_first_chunk::<4>()?;
         let (seq, expiry) = (u64::from_be_bytes(*seq), Expiry::from_wire(*expiry));
         let holding = Holding { place, seq, digest: *digest, expiry };
-        Some(Self { holding, size: u32::from_be_bytes(*size) })
+        let since = UnixTime::from_wire(u32::from_be_bytes(*since));
+        Some(Self { holding, size: u32::from_be_bytes(*size), since })
     }
 }
 
@@ -109,6 +127,18 @@ pub(super) fn end_of(key: &[u8; END_LEN]) -> Option<(Expiry, [u8; PLACE_LEN])> {
     Some((Expiry::from_wire(*expiry), *place))
 }
 
+pub(super) fn rank_key(rank: Rank, place: &[u8; PLACE_LEN]) -> [u8; RANK_LEN] {
+    let mut key = [0; RANK_LEN];
+    key.iter_mut().zip(rank.0.to_be_bytes().iter().chain(place)).for_each(|(to, from)| *to = *from);
+    key
+}
+
+pub(super) fn rank_of(key: &[u8; RANK_LEN]) -> Option<(Rank, [u8; PLACE_LEN])> {
+    let (rank, rest) = key.split_first_chunk::<8>()?;
+    let (place, _) = rest.split_first_chunk::<PLACE_LEN>()?;
+    Some((Rank(u64::from_be_bytes(*rank)), *place))
+}
+
 /// A record as it is; of a chunk its index and its bytes, for the rest stands in the row.
 pub(super) fn encode_value(value: &VerifiedValue) -> Vec<u8> {
     match value.value() {
@@ -118,12 +148,17 @@ pub(super) fn encode_value(value: &VerifiedValue) -> Vec<u8> {
 }
 
 /// Bytes that the cap counts for so many in the table.
-pub(super) fn size_of(kind: ValueKind, len: usize) -> u64 {
+pub(super) fn room_in_table(kind: ValueKind, len: usize) -> u64 {
     let size = match kind {
         ValueKind::Signed => RECORD_LEN,
         ValueKind::Hashed => len.saturating_sub(1),
     };
-    u64::try_from(size).unwrap_or(u64::MAX)
+    room_of_len(u64::try_from(size).unwrap_or(u64::MAX))
+}
+
+/// As [`crate::dht::store::room_of`].
+fn room_of_len(size: u64) -> u64 {
+    size.max(u64::try_from(RECORD_LEN).unwrap_or(u64::MAX))
 }
 
 /// The value, checked as when it came in: signature or hash, location, and that it is what its row says. `None`: damaged.
@@ -139,5 +174,5 @@ pub(super) fn decode_value(network: &Network, row: &Row, bytes: &[u8]) -> Option
     // Its last second: the clock has nothing to do with damage.
     let then = UnixTime(expiry.time().0.saturating_sub(1));
     let value = VerifiedValue::check(network, value, then).ok()?;
-    (Row::from(&value) == *row).then_some(value)
+    (Row::new(&value, row.since) == *row).then_some(value)
 }

@@ -1,5 +1,6 @@
-//! A store that waits for a disk: batches, reads beside them, the cap of what waits.
+//! A store that waits for a disk: batches, reads in a lane of their own, the cap of what waits, and a fault in it.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::sync::{Mutex, PoisonError};
 
@@ -8,17 +9,22 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::limits::{STORE_BATCH_MAX, STORE_OPS_MAX, STORE_READS_MAX};
-use crate::net::store_task::serve_durable;
+use crate::net::config::AnyStore;
+use crate::net::store_lanes::StoreLanes;
 use crate::node::machine::DurableStore;
 use crate::time::UnixTime;
 
 /// Numbers from here on are reads; this one waits as a batch does.
 const READS: u64 = 1_000_000;
+/// Whoever asks this meets a fault.
+const FAULT: u64 = 666_666;
 
 /// Every batch waits until it is let go.
 struct Gate {
     begun: mpsc::Sender<usize>,
     go: Mutex<std_mpsc::Receiver<()>>,
+    refused: AtomicU64,
+    is_broken: AtomicBool,
 }
 
 impl DurableStore<Puppet> for Gate {
@@ -27,6 +33,7 @@ impl DurableStore<Puppet> for Gate {
     }
 
     fn read(&self, _: UnixTime, op: u64) -> u64 {
+        assert_ne!(op, READS + FAULT);
         if op == READS {
             self.wait(1);
         }
@@ -34,8 +41,18 @@ impl DurableStore<Puppet> for Gate {
     }
 
     fn write(&self, _: UnixTime, ops: Vec<u64>) -> Vec<u64> {
+        assert!(!ops.contains(&FAULT));
         self.wait(ops.len());
         ops
+    }
+
+    fn refused(&self) -> u64 {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        REFUSED
+    }
+
+    fn on_write_panic(&self) {
+        self.is_broken.store(true, Ordering::Relaxed);
     }
 }
 
@@ -50,77 +67,143 @@ impl Gate {
 struct Rig {
     begun: mpsc::Receiver<usize>,
     go: std_mpsc::Sender<()>,
-    ops: mpsc::Sender<(u64, u64)>,
+    lanes: StoreLanes<Puppet>,
     results: mpsc::Receiver<(u64, u64)>,
+    gate: Arc<Gate>,
     _tasks: JoinSet<()>,
 }
 
-fn rig() -> Rig {
+fn gate() -> (Arc<Gate>, mpsc::Receiver<usize>, std_mpsc::Sender<()>) {
     let (begun_in, begun) = mpsc::channel(99);
     let (go, go_out) = std_mpsc::channel();
-    let (ops, ops_out) = mpsc::channel(1);
+    let (refused, is_broken) = (AtomicU64::new(0), AtomicBool::new(false));
+    (Arc::new(Gate { begun: begun_in, go: Mutex::new(go_out), refused, is_broken }), begun, go)
+}
+
+fn rig() -> Rig {
+    let (gate, begun, go) = gate();
     let (results_in, results) = mpsc::channel(STORE_OPS_MAX);
     let mut tasks = JoinSet::new();
-    let store = Arc::new(Gate { begun: begun_in, go: Mutex::new(go_out) });
-    tasks.spawn(serve_durable::<Puppet>(store, ops_out, results_in));
-    Rig { begun, go, ops, results, _tasks: tasks }
+    let store: Arc<dyn DurableStore<Puppet>> = Arc::<Gate>::clone(&gate);
+    let lanes = StoreLanes::start(AnyStore::Durable(store), results_in, &mut tasks);
+    Rig { begun, go, lanes, results, gate, _tasks: tasks }
+}
+
+impl Rig {
+    /// Asks what gives its own number.
+    fn ask(&mut self, op: u64) {
+        self.lanes.ask(op, op);
+    }
+
+    async fn begun(&mut self) -> usize {
+        patiently(self.begun.recv()).await.unwrap()
+    }
+
+    async fn result(&mut self) -> (u64, u64) {
+        patiently(self.results.recv()).await.unwrap()
+    }
 }
 
 #[tokio::test]
-async fn what_is_asked_during_a_commit_makes_the_next_batch_and_reads_do_not_wait() {
+async fn what_is_asked_during_a_commit_makes_the_next_batch() {
     let mut rig = rig();
-    rig.ops.send((0, 0)).await.unwrap();
-    assert_eq!(timeout(PATIENCE, rig.begun.recv()).await.unwrap(), Some(1));
+    rig.ask(0);
+    assert_eq!(rig.begun().await, 1);
     let more = u64::try_from(STORE_BATCH_MAX).unwrap() + 9;
-    for id in 1..=more {
-        rig.ops.send((id, id)).await.unwrap();
-    }
-    let read = READS + 1;
-    rig.ops.send((read, read)).await.unwrap();
-    assert_eq!(timeout(PATIENCE, rig.results.recv()).await.unwrap(), Some((read, read)), "nothing is committed yet");
-    for expected in [Some(STORE_BATCH_MAX), Some(9)] {
+    (1..=more).for_each(|op| rig.ask(op));
+    for expected in [STORE_BATCH_MAX, 9] {
         rig.go.send(()).unwrap();
-        assert_eq!(timeout(PATIENCE, rig.begun.recv()).await.unwrap(), expected);
+        assert_eq!(rig.begun().await, expected);
     }
     rig.go.send(()).unwrap();
-    for id in 0..=more {
-        assert_eq!(timeout(PATIENCE, rig.results.recv()).await.unwrap(), Some((id, id)));
+    for op in 0..=more {
+        assert_eq!(rig.result().await, (op, op));
     }
 }
 
 #[tokio::test]
 async fn so_many_reads_are_done_in_one_go_and_answered_before_the_next() {
     let mut rig = rig();
-    rig.ops.send((0, READS)).await.unwrap();
-    assert_eq!(timeout(PATIENCE, rig.begun.recv()).await.unwrap(), Some(1));
+    rig.ask(READS);
+    assert_eq!(rig.begun().await, 1);
     let max = u64::try_from(STORE_READS_MAX).unwrap();
-    for id in 1..=max {
-        rig.ops.send((id, READS + id)).await.unwrap();
-    }
-    rig.ops.send((max + 1, READS)).await.unwrap();
-    // Taken by the time that the channel has room again for one more, which is a write.
-    rig.ops.send((max + 2, 1)).await.unwrap();
+    (1..max).for_each(|op| rig.ask(READS + op));
+    rig.lanes.ask(READS + max, READS);
     rig.go.send(()).unwrap();
-    for id in 0..=max {
-        assert_eq!(timeout(PATIENCE, rig.results.recv()).await.unwrap(), Some((id, READS + id)));
+    assert_eq!(rig.result().await, (READS, READS));
+    assert_eq!(rig.begun().await, 1, "the last of the next go waits");
+    assert!(rig.results.try_recv().is_err());
+    rig.go.send(()).unwrap();
+    for op in 1..max {
+        assert_eq!(rig.result().await, (READS + op, READS + op));
+    }
+    assert_eq!(rig.result().await, (READS + max, READS));
+}
+
+#[tokio::test]
+async fn behind_a_disk_that_stalls_as_many_writes_wait_as_may_the_others_are_refused_and_reads_go_on() {
+    let mut rig = rig();
+    rig.ask(0);
+    assert_eq!(rig.begun().await, 1);
+    let max = u64::try_from(STORE_OPS_MAX).unwrap();
+    (1..=max).for_each(|op| rig.ask(op));
+    assert!(rig.lanes.poll_refused().is_none());
+    rig.ask(max + 1);
+    assert_eq!((rig.lanes.poll_refused(), rig.lanes.poll_refused()), (Some((max + 1, REFUSED)), None));
+    assert!(rig.lanes.has_room(), "the owner takes inputs all the same");
+    rig.ask(READS + 7);
+    assert_eq!(rig.result().await, (READS + 7, READS + 7));
+    drop(rig.go);
+    for op in 0..=max {
+        let result = patiently(rig.results.recv()).await.unwrap();
+        assert_eq!(result, (op, op));
     }
 }
 
 #[tokio::test]
-async fn no_more_operations_wait_for_a_disk_than_the_cap() {
+async fn no_more_reads_wait_than_the_cap() {
     let mut rig = rig();
-    rig.ops.send((0, 0)).await.unwrap();
-    assert_eq!(timeout(PATIENCE, rig.begun.recv()).await.unwrap(), Some(1));
+    rig.ask(READS);
+    assert_eq!(rig.begun().await, 1);
     let max = u64::try_from(STORE_OPS_MAX).unwrap();
-    for id in 1..=max + 1 {
-        timeout(PATIENCE, rig.ops.send((id, id))).await.unwrap().unwrap();
+    (1..=max).for_each(|op| rig.ask(READS + op));
+    assert!(rig.lanes.poll_refused().is_none());
+    rig.ask(READS + max + 1);
+    assert_eq!(rig.lanes.poll_refused(), Some((READS + max + 1, REFUSED)));
+}
+
+#[tokio::test]
+async fn a_fault_in_a_batch_is_answered_and_told_to_the_store_and_both_lanes_go_on() {
+    let mut rig = rig();
+    rig.ask(FAULT);
+    assert_eq!(rig.result().await, (FAULT, REFUSED));
+    assert!(rig.gate.is_broken.load(Ordering::Relaxed));
+    rig.ask(READS + FAULT);
+    assert_eq!(rig.result().await, (READS + FAULT, REFUSED));
+    rig.ask(READS + 7);
+    assert_eq!(rig.result().await, (READS + 7, READS + 7));
+    rig.ask(1);
+    assert_eq!(rig.begun().await, 1);
+    rig.go.send(()).unwrap();
+    assert_eq!(rig.result().await, (1, 1));
+}
+
+#[tokio::test]
+async fn a_node_whose_disk_stalls_does_all_else_as_before() {
+    let (gate, mut begun, go) = gate();
+    let runtime = Runtime::with_links_max(4).unwrap();
+    let config = ShellConfig::new(network(), LinkIdentity::Client);
+    let store: Arc<dyn DurableStore<Puppet>> = Arc::<Gate>::clone(&gate);
+    let mut node = spawn_durable_node(runtime, Puppet::default(), config, store);
+    let max = u64::try_from(STORE_OPS_MAX).unwrap();
+    // Three times what may wait: far more than was ever asked of a disk that answers.
+    assert!(node.commands.send(Order::Ops(3 * max)).await.is_ok());
+    assert!(patiently(begun.recv()).await.is_some());
+    for _ in 0..9 {
+        assert!(node.commands.send(Order::TellStored).await.is_ok());
+        assert_eq!(patiently(node.events.recv()).await, Some(Told::Stored(0)));
     }
-    for _ in 0..99 {
-        tokio::task::yield_now().await;
-    }
-    assert!(rig.ops.try_send((max + 2, 0)).is_err(), "as many wait as may, and one in the channel");
-    drop(rig.go);
-    for id in 0..=max + 1 {
-        assert_eq!(timeout(PATIENCE, rig.results.recv()).await.unwrap(), Some((id, id)));
-    }
+    assert!(gate.refused.load(Ordering::Relaxed) >= max);
+    drop(go);
+    node.shutdown().await;
 }

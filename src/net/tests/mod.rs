@@ -33,6 +33,9 @@ use crate::wire::network::{Network, VERSIONS};
 /// A test that waits longer has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What a store says that refuses.
+const REFUSED: u64 = u64::MAX;
+
 /// Does what it is told. A forward cell is answered by its backward twin.
 #[derive(Default)]
 struct Puppet {
@@ -113,6 +116,7 @@ impl Machine for Puppet {
                 self.tell(Told::Cell(link, cell));
             }
             MachineInput::Worked { id, done } => assert!(done == id + 1 && self.worked.insert(id)),
+            MachineInput::Stored { result: REFUSED, .. } => (),
             MachineInput::Stored { id, result } => {
                 assert_eq!((id, result), (self.stored, 2 * id));
                 self.stored += 1;

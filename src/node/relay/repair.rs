@@ -57,7 +57,11 @@ impl Relay {
             StoreResult::Value(value) => value.map(Box::new),
             // The place is not forgotten: the check fails at its deadline, and is tried again.
             StoreResult::Failed => return,
-            StoreResult::Kept | StoreResult::Conflict { .. } | StoreResult::Full | StoreResult::Places(_) => None,
+            StoreResult::Denied
+            | StoreResult::Kept
+            | StoreResult::Conflict { .. }
+            | StoreResult::Full
+            | StoreResult::Places(_) => None,
         };
         self.repair_handle(now, RepairInput::Loaded { place, value });
     }

@@ -169,8 +169,8 @@ impl Relay {
     ) {
         let value = match result {
             StoreResult::Value(value) => value,
-            // Whoever cannot look must not sign that nothing is there.
-            StoreResult::Failed => return self.reply(now, asker, Answer::Refused),
+            // Whoever cannot look, or does not, must not sign that nothing is there.
+            StoreResult::Failed | StoreResult::Denied => return self.reply(now, asker, Answer::Refused),
             StoreResult::Kept | StoreResult::Conflict { .. } | StoreResult::Full | StoreResult::Places(_) => None,
         };
         let saying = value.as_ref().map_or_else(
@@ -234,7 +234,7 @@ impl Relay {
         let saying = match result {
             StoreResult::Kept => self.saying(Verdict::Stored, seq, digest),
             StoreResult::Conflict { seq, digest } => self.saying(Verdict::Conflict, seq, digest),
-            StoreResult::Failed => return self.reply(now, asker, Answer::Refused),
+            StoreResult::Failed | StoreResult::Denied => return self.reply(now, asker, Answer::Refused),
             StoreResult::Full | StoreResult::Value(_) | StoreResult::Places(_) => {
                 self.saying(Verdict::Full, 0, [0; 32])
             }

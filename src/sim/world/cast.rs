@@ -14,7 +14,7 @@ use crate::crypto::keys::{DhSecret, IdentitySecret, NodeKey};
 use crate::crypto::puzzle::Solution;
 use crate::dht::store::MemoryStore;
 use crate::keyspace::Id;
-use crate::limits::{MEMBERS_MAX, STAGGER_MAX, STORE_BYTES_MAX, STORE_VALUES_MAX};
+use crate::limits::{MEMBERS_MAX, STAGGER_MAX, STORE_BYTES, STORE_VALUES};
 use crate::membership::guards::Guards;
 use crate::membership::members::Members;
 use crate::membership::second_hops::SecondHops;
@@ -74,7 +74,7 @@ impl World {
             life: 0,
             mind: None,
             mask: None,
-            store: MemoryStore::new(STORE_VALUES_MAX, STORE_BYTES_MAX),
+            store: MemoryStore::new(STORE_VALUES, STORE_BYTES),
             kept: Kept::default(),
             shown: None,
             links: BTreeMap::new(),

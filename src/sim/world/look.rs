@@ -8,7 +8,7 @@ use super::checks::{PathLooks, Sizes};
 use super::pipe::{PipeNo, Side};
 use super::{NodeNo, Repairs, World, index, now_of};
 use crate::crypto::keys::{IdentitySecret, NodeKey};
-use crate::limits::{MEMBERS_MAX, OPERATION_CIRCUITS_MAX, STORE_BYTES_MAX, STORE_VALUES_MAX};
+use crate::limits::{MEMBERS_MAX, OPERATION_CIRCUITS_MAX, STORE_BYTES, STORE_VALUES};
 use crate::membership::members::Members;
 use crate::node::io::LinkId;
 use crate::node::{BuiltPath, Kept};
@@ -129,8 +129,8 @@ impl World {
     /// Has the checks look at the tables of all nodes that run.
     pub fn check_tables(&mut self) {
         for (no, actor) in (0..).map(NodeNo).zip(&self.actors) {
-            let values = Sizes { table: "values", len: actor.store.len(), max: STORE_VALUES_MAX };
-            let bytes = Sizes { table: "bytes of values", len: actor.store.bytes(), max: STORE_BYTES_MAX };
+            let values = Sizes { table: "values", len: actor.store.len(), max: STORE_VALUES };
+            let bytes = Sizes { table: "bytes of values", len: actor.store.bytes(), max: STORE_BYTES };
             self.checks.sizes(no, &[values, bytes]);
             let sizes = match &actor.mind {
                 Some(Mind::Relay(relay)) => relay.sizes(),

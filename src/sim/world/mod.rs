@@ -33,7 +33,7 @@ use super::internet::Internet;
 use crate::crypto::keys::NodeKey;
 use crate::dht::repair::RepairTiming;
 use crate::dht::store::MemoryStore;
-use crate::limits::{HOPS_CLIENT_MIN, LINK_SILENCE_MAX, STORE_BYTES_MAX, STORE_VALUES_MAX};
+use crate::limits::{HOPS_CLIENT_MIN, LINK_SILENCE_MAX, STORE_BYTES, STORE_VALUES};
 use crate::link::{DownReason, Timing};
 use crate::membership::members::Members;
 use crate::membership::prefix_rule::PrefixRule;
@@ -270,7 +270,7 @@ impl World {
         actor.wake = None;
         let links = core::mem::take(&mut actor.links);
         if !keeps_disk {
-            actor.store = MemoryStore::new(STORE_VALUES_MAX, STORE_BYTES_MAX);
+            actor.store = MemoryStore::new(STORE_VALUES, STORE_BYTES);
         }
         for (pipe, side) in links.into_values() {
             self.leave(pipe, side, how);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use redb::{Database, DatabaseError, StorageBackend};
+use redb::{Builder, Database, DatabaseError, StorageBackend};
 
 use crate::disk::values::medium::{Medium, Overlay, builder};
 
@@ -19,6 +19,10 @@ pub(super) struct Disk {
     /// Every change, to be replayed.
     pub(super) log: Vec<Change>,
     pub(super) reads_fail: bool,
+    /// Reads that would show this fail; none, when it is empty.
+    bad: Vec<u8>,
+    /// In a build with assertions the database looks at every page when it is opened; in others it does not.
+    is_opening: bool,
 }
 
 #[derive(Clone)]
@@ -54,6 +58,30 @@ impl TestMedium {
             .collect();
         found.iter().for_each(|at| disk.bytes[*at] ^= 1);
         found.len()
+    }
+
+    pub(super) fn fail_reads_of(&self, bytes: &[u8]) {
+        self.0.lock().unwrap().bad = bytes.to_vec();
+    }
+
+    /// Of a disk with bad sectors, what was read once is read again.
+    fn builder(&self) -> Builder {
+        let mut builder = builder();
+        if !self.0.lock().unwrap().bad.is_empty() {
+            builder.set_cache_size(0);
+        }
+        builder
+    }
+
+    fn opening(&self, open: impl FnOnce() -> Result<Database, DatabaseError>) -> Result<Database, DatabaseError> {
+        self.0.lock().unwrap().is_opening = true;
+        let opened = open();
+        self.0.lock().unwrap().is_opening = false;
+        opened
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.lock().unwrap().bytes.is_empty()
     }
 
     pub(super) fn overwrite(&self, bytes: Vec<u8>) {
@@ -93,6 +121,9 @@ impl StorageBackend for TestMedium {
         }
         let at = usize::try_from(offset).unwrap();
         let from = disk.bytes.get(at..at + out.len()).ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+        if !disk.bad.is_empty() && !disk.is_opening && from.windows(disk.bad.len()).any(|part| part == disk.bad) {
+            return Err(io::Error::other("a bad sector"));
+        }
         out.copy_from_slice(from);
         Ok(())
     }
@@ -118,10 +149,10 @@ impl fmt::Debug for TestMedium {
 
 impl Medium for TestMedium {
     fn open(&self) -> Result<Database, DatabaseError> {
-        builder().create_with_backend(self.clone())
+        self.opening(|| self.builder().create_with_backend(self.clone()))
     }
 
     fn open_reading(&self) -> Result<Database, DatabaseError> {
-        builder().create_with_backend(Overlay::new(self.clone())?)
+        self.opening(|| self.builder().create_with_backend(Overlay::new(self.clone())?))
     }
 }
