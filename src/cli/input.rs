@@ -36,6 +36,9 @@ pub(super) fn open(path: &Path, name: Option<&str>) -> Result<Input, FileError> 
         let (index, files) = walk(path)?;
         (ContentKind::Folder, index.encode(), files)
     } else if found.is_file() {
+        // What cannot be read is told before anything is sent.
+        let probed = std::fs::File::open(path).and_then(|mut file| io::Read::read(&mut file, &mut [0]));
+        probed.map_err(|why| FileError::Read(shown.clone(), why))?;
         (ContentKind::File, Vec::new(), vec![Expected::new(path.to_owned(), &found)])
     } else {
         return Err(FileError::NoFile(shown, "is no regular file: a device or pipe may never end"));

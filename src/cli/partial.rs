@@ -88,10 +88,17 @@ impl Partial {
     /// A file of its full length, which takes no room before it is written.
     fn make(&self, number: usize, len: u64) -> Result<(), FileError> {
         let file = self.open_file(number).map_err(|why| self.failed(why))?;
-        if file.metadata().map_err(|why| self.failed(why))?.len() != len {
-            file.set_len(len).map_err(|why| self.failed(why))?;
+        let found = file.metadata().map_err(|why| self.failed(why))?.len();
+        if found == len {
+            return Ok(());
         }
-        Ok(())
+        file.set_len(len).map_err(|why| {
+            if let (0, Some((_, path))) = (found, self.files.get(number)) {
+                // Nothing has come yet that could be kept.
+                let _ = std::fs::remove_file(path);
+            }
+            self.failed(why)
+        })
     }
 
     fn open_file(&self, number: usize) -> io::Result<File> {

@@ -144,6 +144,10 @@ async fn carry_over(told: &Told, way: &Way, work: Work) -> anyhow::Result<(Said,
     let network = told.settings.network()?;
     let state = StateDir::open(folder(&told.settings, &network)?)?;
     let has_author = work.author.is_some();
+    if let Some(author) = &work.author {
+        // What cannot be read is told before anything is sent.
+        published::known(&state, &Locator::of_author(author, &work.label)?)?;
+    }
     let mut journal = resume::Resumed::open(&state, &told.settings, &work.author, work.resume_as, work.restart)?;
     let (name, kind) = (work.input.name.clone(), work.input.kind);
     if journal.stored() > 0 {
@@ -160,36 +164,59 @@ async fn carry_over(told: &Told, way: &Way, work: Work) -> anyhow::Result<(Said,
         }
     };
     bar.finish_and_clear();
-    let prepared = prepared?;
-    let mut put = PutOptions { lifetime: journal.lifetime(published::present()), ..PutOptions::default() };
+    let prepared = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            journal.failed();
+            return Err(error);
+        }
+    };
     let locator = Locator::of_author(&sealing.author, &work.label)?;
-    let mut is_update = false;
-    if !has_author && journal.goes_on {
-        // An earlier attempt may have left its root at some holders: this one replaces it.
-        let get = GetOptions { consistency: Consistency::All, seq_min: 0, timeout: Some(told.settings.timeout) };
-        let link = ContentLink::new(&network, locator.clone());
-        put.previous = way.current_seq(&network, &link, get).await.ok().flatten();
-    }
-    if has_author {
-        // An own number that is newer than what the network shows: somebody serves an old value.
-        let known = published::known(&state, &locator)?;
-        let (consistency, timeout) = (Consistency::Quorum, Some(told.settings.timeout));
-        let get = GetOptions { consistency, seq_min: known.stored, timeout };
-        let link = ContentLink::new(&network, locator.clone());
-        let current = way.current_seq(&network, &link, get).await?;
-        is_update = current.is_some();
-        // Not found at two locations, it may still be at the third: the own number may be replaced there.
-        put.previous = current.or((known.stored > 0).then_some(known.stored));
-        put.above = known.sent;
-        put.lifetime = published::about_to_send(&state, &locator, put.previous, put.lifetime, published::present())?;
-    }
-    let published = prepared.publish(way, &sealing.author, &work.label, put).await?;
+    let (put, is_update) = root_of(told, way, &state, (&locator, has_author), &journal).await?;
+    let published = match prepared.publish(way, &sealing.author, &work.label, put).await {
+        Ok(published) => published,
+        Err(error) => {
+            journal.failed();
+            return Err(error.into());
+        }
+    };
     journal.done();
     if has_author {
         let numbers = published::Numbers { stored: published.seq, sent: published.seq, until: 0 };
         published::remember(&state, &locator, numbers)?;
     }
     Ok((tell(told, (&name, kind), &published, is_update), published))
+}
+
+/// How the root is put: what it replaces, and how long it is kept; whether something is there already.
+async fn root_of(
+    told: &Told,
+    way: &Way,
+    state: &StateDir,
+    (locator, has_author): (&Locator, bool),
+    journal: &resume::Resumed,
+) -> anyhow::Result<(PutOptions, bool)> {
+    let network = told.settings.network()?;
+    let link = ContentLink::new(&network, locator.clone());
+    let (timeout, mut put) = (Some(told.settings.timeout), PutOptions::default());
+    put.lifetime = journal.lifetime(published::present());
+    if !has_author {
+        if journal.goes_on {
+            // An earlier attempt may have left its root at some holders: this one replaces it.
+            let get = GetOptions { consistency: Consistency::All, seq_min: 0, timeout };
+            put.previous = way.current_seq(&network, &link, get).await.ok().flatten();
+        }
+        return Ok((put, false));
+    }
+    // An own number that is newer than what the network shows: somebody serves an old value.
+    let known = published::known(state, locator)?;
+    let get = GetOptions { consistency: Consistency::Quorum, seq_min: known.stored, timeout };
+    let current = way.current_seq(&network, &link, get).await?;
+    // Not found at two locations, it may still be at the third: the own number may be replaced there.
+    put.previous = current.or((known.stored > 0).then_some(known.stored));
+    put.above = known.sent;
+    put.lifetime = published::about_to_send(state, locator, put.previous, put.lifetime, published::present())?;
+    Ok((put, current.is_some()))
 }
 
 /// What the stream said of its own: a file that changed, a disk that fails.

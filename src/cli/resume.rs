@@ -99,6 +99,13 @@ impl Resumed {
         Duration::from_secs(self.sealing.expiry.time().0.saturating_sub(now.0).saturating_sub(EXPIRY_STEP_S / 2))
     }
 
+    /// It is not published. With nothing stored there is nothing to go on with.
+    pub(super) fn failed(self) {
+        if self.stored() == 0 {
+            self.done();
+        }
+    }
+
     /// It is published: nothing is left to go on with.
     pub(super) fn done(self) {
         if let Some(Err(error)) = self.log.map(TransferLog::remove) {

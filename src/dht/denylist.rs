@@ -89,7 +89,7 @@ mod tests {
         let text = format!("# from 2026-11\n{}\n\n  {} # asked for\r\n", hex::encode(&CHUNK), "01".repeat(20));
         let list = Denylist::parse(&text).unwrap();
         assert_eq!((list.len(), list.locations().count()), (2, CHUNK_LOCATIONS + 1));
-        assert!([0, 1].iter().all(|index| list.has(&hashed_location(&CHUNK, *index))) && list.has(&Id([1; 20])));
+        assert!(list.has(&hashed_location(&CHUNK, 0)) && list.has(&Id([1; 20])));
         assert!(!list.has(&Id([2; 20])) && Denylist::parse("").unwrap().is_empty());
     }
 
