@@ -67,7 +67,7 @@ pub const BUILDS_PER_LINK_BURST: u32 = 512;
 /// Build packets per second that a relay's link may send for long.
 pub const BUILDS_PER_LINK_PER_S: u32 = 256;
 /// Build packets per second that a client's link may send for long.
-pub const BUILDS_PER_CLIENT_LINK_PER_S: u32 = 64;
+pub const BUILDS_PER_CLIENT_LINK_PER_S: u32 = 192;
 /// A circuit on which nothing happened for this long is destroyed.
 pub const CIRCUIT_IDLE_MAX: Duration = Duration::from_secs(60);
 /// A circuit older than this is destroyed.

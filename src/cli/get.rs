@@ -139,11 +139,14 @@ pub(super) async fn fetch(
         }
     };
     let len = opened.len();
-    let partial =
-        if is_folder { Partial::folder(&path, index_of(opened).await?) } else { Partial::file(&path, len, force) };
-    let mut partial = partial?;
+    let index = if is_folder { Some(index_of(opened).await?) } else { None };
+    // Nothing is made before the hashes have come: whoever names a length need not have anything.
     let mut download = opened.read(0..len).await?;
-    let resumed = partial.resume(&mut download, len)?;
+    let mut partial = match index {
+        Some(index) => Partial::folder(&path, &opened.fingerprint, index)?,
+        None => Partial::file(&path, &opened.fingerprint, len, force)?,
+    };
+    let resumed = partial.resume(&mut download, len).await?;
     if resumed > 0 {
         say(&format!("going on: {resumed} of {len} bytes are here already"));
     }

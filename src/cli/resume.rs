@@ -55,10 +55,12 @@ impl Resumed {
         forget_old_transfers(&dir, |header: &Header| is_running(header, now).then_some(u64::MAX - header.begun))?;
         let by = author.as_ref().map_or([0; 32], |author| author.public().0);
         let name = hex::encode(&blake3(&[b"bauta/1 transfer", &by, &name]));
-        // Rounded to steps: what was begun in the step before ends one too early, which is refused only when more is missing.
-        let wanted = now.0.saturating_add(settings.ttl.as_secs()).saturating_sub(EXPIRY_STEP_S);
+        // Ends are rounded to steps: what was begun in the step before ends one too early. No more may be missing, and none too much.
+        let short = EXPIRY_STEP_S.min(settings.ttl.as_secs() / 4);
+        let wanted = now.0.saturating_add(settings.ttl.as_secs());
+        let fits = wanted.saturating_sub(short)..=wanted.saturating_add(2 * EXPIRY_STEP_S);
         let is_good = |header: &Header| {
-            let is_long_enough = Expiry::from_wire(header.expiry).time().0 >= wanted;
+            let is_long_enough = fits.contains(&Expiry::from_wire(header.expiry).time().0);
             !restart && is_running(header, now) && is_long_enough && header.author.is_some() == author.is_none()
         };
         let begin = || Header {

@@ -194,10 +194,18 @@ impl Carrier for Way {
     async fn get_chunks(&self, hashes: Vec<[u8; 32]>) -> Result<Vec<Option<Vec<u8>>>, ClientError> {
         match self {
             Self::Own(client) => client.get_chunks(hashes).await,
-            Self::Node(asked) => match asked.ask(Request::GetChunks { hashes }).await? {
-                Answer::Chunks(chunks) => Ok(chunks),
-                _ => Err(unfit()),
-            },
+            Self::Node(asked) => {
+                let wanted = hashes.clone();
+                match asked.ask(Request::GetChunks { hashes }).await? {
+                    Answer::Chunks(chunks) => {
+                        let fits = |(chunk, hash): (Option<Vec<u8>>, &[u8; 32])| {
+                            chunk.filter(|bytes| blake3(&[bytes]) == *hash)
+                        };
+                        Ok(chunks.into_iter().zip(&wanted).map(fits).collect())
+                    }
+                    _ => Err(unfit()),
+                }
+            }
         }
     }
 

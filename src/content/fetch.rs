@@ -160,7 +160,9 @@ impl Fetch {
             let index = self.open.get(group)?.shape.first_index + u64::try_from(*place).ok()?;
             self.hashes.get(to_usize(index.checked_sub(self.first_index)?)).copied()
         };
-        let hashes = picked.iter().map(|one| hash(one).unwrap_or_default()).collect();
+        let hashes: Option<Vec<[u8; 32]>> = picked.iter().map(hash).collect();
+        // The caller gave fewer hashes than the groups have: nothing may be asked for that nobody named.
+        let hashes = hashes?;
         let id = self.next_id;
         self.next_id += 1;
         self.asked.insert(id, picked);
@@ -215,7 +217,12 @@ impl Fetch {
 
     /// Begins the next group, if there is room and one left.
     fn open_group(&mut self) -> bool {
-        while self.next_group <= self.last_group() && self.open.len() < TRANSFER_GROUPS_MAX {
+        // Counted from the oldest: what comes after one that is wanting must not pile up behind it.
+        let reach = to_usize(self.next_group - self.open.keys().next().copied().unwrap_or(self.next_group));
+        if reach >= TRANSFER_GROUPS_MAX {
+            return false;
+        }
+        while self.next_group <= self.last_group() {
             let number = self.next_group;
             self.next_group += 1;
             let shape = self.level.group(number);

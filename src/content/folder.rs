@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::file_name::FileName;
+use super::layout::to_usize;
 use crate::limits::{FILE_LEN_MAX, FOLDER_DEPTH_MAX, FOLDER_ENTRIES_MAX, FOLDER_INDEX_LEN_MAX, FOLDER_PATH_LEN_MAX};
 
 /// Bytes before the index: its length.
@@ -110,6 +111,11 @@ impl FolderIndex {
         if index.len() > FOLDER_INDEX_LEN_MAX {
             return Err(FolderRefused::TooMany);
         }
+        // Before room is made for as many.
+        let (count, _) = postcard::take_from_bytes::<u32>(index).map_err(|_| FolderRefused::Malformed)?;
+        if to_usize(u64::from(count)) > FOLDER_ENTRIES_MAX {
+            return Err(FolderRefused::TooMany);
+        }
         let (entries, rest) = postcard::take_from_bytes::<Vec<Entry>>(index).map_err(|_| FolderRefused::Malformed)?;
         let again = postcard::to_allocvec(&entries).map_err(|_| FolderRefused::Malformed)?;
         if !rest.is_empty() || again != index {
@@ -188,6 +194,8 @@ fn check(entries: &[Entry]) -> Result<(), FolderRefused> {
             let own = if is_folder { written.next().and_then(|at| entry.path.get(..at)) } else { Some(&*entry.path) };
             let (Some(key), Some(own)) = (folded.get(..end), own) else { return Err(FolderRefused::Malformed) };
             match taken.get(key) {
+                // Folders on the way count, too: a small index must not make millions of them.
+                None if taken.len() >= FOLDER_ENTRIES_MAX => return Err(FolderRefused::TooMany),
                 None => drop(taken.insert(key.to_owned(), (own, is_folder))),
                 Some((same, true)) if is_folder && *same == own => (),
                 Some((other, _)) => return Err(FolderRefused::Clash((*other).to_owned(), own.to_owned())),

@@ -24,6 +24,8 @@ pub struct TransferLog {
     dir: StateDir,
     name: String,
     rows: BTreeMap<(u8, u32), [u8; 32]>,
+    /// In the log, those of batches that were sent anew among them.
+    rows_written: usize,
     log: File,
     /// Two processes must not write one log.
     _held: File,
@@ -53,19 +55,20 @@ impl TransferLog {
         }
         let mut open = OpenOptions::new();
         let mut log = open.read(true).append(true).create(true).mode(0o600).open(&path).map_err(failed)?;
-        let mut rows = BTreeMap::new();
+        let (mut rows, mut rows_written) = (BTreeMap::new(), 0);
         if is_old {
             let most = u64::try_from(ROW_LEN * TRANSFER_BATCHES_MAX).unwrap_or(u64::MAX);
             let mut bytes = Vec::new();
             (&mut log).take(most).read_to_end(&mut bytes).map_err(failed)?;
             let (whole, _) = bytes.as_chunks::<ROW_LEN>();
             rows.extend(whole.iter().filter_map(read_row));
+            rows_written = whole.len();
             // What a process that was killed has written of its last row.
             log.set_len(u64::try_from(whole.len() * ROW_LEN).unwrap_or(0)).map_err(failed)?;
         } else {
             log.set_len(0).map_err(failed)?;
         }
-        Ok((Self { dir: dir.clone(), name: name.to_owned(), rows, log, _held: held }, header))
+        Ok((Self { dir: dir.clone(), name: name.to_owned(), rows, rows_written, log, _held: held }, header))
     }
 
     /// Batches that are stored.
@@ -98,7 +101,13 @@ impl TransferLog {
         row.push(level);
         row.extend(batch.to_be_bytes());
         row.extend(digest);
-        self.log.write_all(&row)?;
+        if let Err(error) = self.log.write_all(&row) {
+            // Half a row would shift all that follow.
+            let whole = u64::try_from(self.rows_written * ROW_LEN).unwrap_or(u64::MAX);
+            self.log.set_len(whole)?;
+            return Err(error);
+        }
+        self.rows_written += 1;
         self.rows.insert((level, batch), digest);
         Ok(())
     }

@@ -17,7 +17,10 @@ use crate::content::ContentLink;
 use crate::crypto::hash::blake3;
 use crate::crypto::keys::IdentitySecret;
 use crate::disk::StoreView;
-use crate::limits::{GATEWAY_ACCEPT_BACKOFF, GATEWAY_ALIVE_EVERY, GATEWAY_CONNECTIONS_MAX, GATEWAY_REQUEST_TIMEOUT};
+use crate::limits::{
+    BATCH_CHUNKS, GATEWAY_ACCEPT_BACKOFF, GATEWAY_ALIVE_EVERY, GATEWAY_CONNECTIONS_MAX, GATEWAY_REQUEST_TIMEOUT,
+    SEALED_CHUNK_LEN,
+};
 use crate::request::SealedChunk;
 use crate::wire::record::Expiry;
 
@@ -156,6 +159,11 @@ async fn act(
         Request::GetRecord { link, how } => get(client, &link, options(how)?).await.map_err(failure),
         Request::GetChunks { hashes } => client.get_chunks(hashes).await.map(Answer::Chunks).map_err(failure),
         Request::PutChunks { chunks, expiry } => {
+            let is_fit = (1..=BATCH_CHUNKS).contains(&chunks.len());
+            if !is_fit || chunks.iter().any(|chunk| chunk.len() != SEALED_CHUNK_LEN) {
+                let message = "not one to four sealed chunks".to_owned();
+                return Err(Failure { ending: Ending::Usage, message, counts: None });
+            }
             let sealed = |bytes: Vec<u8>| SealedChunk { hash: blake3(&[&bytes]), bytes };
             let chunks = chunks.into_iter().map(sealed).collect();
             let stored = client.put_chunks(chunks, Expiry::from_wire(expiry)).await;

@@ -190,6 +190,8 @@ impl<C: Carrier> Download<C> {
                 self.tasks.spawn(async move { (batch.id, carrier.get_chunks(batch.hashes).await) });
             }
             match self.tasks.join_next().await {
+                // Nothing is asked for, and not all has come: a fault of this program, not an end.
+                None if !fetch.is_done() => return Err(ClientError::Stopped),
                 None => return Ok(None),
                 Some(Err(_)) => return Err(ClientError::Stopped),
                 Some(Ok((id, result))) => fetch.on_batch(id, answered(result)?)?,
