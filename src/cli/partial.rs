@@ -12,6 +12,7 @@ use rustix::fs::OFlags;
 use super::files::{FileError, check_free};
 use crate::client::{Carrier, Download};
 use crate::content::{EntryKind, FolderIndex};
+use crate::crypto::hash::blake3;
 use crate::limits::CHUNK_LEN;
 use crate::wire::hex;
 
@@ -268,10 +269,13 @@ fn is_same(held: &File, path: &Path) -> io::Result<bool> {
     Ok((held.dev(), held.ino()) == (there.dev(), there.ino()))
 }
 
-/// In the same folder, so that it can be moved; the name is that of the root, whatever the published one is.
+/// In the same folder, so that it can be moved; the name follows from root and place: what another link has left, or another command
+/// brings to another place, is another one.
 fn beside(target: &Path, fingerprint: &[u8; 32]) -> PathBuf {
-    let root = fingerprint.first_chunk::<8>().map(|first| hex::encode(first)).unwrap_or_default();
-    target.with_file_name(format!("bauta-{root}.part"))
+    let name = target.file_name().unwrap_or_default().as_encoded_bytes();
+    let both = blake3(&[fingerprint, name]);
+    let both = both.first_chunk::<8>().map(|first| hex::encode(first)).unwrap_or_default();
+    target.with_file_name(format!("bauta-{both}.part"))
 }
 
 #[cfg(test)]
@@ -328,7 +332,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let (target, elsewhere) = (home.path().join("folder"), home.path().join("elsewhere"));
         std::fs::create_dir(&elsewhere).unwrap();
-        let beside = home.path().join("bauta-0707070707070707.part");
+        let beside = beside(&target, &[7; 32]);
         std::fs::DirBuilder::new().mode(0o700).create(&beside).unwrap();
         std::os::unix::fs::symlink(&elsewhere, beside.join("b")).unwrap();
         assert!(Partial::folder(&target, &[7; 32], index()).is_err());
