@@ -254,6 +254,35 @@ fn watch_prints_each_version_and_ends_after_as_many_as_asked_for() {
     }
 }
 
+// ---- folders and ranges ----
+
+#[test]
+fn a_folder_comes_back_as_it_was_and_of_a_file_any_bytes_do() {
+    let devnet = Devnet::shared();
+    let user = devnet.user();
+    std::fs::create_dir_all(user.path("tree/inner/empty")).unwrap();
+    let files = [("tree/one", 70_000), ("tree/inner/two", 5), ("tree/inner/none", 0)];
+    for (number, (path, len)) in (50..).zip(files) {
+        std::fs::write(user.path(path), content(number, len)).unwrap();
+    }
+    let published = user.run(&["publish", "tree", "--json"]).json();
+    assert_eq!((&published["folder"], &published["file"]), (&true.into(), &"tree".into()));
+    let link = published["link"].as_str().unwrap();
+    let got = user.run(&["get", link, "-o", "back", "--json"]).json();
+    assert_eq!((&got["folder"], &got["bytes_resumed"]), (&true.into(), &0.into()));
+    for (number, (path, len)) in (50..).zip(files) {
+        assert!(user.content(&path.replacen("tree", "back", 1)) == content(number, len), "{path}");
+    }
+    assert!(user.path("back/inner/empty").is_dir());
+    assert_eq!(user.run(&["get", link, "-o", "back", "--force"]).code, Some(2), "a folder is never replaced");
+    assert_eq!(user.run(&["get", link, "-o", "-"]).code, Some(2), "nor is it a stream");
+
+    let link = user.run(&["publish", "tree/one"]).alone();
+    user.run(&["get", &link, "-o", "part", "--range", "65530-65539"]).fine();
+    assert!(user.content("part") == content(50, 70_000)[65_530..65_540]);
+    assert_eq!(user.run(&["get", &link, "-o", "wrong", "--range", "9-8"]).code, Some(2));
+}
+
 // ---- one state directory ----
 
 #[test]

@@ -171,24 +171,27 @@ pub(super) async fn fetch(
     Ok(Got { path: Some(path), len, resumed })
 }
 
-/// The index of a folder, checked: it decides which files are made.
+/// The index of a folder, checked: it decides which files are made. Most stand in the first chunk with their head, which is asked for once.
 async fn index_of(opened: &Opened<Way>) -> anyhow::Result<FolderIndex> {
     let damaged = |why: FolderRefused| Judged::new(Exit::Damaged, &why.to_string());
-    let mut head = vec![0; usize::try_from(INDEX_HEAD_LEN).unwrap_or(4)];
-    let mut reader = opened.reader(0..opened.len().min(INDEX_HEAD_LEN)).await?;
-    reader.read_exact(&mut head).await.map_err(|error| read_failure(error, damaged(FolderRefused::Malformed)))?;
-    let len = FolderIndex::index_len(&head).map_err(damaged)?;
-    let mut index = Vec::new();
-    let mut reader = opened.reader(INDEX_HEAD_LEN..INDEX_HEAD_LEN + len).await?;
-    reader.read_to_end(&mut index).await.map_err(|error| read_failure(error, damaged(FolderRefused::Malformed)))?;
-    Ok(FolderIndex::decode(&index, opened.len()).map_err(damaged)?)
+    let first = u64::try_from(CHUNK_LEN).unwrap_or(u64::MAX).min(opened.len());
+    let mut bytes = Vec::new();
+    opened.reader(0..first).await?.read_to_end(&mut bytes).await.map_err(of_stream)?;
+    let head_len = usize::try_from(INDEX_HEAD_LEN).unwrap_or(usize::MAX);
+    let (head, _) = bytes.split_at_checked(head_len).ok_or_else(|| damaged(FolderRefused::Malformed))?;
+    let end = INDEX_HEAD_LEN + FolderIndex::index_len(head).map_err(damaged)?;
+    if end > first {
+        opened.reader(first..end).await?.read_to_end(&mut bytes).await.map_err(of_stream)?;
+    }
+    let index = usize::try_from(end).ok().and_then(|end| bytes.get(head_len..end));
+    let index = index.ok_or_else(|| damaged(FolderRefused::Malformed))?;
+    Ok(FolderIndex::decode(index, opened.len()).map_err(damaged)?)
 }
 
 /// An error of the client comes through a stream as one of the system.
-fn read_failure(error: std::io::Error, otherwise: Judged) -> anyhow::Error {
+fn of_stream(error: std::io::Error) -> anyhow::Error {
     match error.downcast::<ClientError>() {
         Ok(error) => error.into(),
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => otherwise.into(),
         Err(error) => error.into(),
     }
 }
@@ -203,10 +206,7 @@ async fn stream(opened: &Opened<Way>, range: &Range<u64>, device: Option<PathBuf
     let bar = progress_bytes("getting", range.end.min(opened.len()).saturating_sub(range.start));
     let (mut buffer, mut len) = (vec![0; CHUNK_LEN], 0);
     loop {
-        let read = reader.read(&mut buffer).await.map_err(|error| match error.downcast::<ClientError>() {
-            Ok(error) => anyhow::Error::from(error),
-            Err(error) => error.into(),
-        })?;
+        let read = reader.read(&mut buffer).await.map_err(of_stream)?;
         let bytes = buffer.get(..read).unwrap_or_default();
         if bytes.is_empty() {
             break;
@@ -233,8 +233,7 @@ async fn part(opened: &Opened<Way>, range: &Range<u64>, path: &Path, force: bool
         return Err(Usage(format!("a range into a file has at most {most} bytes; `-o -` takes any")).into());
     }
     let mut reader = opened.reader(range.clone()).await?;
-    let read = reader.read_to_end(&mut bytes).await;
-    read.map_err(|error| read_failure(error, Judged::new(Exit::Damaged, "the content is shorter than its root says")))?;
+    reader.read_to_end(&mut bytes).await.map_err(of_stream)?;
     files::write(path, &bytes, force)?;
     Ok(Got { path: Some(path.to_owned()), len: u64::try_from(bytes.len()).unwrap_or(0), resumed: 0 })
 }

@@ -210,8 +210,8 @@ impl Partial {
         }
         let moved = if self.folder.is_some() {
             check_free(&self.target, false)?;
-            // While it came it was its user's alone; now the folder is as any other of his.
-            let usual = std::fs::Permissions::from_mode(0o755);
+            // While it came it was its user's alone; now the folder is as any other that he makes.
+            let usual = usual_mode(&self.beside).map_err(|why| self.failed(why))?;
             self.lock.set_permissions(usual).and_then(|()| std::fs::rename(&self.beside, &self.target))
         } else if force {
             std::fs::rename(&self.beside, &self.target)
@@ -249,6 +249,18 @@ fn open_folder(path: &Path) -> io::Result<File> {
     let found = folder.metadata()?;
     let is_ours = found.uid() == rustix::process::geteuid().as_raw() && found.permissions().mode() & 0o077 == 0;
     if is_ours { Ok(folder) } else { Err(io::Error::other("something else is in its place")) }
+}
+
+/// What a new folder gets here: only making one tells. No published path has a colon.
+fn usual_mode(folder: &Path) -> io::Result<std::fs::Permissions> {
+    let probe = folder.join("mode:");
+    match std::fs::create_dir(&probe) {
+        Err(why) if why.kind() != io::ErrorKind::AlreadyExists => return Err(why),
+        _ => (),
+    }
+    let usual = probe.symlink_metadata()?.permissions();
+    std::fs::remove_dir(&probe)?;
+    Ok(usual)
 }
 
 fn flags(flags: OFlags) -> i32 {
@@ -322,6 +334,11 @@ mod tests {
         assert_eq!(std::fs::read(target.join("b/x")).unwrap(), b"xxx");
         assert_eq!(std::fs::read(target.join("c")).unwrap(), b"");
         assert!(target.join("leer/hier").is_dir());
+        let plain = home.path().join("plain");
+        std::fs::create_dir(&plain).unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode();
+        assert_eq!(mode(&target), mode(&plain), "no wider and no narrower than what its user makes");
+        assert_eq!(std::fs::read_dir(&target).unwrap().count(), 4);
         let runs = |path: &str| target.join(path).metadata().unwrap().permissions().mode() & 0o100 != 0;
         assert!(runs("b/x") && !runs("a"));
         assert!(matches!(Partial::folder(&target, &[7; 32], index()), Err(FileError::Exists(_))), "never replaced");
