@@ -274,6 +274,9 @@ fn a_folder_comes_back_as_it_was_and_of_a_file_any_bytes_do() {
         assert!(user.content(&path.replacen("tree", "back", 1)) == content(number, len), "{path}");
     }
     assert!(user.path("back/inner/empty").is_dir());
+    // Into a folder that is there it goes under its own name, once.
+    user.run(&["get", link, "-o", "back"]).fine();
+    assert!(user.path("back/tree/inner/empty").is_dir());
     assert_eq!(user.run(&["get", link, "-o", "back", "--force"]).code, Some(2), "a folder is never replaced");
     assert_eq!(user.run(&["get", link, "-o", "-"]).code, Some(2), "nor is it a stream");
 
