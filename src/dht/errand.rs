@@ -214,7 +214,7 @@ impl Errand {
                 self.lookup.handle(now, LookupInput::Answered { from, contacts, says_present: present });
             }
             Answer::Stored { statement } if self.storing.remove(&from) => {
-                self.stored += usize::from(statement.verdict == Verdict::Stored);
+                self.stored += usize::from(self.is_receipt(&statement));
                 self.conflicts += usize::from(statement.verdict == Verdict::Conflict);
                 self.receipts.push(statement);
             }
@@ -262,6 +262,12 @@ impl Errand {
                 }
             }
         }
+    }
+
+    /// Whether a storer says that it keeps the value, and a chunk for as long as was asked: else another is asked in its place.
+    fn is_receipt(&self, statement: &Statement) -> bool {
+        let Purpose::Put { value, .. } = &self.purpose else { return false };
+        statement.verdict == Verdict::Stored && statement.digest == value.digest() && statement.seq >= value.seq()
     }
 
     fn find(&self, want_value: bool) -> Ask {
@@ -349,7 +355,7 @@ impl Errand {
             Purpose::Put { .. } => {
                 // Stored ones first: they are what the client counts, and only so many fit.
                 let mut receipts = core::mem::take(&mut self.receipts);
-                receipts.sort_by_key(|receipt| receipt.verdict != Verdict::Stored);
+                receipts.sort_by_key(|receipt| !self.is_receipt(receipt));
                 receipts.truncate(SIGNERS);
                 receipts
             }

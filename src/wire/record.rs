@@ -73,6 +73,12 @@ impl Expiry {
         UnixTime(u64::from(self.0) * EXPIRY_STEP_S)
     }
 
+    /// The number of steps: what statements on a hashed value have as its sequence number (spec/evidence.md §1).
+    #[must_use]
+    pub fn step(self) -> u64 {
+        u64::from(self.0)
+    }
+
     /// The three bytes of the wire.
     #[must_use]
     pub fn to_wire(self) -> [u8; 3] {

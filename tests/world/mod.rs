@@ -52,7 +52,7 @@ impl World {
     /// The same, without waiting until the relays know each other.
     pub(crate) async fn starting(mut options: LocalOptions) -> Self {
         let runtime = Runtime::start().unwrap();
-        let (ear, behaviours) = (Arc::new(Ear::default()), Arc::new(Behaviours::new(options.relays)));
+        let (ear, behaviours) = (Arc::new(Ear::default()), Arc::new(Behaviours::new(options.network, options.relays)));
         let tap: Arc<dyn Tap> = ear.clone();
         options.tap = Some(tap);
         options.launch = Some(misbehaving::launch(Arc::clone(&behaviours)));

@@ -55,5 +55,5 @@ pub(crate) const CHECKS: [Check; 24] = [
     check("records", (6, 8), values::record, values::refused_record),
     check("roots", (6, 13), content::root, content::refused_root),
     check("state_files", (2, 5), values::state_file, values::refused_state_file),
-    check("statements", (7, 7), wire::statement, wire::refused_statement),
+    check("statements", (8, 7), wire::statement, wire::refused_statement),
 ];

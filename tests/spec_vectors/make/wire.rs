@@ -248,6 +248,7 @@ fn statements() -> VectorFile {
             case("present", 1, Operation::Find, Verdict::Present, 7, made("digest")),
             case("absent", 0, Operation::Find, Verdict::Absent, 0, [0; 32]),
             case("stored", 2, Operation::Store, Verdict::Stored, u64::MAX, made("digest")),
+            case("stored", 2, Operation::Store, Verdict::Stored, chunk().expiry.step(), chunk().hash),
             case("conflict", 3, Operation::Store, Verdict::Conflict, 8, made("other digest")),
             case("full", 4, Operation::Store, Verdict::Full, 0, [0; 32]),
             case("not close enough", 5, Operation::Store, Verdict::NotCloseEnough, 0, [0; 32]),
@@ -532,10 +533,11 @@ fn exit_answers() -> VectorFile {
     let nothing = ExitAnswer::default();
     let found =
         ExitAnswer { value: Some(record().0.to_vec()), statements: vec![said()], descriptors: vec![shown.clone()] };
+    let until = chunk();
     let chunk = ExitAnswer { value: Some(chunk().bytes), ..ExitAnswer::default() };
     let receipts = ExitAnswer {
         value: None,
-        statements: vec![statement("relay one", Operation::Store, Verdict::Stored, 0, made("digest"))],
+        statements: vec![statement("relay one", Operation::Store, Verdict::Stored, until.expiry.step(), until.hash)],
         descriptors: vec![shown],
     };
     let refused = |name: &str, kind: &str, raw: &[u8], error: &str| {
