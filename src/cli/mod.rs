@@ -24,6 +24,7 @@ mod settings;
 mod settings_list;
 mod sim;
 mod status;
+mod verify;
 mod watch;
 mod way;
 
@@ -89,6 +90,8 @@ enum Command {
     Publish(publish::PublishArguments),
     /// Get what a link or a name leads to.
     Get(get::GetArguments),
+    /// Ask how many live copies each part of a publication has, and until when. Its content is not fetched, and nothing is changed.
+    Verify(verify::VerifyArguments),
     /// Put a file under a name that people can say. Whoever can guess the name can read and replace it.
     Put(publish::PutArguments),
     /// Delete what stands under a key of yours or a name, before its time is over.
@@ -208,6 +211,7 @@ fn run(Arguments { common, command }: Arguments) -> anyhow::Result<Said> {
         },
         Command::Publish(arguments) => tokio.block_on(publish::publish(&told, arguments)),
         Command::Get(arguments) => tokio.block_on(get::get(&told, arguments)),
+        Command::Verify(arguments) => tokio.block_on(verify::verify(&told, arguments)),
         Command::Put(arguments) => tokio.block_on(publish::put(&told, arguments)),
         Command::Delete(arguments) => tokio.block_on(delete::delete(&told, arguments)),
         Command::Watch(arguments) => tokio.block_on(watch::watch(&told, arguments)),

@@ -6,7 +6,7 @@ use crate::crypto::keys::IdentitySecret;
 use crate::limits::{EXPIRY_STEP_S, SEEN_SEQS_MAX, SEQ_FIRST_MAX, SEQ_STEP_MAX};
 use crate::node::Operation;
 use crate::record::{INDICES, Locator, Opened};
-use crate::request::{Consistency, Counts, Refused, Success};
+use crate::request::{Consistency, Counts, Refused, Sighting, Success};
 use crate::time::Duration;
 use crate::wire::record::Expiry;
 
@@ -19,6 +19,8 @@ pub struct Found {
     pub seq: u64,
     /// Whether enough of the closest nodes signed that nothing newer is there.
     pub attested: bool,
+    /// Its copies at each of its locations; all of them count with [`Consistency::Audit`] alone.
+    pub seen: Vec<Sighting>,
     /// What was asked and what came back.
     pub counts: Counts,
 }
@@ -84,12 +86,12 @@ impl Client {
         let operation = Operation::RecordGet { places: locator.places(), consistency, seq_min };
         let (success, counts) = self.run(operation, timeout.unwrap_or(self.inner.timeout)).await?;
         match success {
-            Success::Record { record, seq, attested } => {
+            Success::Record { record, seq, attested, seen } => {
                 let expiry = record.fields().map_err(|_| ClientError::Unreadable)?.expiry;
                 let opened = locator.open(&record).map_err(|_| ClientError::Unreadable)?;
                 self.see(locator, Seen { seq, expiry });
                 match opened {
-                    Opened::Payload(payload) => Ok(Found { payload, seq, attested, counts }),
+                    Opened::Payload(payload) => Ok(Found { payload, seq, attested, seen, counts }),
                     Opened::Deleted => Err(ClientError::Deleted { seq, counts }),
                 }
             }

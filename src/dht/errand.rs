@@ -25,6 +25,8 @@ pub enum Purpose {
         /// The only digest that is worth fetching: a chunk's hash.
         digest: Option<[u8; 32]>,
     },
+    /// Bring the statements of the closest alone.
+    Look,
     /// Have the closest nodes keep this value.
     Put {
         /// The value, checked.
@@ -280,6 +282,11 @@ impl Errand {
                 let digest = *digest;
                 self.advance_find(digest);
             }
+            Purpose::Look => {
+                if self.lookup_done {
+                    self.finish();
+                }
+            }
             Purpose::Put { value, expected } => {
                 let (value, expected) = (value.value().clone(), *expected);
                 self.advance_put(&value, expected);
@@ -347,7 +354,7 @@ impl Errand {
         }
         self.done = true;
         let statements = match self.purpose {
-            Purpose::Find { .. } => {
+            Purpose::Find { .. } | Purpose::Look => {
                 let mut heard: Vec<_> = core::mem::take(&mut self.heard).into_iter().collect();
                 heard.sort_by_key(|(id, _)| id.distance(&self.location));
                 heard.into_iter().take(SIGNERS).map(|(_, heard)| heard.statement).collect()

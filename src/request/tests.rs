@@ -1,6 +1,8 @@
 //! Operations against exits that are honest, fail, withhold, forge or serve old values. Circuits are played by hand; members,
 //! signatures and records are real.
 
+mod looking;
+
 use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
 

@@ -8,7 +8,7 @@ use crate::crypto::keys::IdentitySecret;
 use crate::limits::TRANSFER_TIMEOUT;
 use crate::node::Operation;
 use crate::record::Locator;
-use crate::request::{SealedChunk, Success};
+use crate::request::{SealedChunk, Sighting, Success};
 use crate::wire::network::Network;
 use crate::wire::record::Expiry;
 
@@ -45,6 +45,9 @@ pub trait Carrier: Clone + Send + Sync + 'static {
         chunks: Vec<SealedChunk>,
         expiry: Expiry,
     ) -> impl Future<Output = Result<(), ClientError>> + Send;
+
+    /// Asks who has up to four chunks, and until when; in the order asked. Nothing of the chunks themselves comes.
+    fn look_chunks(&self, hashes: Vec<[u8; 32]>) -> impl Future<Output = Result<Vec<Sighting>, ClientError>> + Send;
 }
 
 impl Carrier for Client {
@@ -76,6 +79,12 @@ impl Carrier for Client {
     async fn put_chunks(&self, chunks: Vec<SealedChunk>, expiry: Expiry) -> Result<(), ClientError> {
         match self.run(Operation::ChunkPut { chunks, expiry }, TRANSFER_TIMEOUT).await? {
             (Success::ChunksStored { .. }, _) => Ok(()),
+            _ => Err(ClientError::Stopped),
+        }
+    }
+    async fn look_chunks(&self, hashes: Vec<[u8; 32]>) -> Result<Vec<Sighting>, ClientError> {
+        match self.run(Operation::ChunkLook { hashes }, TRANSFER_TIMEOUT).await? {
+            (Success::ChunksSeen(seen), _) => Ok(seen),
             _ => Err(ClientError::Stopped),
         }
     }

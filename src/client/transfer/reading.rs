@@ -16,13 +16,13 @@ use crate::client::{ClientError, Ending, GetOptions};
 use crate::content::{Body, Chunks, ContentKind, ContentLink, Fetch, FileName, Layout, Level, Root};
 use crate::crypto::hash::blake3;
 use crate::limits::{CHUNK_LEN, TRANSFER_CIRCUITS_MAX};
-use crate::request::Counts;
+use crate::request::{Counts, Sighting};
 
 /// What a link leads to: its root has come, its content not yet.
 #[derive(Clone)]
 pub struct Opened<C> {
     carrier: C,
-    root: Root,
+    pub(super) root: Root,
     /// Sequence number of the root.
     pub seq: u64,
     /// Whether enough of the closest nodes signed that no newer root is there.
@@ -63,15 +63,25 @@ pub struct Part {
 /// # Errors
 /// [`ClientError::Refused`] tells apart not found, unreachable, damaged, older and privacy floor; [`ClientError::Deleted`].
 pub async fn open<C: Carrier>(carrier: &C, link: &ContentLink, options: GetOptions) -> Result<Opened<C>, ClientError> {
+    Ok(open_seen(carrier, link, options).await?.0)
+}
+
+/// The same, with the copies of the root that were seen.
+pub(super) async fn open_seen<C: Carrier>(
+    carrier: &C,
+    link: &ContentLink,
+    options: GetOptions,
+) -> Result<(Opened<C>, Vec<Sighting>), ClientError> {
     let found = carrier.get_root(link.locator(carrier.network())?, options).await?;
-    Ok(Opened {
+    let opened = Opened {
         carrier: carrier.clone(),
         root: Root::decode(&found.payload)?,
         seq: found.seq,
         attested: found.attested,
         counts: found.counts,
         fingerprint: blake3(&[&found.payload]),
-    })
+    };
+    Ok((opened, found.seen))
 }
 
 impl<C: Carrier> Opened<C> {
@@ -124,6 +134,18 @@ impl<C: Carrier> Opened<C> {
         Ok(ContentReader::new(self.read(range).await?))
     }
 
+    /// All of a level that holds hashes, of which these are its own.
+    pub(super) fn whole_level(&self, chunks: &Chunks, level: (u8, Level), hashes: Vec<[u8; 32]>) -> Download<C> {
+        let wanted = 0..level.1.data;
+        let fetch = Fetch::new(chunks.secret.clone(), level, hashes, wanted);
+        self.download(fetch, 0..level.1.len)
+    }
+
+    fn download(&self, fetch: Fetch, range: Range<u64>) -> Download<C> {
+        let source = Source::Chunks(Box::new(fetch));
+        Download { carrier: self.carrier.clone(), range, source, tasks: JoinSet::new() }
+    }
+
     /// The machine for the lowest level, once those above have brought the hashes that it needs.
     async fn fetch(&self, chunks: &Chunks, range: &Range<u64>) -> Result<Fetch, ClientError> {
         let layout = Layout::of(chunks.len).map_err(crate::content::RootRefused::from)?;
@@ -143,9 +165,7 @@ impl<C: Carrier> Opened<C> {
             if number == 0 {
                 return Ok(fetch);
             }
-            let source = Source::Chunks(Box::new(fetch));
-            let mut download =
-                Download { carrier: self.carrier.clone(), range: bytes.clone(), source, tasks: JoinSet::new() };
+            let mut download = self.download(fetch, bytes.clone());
             let mut parts = BTreeMap::new();
             while let Some(part) = download.next().await? {
                 parts.insert(part.offset, part.bytes);
