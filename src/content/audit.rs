@@ -23,7 +23,8 @@ pub struct GroupAudit {
     pub looked: usize,
     /// Of these those of which a holder signed to have a copy.
     pub found: usize,
-    /// Of these those with too few copies, by index in their level: attested, so that there are no more.
+    /// Of these those with too few copies that last for as long as asked for, by index in their level: attested, so that there are no
+    /// more, or there are enough that end before.
     pub wanting: Vec<u64>,
     /// Those with too few copies where too few holders answered to say so.
     pub untold: usize,
@@ -55,15 +56,16 @@ impl GroupAudit {
 #[derive(Debug)]
 pub struct Audited {
     layout: Layout,
+    lasting: Option<Expiry>,
     open: BTreeMap<(u8, u64), Vec<(u64, Sighting)>>,
     done: Vec<GroupAudit>,
 }
 
 impl Audited {
-    /// Nothing was looked for yet.
+    /// Nothing was looked for yet. Copies count as there when they last until `lasting`; without it, all do.
     #[must_use]
-    pub fn new(layout: Layout) -> Self {
-        Self { layout, open: BTreeMap::new(), done: Vec::new() }
+    pub fn new(layout: Layout, lasting: Option<Expiry>) -> Self {
+        Self { layout, lasting, open: BTreeMap::new(), done: Vec::new() }
     }
 
     /// What was seen of the chunk at this level and index. Each chunk is noted once.
@@ -77,7 +79,7 @@ impl Audited {
         if all.len() == group.data + group.parity
             && let Some(all) = self.open.remove(&(level, number))
         {
-            self.done.push(counted((level, &shape), number, all));
+            self.done.push(counted((level, &shape), number, all, self.lasting));
         }
     }
 
@@ -86,7 +88,7 @@ impl Audited {
     pub fn finish(mut self) -> Vec<GroupAudit> {
         for ((level, number), all) in core::mem::take(&mut self.open) {
             if let Some(shape) = self.layout.levels().get(usize::from(level)) {
-                self.done.push(counted((level, shape), number, all));
+                self.done.push(counted((level, shape), number, all, self.lasting));
             }
         }
         self.done.sort_unstable_by_key(|group| (group.level, group.number));
@@ -94,17 +96,22 @@ impl Audited {
     }
 }
 
-fn counted((level, shape): (u8, &Level), number: u64, all: Vec<(u64, Sighting)>) -> GroupAudit {
+fn counted(
+    (level, shape): (u8, &Level),
+    number: u64,
+    all: Vec<(u64, Sighting)>,
+    lasting: Option<Expiry>,
+) -> GroupAudit {
     let group = shape.group(number);
     let (mut copies, mut ends, mut wanting, mut untold) = (Vec::new(), Vec::new(), Vec::new(), 0);
     let looked = all.len();
     for (index, seen) in all {
-        let count = seen.until.len();
+        let (count, long) = (seen.until.len(), seen.until.iter().filter(|end| Some(**end) >= lasting).count());
         copies.push(count);
         ends.extend(seen.until.into_iter().max());
-        if count < CHUNK_HOLDERS && seen.attested {
+        if long < CHUNK_HOLDERS && (seen.attested || count >= CHUNK_HOLDERS) {
             wanting.push(index);
-        } else if count < CHUNK_HOLDERS {
+        } else if long < CHUNK_HOLDERS {
             untold += 1;
         }
     }
@@ -164,7 +171,11 @@ mod tests {
 
     /// One chunk of content and seven of parity.
     fn audited(all: &[(&[u64], bool)]) -> GroupAudit {
-        let mut audited = Audited::new(Layout::of(100).unwrap());
+        audited_for(None, all)
+    }
+
+    fn audited_for(lasting: Option<u64>, all: &[(&[u64], bool)]) -> GroupAudit {
+        let mut audited = Audited::new(Layout::of(100).unwrap(), lasting.and_then(Expiry::of_step));
         for (index, (ends, attested)) in (0..).zip(all) {
             audited.note(0, index, seen(ends, *attested));
         }
@@ -191,6 +202,12 @@ mod tests {
         assert_eq!((group.copies_min, group.copies_median), (0, 2));
         assert_eq!((group.first_end, group.until), (Expiry::of_step(70), Expiry::of_step(99)));
         assert_eq!((group.spare(), group.is_lost()), (Some(6), false));
+    }
+
+    #[test]
+    fn copies_that_end_too_early_are_wanting_at_the_step_before_and_not_at_the_one_asked_for() {
+        let group = audited_for(Some(90), &[(&[90, 90], true), (&[89, 90], false), (&[90], true), (&[90], false)]);
+        assert_eq!((group.wanting.as_slice(), group.untold, group.found), (&[1, 2][..], 1, 4));
     }
 
     #[test]

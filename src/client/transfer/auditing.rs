@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use tokio::task::JoinSet;
 
 use super::carrier::Carrier;
+use super::reading::open_seen;
 use super::{Opened, Part, Progress};
 use crate::client::{ClientError, Ending, GetOptions};
 use crate::content::{
@@ -109,24 +110,41 @@ pub async fn audit<C: Carrier>(
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Audit, ClientError> {
     let get = GetOptions { consistency: Consistency::Audit, seq_min: options.seq_min, timeout: options.timeout };
-    let (opened, root) = super::reading::open_seen(carrier, link, get).await?;
+    let (opened, root) = open_seen(carrier, link, get).await?;
+    look_at(carrier, &opened, root, Wanted { sample: options.sample, lasting: None }, rng, progress).await
+}
+
+/// Which chunks are looked for, and until when copies shall last at least.
+pub(super) struct Wanted {
+    pub(super) sample: Option<u64>,
+    pub(super) lasting: Option<Expiry>,
+}
+
+/// Looks for the chunks of what was opened.
+pub(super) async fn look_at<C: Carrier>(
+    carrier: &C,
+    opened: &Opened<C>,
+    root: Vec<Sighting>,
+    Wanted { sample, lasting }: Wanted,
+    rng: &mut (dyn CryptoRng + Send),
+    progress: &(dyn Fn(Progress) + Send + Sync),
+) -> Result<Audit, ClientError> {
     let (chunks, groups) = match &opened.root.body {
         Body::Inline(_) => (0, Vec::new()),
         Body::Chunks(chunks) => {
             let layout = Layout::of(chunks.len).map_err(RootRefused::from)?;
             let all = layout.chunks();
-            let wanted = options.sample.map_or(all, |sample| sample.min(all));
-            let sampling = Sampling { wanted, left: all, rng };
+            let wanted = sample.map_or(all, |sample| sample.min(all));
             let looking = Looking {
                 carrier,
-                sampling,
+                sampling: Sampling { wanted, left: all, rng },
                 progress,
                 step: Progress { done: 0, total: wanted },
-                audited: Audited::new(layout.clone()),
+                audited: Audited::new(layout.clone(), lasting),
                 waiting: VecDeque::new(),
                 tasks: JoinSet::new(),
             };
-            (all, looking.levels(&opened, chunks, &layout).await?)
+            (all, looking.levels(opened, chunks, &layout).await?)
         }
     };
     Ok(Audit {
@@ -190,7 +208,7 @@ impl<C: Carrier> Looking<'_, C> {
         }
         for at in levels.iter().rev().filter(|(number, _)| *number > 0) {
             let below = at.0 - 1;
-            let mut download = opened.whole_level(chunks, *at, hashes);
+            let mut download = opened.read_hashes(chunks, *at, hashes);
             let kept = layout.levels().get(usize::from(below)).filter(|_| below > 0).map_or(0, Level::chunks_len);
             hashes = vec![[0; 32]; kept];
             while let Some(Part { offset, bytes }) = download.next().await? {

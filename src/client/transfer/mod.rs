@@ -5,6 +5,7 @@ mod auditing;
 mod carrier;
 mod publishing;
 mod reading;
+mod upkeep;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ pub use self::carrier::Carrier;
 use self::publishing::publish;
 pub use self::publishing::{BatchNo, ContentWriter, Journal, Prepared, Sealing, Source, store};
 pub use self::reading::{ContentReader, Download, Opened, Part, open};
+pub use self::upkeep::{Tended, UpkeepOptions, tend};
 use super::{Client, ClientError, GetOptions, lock};
 use crate::content::{ContentKind, ContentLink, FileName};
 use crate::crypto::forget_past;

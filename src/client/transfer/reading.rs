@@ -121,7 +121,7 @@ impl<C: Carrier> Opened<C> {
         let range = range.start.min(end)..end;
         let source = match &self.root.body {
             Body::Inline(content) => Source::Inline(Some(content.clone())),
-            Body::Chunks(chunks) => Source::Chunks(Box::new(self.fetch(chunks, &range).await?)),
+            Body::Chunks(chunks) => Source::Chunks(Box::new(self.fetch(chunks, 0, &range).await?)),
         };
         Ok(Download { carrier: self.carrier.clone(), range, source, tasks: JoinSet::new() })
     }
@@ -135,7 +135,7 @@ impl<C: Carrier> Opened<C> {
     }
 
     /// All of a level that holds hashes, of which these are its own.
-    pub(super) fn whole_level(&self, chunks: &Chunks, level: (u8, Level), hashes: Vec<[u8; 32]>) -> Download<C> {
+    pub(super) fn read_hashes(&self, chunks: &Chunks, level: (u8, Level), hashes: Vec<[u8; 32]>) -> Download<C> {
         let wanted = 0..level.1.data;
         let fetch = Fetch::new(chunks.secret.clone(), level, hashes, wanted);
         self.download(fetch, 0..level.1.len)
@@ -146,13 +146,25 @@ impl<C: Carrier> Opened<C> {
         Download { carrier: self.carrier.clone(), range, source, tasks: JoinSet::new() }
     }
 
-    /// The machine for the lowest level, once those above have brought the hashes that it needs.
-    async fn fetch(&self, chunks: &Chunks, range: &Range<u64>) -> Result<Fetch, ClientError> {
+    /// Bytes of a level, 0 for the content.
+    pub(super) async fn read_level(
+        &self,
+        chunks: &Chunks,
+        level: u8,
+        range: Range<u64>,
+    ) -> Result<Download<C>, ClientError> {
+        let fetch = self.fetch(chunks, level, &range).await?;
+        Ok(self.download(fetch, range))
+    }
+
+    /// The machine for a level, once those above have brought the hashes that it needs.
+    async fn fetch(&self, chunks: &Chunks, level: u8, range: &Range<u64>) -> Result<Fetch, ClientError> {
+        let lowest = level;
         let layout = Layout::of(chunks.len).map_err(crate::content::RootRefused::from)?;
         // From below: which chunks of each level hold what the level under it needs.
         let mut wanted: Vec<(u8, Level, Range<u64>, Range<u64>)> = Vec::new();
         let mut bytes = range.clone();
-        for (number, level) in (0_u8..).zip(layout.levels()) {
+        for (number, level) in (0_u8..).zip(layout.levels()).skip(usize::from(lowest)) {
             let chunks = level.chunks_of(&bytes);
             let above = level.hashes_of(&chunks);
             wanted.push((number, *level, chunks, bytes));
@@ -162,7 +174,7 @@ impl<C: Carrier> Opened<C> {
         let secret = || chunks.secret.clone();
         while let Some((number, level, chunks, bytes)) = wanted.pop() {
             let fetch = Fetch::new(secret(), (number, level), hashes, chunks);
-            if number == 0 {
+            if number == lowest {
                 return Ok(fetch);
             }
             let mut download = self.download(fetch, bytes.clone());
