@@ -110,8 +110,14 @@ fn a_key_that_is_sealed_is_asked_for_by_now_alone_and_what_is_no_link_is_refused
     let link = serde_json::from_slice::<Value>(&shown.stdout).unwrap()["link"].as_str().unwrap().to_owned();
     let added = user.run(&["keep", "add", &link, "--json"]).json();
     assert_eq!(added["prolonged_by"], "sealed key");
-    let refused = user.run(&["keep", "now", "--json"]).object(2, "usage");
-    assert!(refused["error"].as_str().unwrap().contains("sealed"), "{refused}");
+    let contact = |number: u8| {
+        let hex = |len: usize| format!("{number:02x}").repeat(len);
+        format!("127.0.0.1:{number}/{}/{}", hex(20), hex(32))
+    };
+    let bootstraps = format!("bootstraps={},{}", contact(1), contact(2));
+    let now = user.run(&["keep", "now", "--json", "--set", &bootstraps]).object(7, "partly stored");
+    assert!(entry(&now)["error"].as_str().unwrap().contains("sealed"), "{now}");
+    assert_eq!(entry(&now)["state"], "failed");
     user.run(&["keep", "add", "bauta1x"]).with(2);
     user.run(&["keep", "add", &link, "--ttl", "31d"]).with(2);
 }

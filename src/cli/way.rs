@@ -192,6 +192,16 @@ impl Carrier for Way {
         }
     }
 
+    async fn put_root_again(&self, locator: &Locator, options: GetOptions) -> Result<Stored, ClientError> {
+        match self {
+            Self::Own(client) => client.put_again(locator, options).await,
+            Self::Node(asked) => {
+                let link = ContentLink::new(&asked.network, locator.clone()).to_string();
+                stored(asked.ask(Request::PutAgain { link, how: How::from(options) }).await?)
+            }
+        }
+    }
+
     async fn get_chunks(&self, hashes: Vec<[u8; 32]>) -> Result<Vec<Option<Vec<u8>>>, ClientError> {
         match self {
             Self::Own(client) => client.get_chunks(hashes).await,

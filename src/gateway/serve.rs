@@ -157,6 +157,7 @@ async fn act(
             Ok(Answer::Stored { seq: stored.seq, copies: stored.copies, counts: wire::counts_out(stored.counts) })
         }
         Request::GetRecord { link, how } => get(client, &link, options(how)?).await.map_err(failure),
+        Request::PutAgain { link, how } => put_again(client, &link, options(how)?).await.map_err(failure),
         Request::GetChunks { hashes } => client.get_chunks(hashes).await.map(Answer::Chunks).map_err(failure),
         Request::PutChunks { chunks, expiry } => {
             let is_fit = (1..=BATCH_CHUNKS).contains(&chunks.len());
@@ -190,6 +191,12 @@ async fn get(client: &Client, link: &str, options: GetOptions) -> Result<Answer,
     let counts = wire::counts_out(found.counts);
     let seen = found.seen.into_iter().map(Seen::from).collect();
     Ok(Answer::Record { payload: found.payload, seq: found.seq, attested: found.attested, seen, counts })
+}
+
+async fn put_again(client: &Client, link: &str, options: GetOptions) -> Result<Answer, ClientError> {
+    let link: ContentLink = link.parse()?;
+    let stored = client.put_again(link.locator(client.network())?, options).await?;
+    Ok(Answer::Stored { seq: stored.seq, copies: stored.copies, counts: wire::counts_out(stored.counts) })
 }
 
 async fn current_seq(client: &Client, link: &str, options: GetOptions) -> Result<Answer, ClientError> {

@@ -75,6 +75,13 @@ pub enum Request {
         /// How it is got.
         how: How,
     },
+    /// As [`crate::client::Client::put_again`], of the record that a link leads to.
+    PutAgain {
+        /// The link, as text.
+        link: String,
+        /// How it is got.
+        how: How,
+    },
     /// As [`crate::client::Carrier::get_chunks`].
     GetChunks {
         /// Up to four.
@@ -136,7 +143,7 @@ pub enum Answer {
     Status(Status),
     /// Of [`Request::Store`].
     Store(StoreView),
-    /// Of [`Request::PutRecord`] and [`Request::Delete`].
+    /// Of [`Request::PutRecord`], [`Request::PutAgain`] and [`Request::Delete`].
     Stored {
         /// Sequence number of what was stored.
         seq: u64,

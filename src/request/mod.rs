@@ -88,6 +88,8 @@ pub enum Success {
         attested: bool,
         /// Its copies at each of its locations; of those that were not asked nothing was seen.
         seen: Vec<Sighting>,
+        /// The records themselves, for each location: whoever has one can store it again.
+        records: Vec<Option<RecordBytes>>,
     },
     /// A signed value is kept; receipts for each location.
     RecordStored {

@@ -214,7 +214,8 @@ impl RecordGet {
                 match best.into_value() {
                     Value::Signed(record) => {
                         let seen = self.places.iter().map(|search| search.sighting(seq)).collect();
-                        Ok(Success::Record { record, seq, attested, seen })
+                        let records = self.places.iter().map(|search| search.record(seq)).collect();
+                        Ok(Success::Record { record, seq, attested, seen, records })
                     }
                     Value::Hashed(_) => Err(Refused::Damaged),
                 }
@@ -254,6 +255,14 @@ impl Search {
     fn sighting(&self, seq: u64) -> Sighting {
         let ends = self.best.as_ref().filter(|(_, best)| *best == seq).map(|(best, _)| best.expiry());
         Sighting { until: vec![ends; self.copies].into_iter().flatten().collect(), attested: self.attested }
+    }
+
+    /// The record that stands here for the version with this number.
+    fn record(&self, seq: u64) -> Option<RecordBytes> {
+        match self.best.as_ref().filter(|(_, best)| *best == seq)?.0.value() {
+            Value::Signed(record) => Some(record.clone()),
+            Value::Hashed(_) => None,
+        }
     }
 
     fn is_attested_at(&self, seq: u64) -> bool {

@@ -155,7 +155,7 @@ async fn now(told: &Told, (state, network): (&StateDir, &Network)) -> anyhow::Re
     // Passphrases are asked for before anything is sent.
     let mut authors = Vec::new();
     for entry in &entries {
-        authors.push(author_of(&told.settings, network, entry, true)?);
+        authors.push(author_of(&told.settings, network, entry, true));
     }
     let mut rng = Entropy::from_system()?.generator();
     let mut objects = Vec::new();
@@ -164,20 +164,17 @@ async fn now(told: &Told, (state, network): (&StateDir, &Network)) -> anyhow::Re
         let bar = progress("keeping");
         let looked = look_after(&way, (state, &told.settings), entry, author, &mut rng, &|step| show(&bar, step)).await;
         bar.finish_and_clear();
-        let mut object = object(entry, Clock::unix());
-        match looked {
+        let more = match looked {
             Ok(Done { stored, missing, renewed }) => {
                 say(&format!("{} ({}): {}", entry.id(), shown(entry), told_of(stored, missing, renewed)));
-                object["stored"] = stored.into();
-                object["missing"] = missing.into();
-                object["renewed"] = renewed.into();
+                json!({ "stored": stored, "missing": missing, "renewed": renewed })
             }
             Err(error) => {
                 warn(&format!("{} ({}): {error:#}", entry.id(), shown(entry)));
-                object["error"] = format!("{error:#}").into();
+                json!({ "error": format!("{error:#}") })
             }
-        }
-        objects.push(object);
+        };
+        objects.push(merged(object(entry, Clock::unix()), more));
     }
     way.close().await;
     let now = Clock::unix();
@@ -246,6 +243,13 @@ fn object(entry: &Entry, now: UnixTime) -> Value {
         "added": entry.added, "looked": at(entry.looked), "until": at(entry.until), "due": entry.due,
         "state": entry.last.name(), "complaint": entry.complaint(now),
     })
+}
+
+fn merged(mut object: Value, more: Value) -> Value {
+    if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
+        object.extend(more);
+    }
+    object
 }
 
 fn at_name(file: &str) -> Value {

@@ -14,6 +14,7 @@ use crate::crypto::keys::IdentitySecret;
 use crate::disk::{Keyring, StateDir, StateError};
 use crate::limits::{HOLDERS, KEEP_EVERY};
 use crate::net::{Clock, Entropy};
+use crate::request::Sighting;
 use crate::time::{Duration, UnixTime};
 use crate::wire::network::Network;
 
@@ -46,12 +47,12 @@ pub(super) fn author_of(
     }
 }
 
-/// Looks after one thing, and notes in the list what became of it.
+/// Looks after one thing, and notes in the list what became of it; also that its author's key could not be had.
 pub(super) async fn look_after<C: Carrier>(
     carrier: &C,
     (state, settings): (&StateDir, &Settings),
     entry: &mut Entry,
-    author: Option<IdentitySecret>,
+    author: anyhow::Result<Option<IdentitySecret>>,
     rng: &mut ChaCha20Rng,
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> anyhow::Result<Done> {
@@ -59,7 +60,10 @@ pub(super) async fn look_after<C: Carrier>(
         StateError::Held(_) => anyhow::anyhow!("another process looks after what is kept at this moment"),
         error => error.into(),
     })?;
-    let outcome = tend_to(carrier, (state, settings), entry, author, rng, progress).await;
+    let outcome = match author {
+        Ok(author) => tend_to(carrier, (state, settings), entry, author, rng, progress).await,
+        Err(error) => Err(error),
+    };
     let now = Clock::unix();
     let done = match outcome {
         Ok((tended, done)) => {
@@ -106,11 +110,11 @@ async fn tend_to<C: Carrier>(
 
 /// How it is after that.
 fn state_of(tended: &Tended, done: &Done) -> Last {
-    let few = || tended.audit.root.iter().filter(|place| !done.renewed && place.until.len() < HOLDERS);
     let untold: usize = tended.audit.groups.iter().map(|group| group.untold).sum();
-    if done.missing > 0 || few().any(|place| place.attested) {
+    let is_told = |place: &Sighting| place.attested || place.until.len() >= HOLDERS;
+    if done.missing > 0 || !tended.root_is_whole {
         Last::Wanting
-    } else if untold > 0 || few().next().is_some() {
+    } else if untold > 0 || !(done.renewed || tended.audit.root.iter().all(is_told)) {
         Last::Untold
     } else {
         Last::Well
@@ -150,14 +154,49 @@ async fn look_after_one(
 ) -> anyhow::Result<usize> {
     let (entry, due) = next_due(list::read(state)?, Clock::unix());
     let Some(mut entry) = entry else { return Ok(1) };
-    let author = author_of(settings, client.network(), &entry, false)?;
+    let author = author_of(settings, client.network(), &entry, false);
     look_after(client, (state, settings), &mut entry, author, rng, &|_| ()).await?;
     Ok(due.saturating_sub(1))
 }
 
 #[cfg(test)]
 mod tests {
+    use rand::SeedableRng;
+
     use super::*;
+    use crate::cli::settings::Given;
+    use crate::client::ClientOptions;
+    use crate::net::Runtime;
+    use crate::record::Locator;
+
+    #[tokio::test]
+    async fn what_a_node_cannot_look_after_is_noted_and_does_not_keep_it_from_the_rest() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("settings.toml");
+        let state = home.path().join("state");
+        std::fs::write(&file, format!("state = {:?}\n", state.display().to_string())).unwrap();
+        let settings = Settings::gather(&Given { config: Some(file), sets: Vec::new(), flags: Vec::new() }).unwrap();
+        let (network, state) = (Network::named("kept", 0), StateDir::open(state).unwrap());
+        let runtime = Runtime::with_links_max(4).unwrap();
+        let options = ClientOptions::new(network, Vec::new(), home.path().join("client"));
+        let client = Client::start(&runtime, options).unwrap();
+        let locator = |label: &[u8]| Locator::of_author(&IdentitySecret::from_bytes(&[1; 32]), label).unwrap();
+        let link = |label: &[u8]| ContentLink::new(&network, locator(label)).to_string();
+        let now = Clock::unix();
+        let early = UnixTime(now.0 - 9);
+        list::add(&state, Entry::new(link(b"one"), By::Key("gone".into()), 86_400, early)).unwrap();
+        list::add(&state, Entry::new(link(b"other"), By::Nobody, 86_400, now)).unwrap();
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        // A key that is not there any more; then a network in which nobody is.
+        for _ in 0..2 {
+            assert!(look_after_one(&client, (&state, &settings), &mut rng).await.is_err());
+        }
+        let all = list::read(&state).unwrap();
+        assert_eq!(all.iter().map(|entry| entry.last).collect::<Vec<_>>(), [Last::Failed(2), Last::Failed(4)]);
+        assert!(all.iter().all(|entry| entry.due > now.0 && entry.until == 0));
+        assert_eq!(look_after_one(&client, (&state, &settings), &mut rng).await.unwrap(), 1, "nothing is due");
+        client.close().await;
+    }
 
     #[test]
     fn what_has_been_due_for_longest_comes_first_and_what_is_not_due_does_not_come() {

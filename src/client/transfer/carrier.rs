@@ -33,6 +33,13 @@ pub trait Carrier: Clone + Send + Sync + 'static {
         options: PutOptions,
     ) -> impl Future<Output = Result<Stored, ClientError>> + Send;
 
+    /// As [`Client::put_again`].
+    fn put_root_again(
+        &self,
+        locator: &Locator,
+        options: GetOptions,
+    ) -> impl Future<Output = Result<Stored, ClientError>> + Send;
+
     /// Gets up to four chunks in the order asked, each fitting its hash; `None` for those that did not come.
     fn get_chunks(
         &self,
@@ -67,6 +74,10 @@ impl Carrier for Client {
         options: PutOptions,
     ) -> Result<Stored, ClientError> {
         self.put_record(author, label, payload, options).await
+    }
+
+    async fn put_root_again(&self, locator: &Locator, options: GetOptions) -> Result<Stored, ClientError> {
+        self.put_again(locator, options).await
     }
 
     async fn get_chunks(&self, hashes: Vec<[u8; 32]>) -> Result<Vec<Option<Vec<u8>>>, ClientError> {

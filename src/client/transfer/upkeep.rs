@@ -6,7 +6,7 @@ use super::carrier::Carrier;
 use super::publishing::{Prepared, Sending};
 use super::reading::open_seen;
 use super::{Audit, Opened, Progress};
-use crate::client::{ClientError, GetOptions};
+use crate::client::{ClientError, Ending, GetOptions};
 use crate::content::{Body, Chunks, ContentLink, GroupAudit, GroupContent, Layout, RootRefused};
 use crate::crypto::CryptoRng;
 use crate::limits::{CHUNK_LEN, EXPIRY_STEP_S, HOLDERS};
@@ -40,10 +40,12 @@ pub struct Tended {
     pub until: Option<UnixTime>,
     /// The root, to be put again for so long ([`Prepared::publish`]): `None` where that gains nothing, or nobody can.
     pub renewal: Option<(Prepared, Duration)>,
+    /// Whether the root has all its copies by now, or had before; what is to be renewed will have them.
+    pub root_is_whole: bool,
 }
 
 /// Looks after what a link leads to: asks who has each part, reads the groups of which some is wanting, and stores that anew. The root
-/// comes last, and is the caller's part.
+/// comes last: as it is where it lacks copies; to sign it anew is the caller's part.
 ///
 /// # Errors
 /// As [`super::audit`], and those of storing other than receipts that are wanting.
@@ -61,8 +63,9 @@ pub async fn tend<C: Carrier>(
     let audit = look_at(carrier, &opened, root, wanted, rng, progress).await?;
     let (stored, missing) = match (&opened.root.body, goal.until) {
         (Body::Chunks(chunks), Some(until)) => restore(carrier, &opened, (chunks, until), &audit, progress).await?,
-        (Body::Inline(_), _) | (_, None) => (0, 0),
+        (Body::Inline(_), _) | (_, None) => (0, audit.groups.iter().map(wanting).sum()),
     };
+    let root_is_whole = goal.renews || !lacks(&audit.root) || is_put_again(carrier, link, get).await?;
     let renewal = match goal.until {
         Some(until) if goal.renews => {
             let prepared = Prepared { payload: opened.root.encode()?, len: opened.len(), chunks: audit.chunks };
@@ -70,7 +73,7 @@ pub async fn tend<C: Carrier>(
         }
         _ => None,
     };
-    Ok(Tended { audit, stored, missing, until: goal.until.map(Expiry::time), renewal })
+    Ok(Tended { audit, stored, missing, until: goal.until.map(Expiry::time), renewal, root_is_whole })
 }
 
 /// Until when things shall last.
@@ -81,7 +84,8 @@ struct Goal {
 }
 
 impl Goal {
-    /// Prolonged is what gains a quarter of its time or more, and a step at least; a root that lacks copies is put again in any case.
+    /// Prolonged is what gains a quarter of its time or more, and a step at least; or whose root is nowhere left at a location, where it
+    /// takes its author to make it again.
     fn of(root: &[Sighting], options: &UpkeepOptions) -> Self {
         let end = root.iter().flat_map(|place| &place.until).max().copied();
         let Some(extend) = options.extend else { return Self { until: end, renews: false } };
@@ -90,8 +94,20 @@ impl Goal {
         if gain >= EXPIRY_STEP_S.max(extend.as_secs() / 4) {
             return Self { until: Some(wished), renews: true };
         }
-        let lacks = |place: &Sighting| place.attested && place.until.len() < HOLDERS;
-        Self { until: end, renews: root.iter().any(lacks) }
+        Self { until: end, renews: root.iter().any(|place| place.attested && place.until.is_empty()) }
+    }
+}
+
+fn lacks(root: &[Sighting]) -> bool {
+    root.iter().any(|place| place.attested && place.until.len() < HOLDERS)
+}
+
+/// Stores the root again as it is: whether all receipts came.
+async fn is_put_again<C: Carrier>(carrier: &C, link: &ContentLink, options: GetOptions) -> Result<bool, ClientError> {
+    match carrier.put_root_again(link.locator(carrier.network())?, options).await {
+        Ok(stored) => Ok(stored.copies.iter().all(|copies| *copies >= HOLDERS)),
+        Err(error) if matches!(error.ending(), Ending::Partly | Ending::Conflict | Ending::Unreachable) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -109,20 +125,23 @@ async fn restore<C: Carrier>(
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<(u64, u64), ClientError> {
     let layout = Layout::of(chunks.len).map_err(RootRefused::from)?;
-    let count = |group: &GroupAudit| u64::try_from(group.wanting.len()).unwrap_or(u64::MAX);
-    let total = audit.groups.iter().map(count).sum();
+    let total = audit.groups.iter().map(wanting).sum();
     let (mut nothing, mut lost) = ((), 0);
     let mut sending = Sending::new(carrier, (chunks.secret.clone(), until), &mut nothing, progress, total);
     for group in audit.groups.iter().filter(|group| !group.wanting.is_empty()) {
         match content_of(opened, chunks, &layout, group).await {
             Ok(content) => sending.again(group.level, content, &group.wanting).await?,
             // Of the others something can be saved all the same.
-            Err(ClientError::Fetch(_)) => lost += count(group),
+            Err(ClientError::Fetch(_)) => lost += wanting(group),
             Err(error) => return Err(error),
         }
     }
     let (stored, partly) = sending.end().await?;
     Ok((stored, lost + partly))
+}
+
+fn wanting(group: &GroupAudit) -> u64 {
+    u64::try_from(group.wanting.len()).unwrap_or(u64::MAX)
 }
 
 /// Reads the chunks of content of a group, or makes them from what is left of it.
@@ -179,8 +198,18 @@ mod tests {
         assert_eq!((goal(3, HOLDERS, Some(4)), goal(4, HOLDERS, Some(4))), ((4, true), (4, false)));
         // A reader cannot.
         assert_eq!(goal(2, HOLDERS, None), (2, false));
-        // A root that lacks copies is put again, for as long as it lasts.
-        assert_eq!(goal(99, HOLDERS - 1, Some(100)), (99, true));
+        // A root that lacks copies can be stored as it is; one that is gone at a location cannot.
+        assert_eq!(goal(99, 1, Some(100)), (99, false));
+        let step = Expiry::at_least(NOW).step();
+        let end = Expiry::of_step(step + 99);
+        let extend = Some(Duration::from_secs(100 * EXPIRY_STEP_S));
+        let options = UpkeepOptions { now: NOW, extend, seq_min: 0, timeout: None };
+        for (attested, renews) in [(true, true), (false, false)] {
+            let gone = Sighting { until: Vec::new(), attested };
+            let root = [Sighting { until: end.into_iter().collect(), attested: true }, gone];
+            let goal = Goal::of(&root, &options);
+            assert_eq!((goal.until, goal.renews), (end, renews));
+        }
     }
 
     #[test]

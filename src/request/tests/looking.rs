@@ -98,7 +98,8 @@ fn an_audit_asks_a_second_exit_where_a_record_has_too_few_copies() {
             }
             answered(number, &answer)
         });
-        let Ok(Success::Record { seen, attested: true, .. }) = outcome.result else { panic!("{outcome:?}") };
+        let Ok(Success::Record { seen, records, attested: true, .. }) = outcome.result else { panic!("{outcome:?}") };
+        assert!(records.into_iter().eq(held.iter().map(|(_, record)| Some(record.clone()))), "as they were signed");
         assert_eq!(outcome.counts.asked, circuits);
         assert!(seen.iter().all(|place| place.attested && place.until.len() == copies), "{seen:?}");
     }
