@@ -92,6 +92,7 @@ pub(crate) fn launch(behaviours: Arc<Behaviours>) -> Launch {
             taken: BTreeMap::new(),
             asking: BTreeMap::new(),
             now: UnixTime(0),
+            own_puts: BTreeMap::new(),
             is_asked: false,
             own_gets: BTreeSet::new(),
         };
@@ -133,6 +134,8 @@ struct Misbehaving {
     /// Questions on their way out.
     asking: BTreeMap<(LinkId, CircuitId), Assembler>,
     now: UnixTime,
+    /// Chunks on their way into its own store, by when they end.
+    own_puts: BTreeMap<u64, Expiry>,
     /// Whether the last input was a question of another node: what is got from the store meanwhile is for it.
     is_asked: bool,
     /// What this relay as an exit asked its own store.
@@ -202,13 +205,14 @@ impl Misbehaving {
         self.ready.extend(cells.into_iter().map(|cell| MachineOutput::Node(Output::Send { link, cell })));
     }
 
-    /// What it stores itself.
-    fn own_op(&self, op: StoreOp) -> StoreOp {
+    /// What it stores itself; it signs for that as others do for what they are asked.
+    fn own_op(&mut self, id: u64, op: StoreOp) -> StoreOp {
         match op {
             StoreOp::Put { value, expected } => match value.clone().into_value() {
                 Value::Hashed(chunk) => {
                     let short = Value::Hashed(shortened(chunk, self.now));
                     let value = VerifiedValue::check(&self.behaviours.network, short, self.now).unwrap();
+                    self.own_puts.insert(id, value.expiry());
                     StoreOp::Put { value, expected }
                 }
                 Value::Signed(_) => StoreOp::Put { value, expected },
@@ -273,6 +277,10 @@ impl Machine for Misbehaving {
             MachineInput::Stored { id, result: StoreResult::Value(_) } if forges && self.own_gets.remove(&id) => {
                 MachineInput::Stored { id, result: StoreResult::Value(None) }
             }
+            MachineInput::Stored { id, result: StoreResult::Kept } if self.own_puts.contains_key(&id) => {
+                let until = self.own_puts.remove(&id).unwrap();
+                MachineInput::Stored { id, result: StoreResult::KeptLonger { until } }
+            }
             MachineInput::Node(input) => MachineInput::Node(input),
             MachineInput::Stored { id, result } => MachineInput::Stored { id, result },
             MachineInput::Worked { id, done } => MachineInput::Worked { id, done },
@@ -306,7 +314,7 @@ impl Machine for Misbehaving {
                     if matches!(op, StoreOp::Get { .. }) && !self.is_asked {
                         self.own_gets.insert(id);
                     }
-                    MachineOutput::Store { id, op: if shortens { self.own_op(op) } else { op } }
+                    MachineOutput::Store { id, op: if shortens { self.own_op(id, op) } else { op } }
                 }
                 MachineOutput::Work { id, job } => MachineOutput::Work { id, job },
                 MachineOutput::Event(event) => MachineOutput::Event(event),
