@@ -95,7 +95,7 @@ fn lines(audit: &Audit, now: UnixTime) -> Vec<String> {
         let found: usize = audit.groups.iter().map(|group| group.found).sum();
         lines.push(format!("chunks    {} of {} looked for, {found} found", audit.looked(), audit.chunks));
         lines.push(match audit.readable_until() {
-            Some(until) => format!("readable  {}, if nobody looks after it", left(until, now)),
+            Some(until) => format!("readable  for {}, if nobody looks after it", left(until, now)),
             None => "readable  not told: not all was looked for, or found".to_owned(),
         });
         lines.push(String::new());
