@@ -384,3 +384,13 @@ proptest! {
         prop_assert_eq!((disk.len(), disk.bytes()), (memory.len(), room(memory.bytes())));
     }
 }
+
+#[test]
+fn the_number_of_a_chunk_is_its_expiry_and_stands_in_its_row_once() {
+    let value = chunk(7, 500, 3);
+    let row = Row::new(&value, NOW);
+    assert_eq!(row.holding.seq, value.expiry().step());
+    let bytes = row.encode();
+    assert_eq!(bytes[..8], [0; 8]);
+    assert_eq!(Row::decode(row.holding.place, &bytes), Some(row));
+}
