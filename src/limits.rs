@@ -4,8 +4,10 @@
 
 mod relations;
 mod simulation;
+mod upkeep;
 
 pub use simulation::*;
+pub use upkeep::*;
 
 use crate::time::Duration;
 

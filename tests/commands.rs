@@ -286,6 +286,25 @@ fn a_folder_comes_back_as_it_was_and_of_a_file_any_bytes_do() {
     assert_eq!(user.run(&["get", &link, "-o", "wrong", "--range", "9-8"]).code, Some(2));
 }
 
+// ---- a running node ----
+
+#[test]
+fn a_running_node_of_the_same_user_asks_about_a_publication() {
+    let devnet = Devnet::shared();
+    let user = devnet.user();
+    let link = user.run(&["publish", &user.file("file", &content(9, 70_000))]).alone();
+    let alone = user.run(&["verify", &link, "--json", "--explain"]).json();
+    assert_eq!((&alone["explain"]["by_node"], &alone["health"]), (&false.into(), &"well".into()));
+    let node = Running::start(&mut user.command(&["relay", "run", "--set", "listen=127.251.0.1:0", "--quiet"]));
+    node.line_with("ready");
+    let asked = user.run(&["verify", &link, "--json", "--explain"]);
+    // The node has just joined: a place of the publication may be its own by now, and not be handed to it yet.
+    assert!(matches!(asked.code, Some(0 | 7)), "{asked:?}");
+    let asked: Value = serde_json::from_str(&asked.out).unwrap();
+    assert_eq!((&asked["explain"]["by_node"], &asked["looked"]), (&true.into(), &alone["looked"]));
+    assert!(asked["groups"][0]["found"].as_u64() > asked["groups"][0]["needed"].as_u64());
+}
+
 // ---- one state directory ----
 
 #[test]

@@ -9,15 +9,20 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use bauta::client::{BatchNo, Client, GetOptions, Journal, Part, PublishOptions, PutOptions, Sealing, Source, store};
+use bauta::client::{
+    BatchNo, Carrier, Client, GetOptions, Journal, Part, PublishOptions, PutOptions, Sealing, Source, store,
+};
 use bauta::content::{ContentKind, FileName, Layout};
+use bauta::crypto::hash::blake3;
 use bauta::crypto::keys::IdentitySecret;
-use bauta::limits::{CHUNK_HOLDERS, CHUNK_LEN, TRANSFER_CIRCUITS_MAX};
+use bauta::limits::{CHUNK_HOLDERS, CHUNK_LEN, EXPIRY_STEP_S, TRANSFER_CIRCUITS_MAX};
+use bauta::request::{Refused, SealedChunk};
 use bauta::time::{Duration, UnixTime};
+use bauta::wire::record::{ChunkName, Expiry};
 use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use world::{World, patiently};
+use world::{Behaviour, World, patiently, refused};
 
 fn content(len: usize) -> Vec<u8> {
     (0..len).map(|at| u8::try_from((at + at / CHUNK_LEN) % 251).unwrap()).collect()
@@ -188,4 +193,34 @@ async fn what_an_earlier_get_has_left_is_checked_and_not_asked_for_again() {
     let offsets: Vec<u64> = parts.iter().map(|part| part.offset / 65_536).collect();
     assert_eq!(offsets, [8, 9, 10, 11]);
     assert!(parts.into_iter().flat_map(|part| part.bytes).eq(content[8 * CHUNK_LEN..].iter().copied()));
+}
+
+/// When the copies of a chunk end, over all relays.
+fn ends_of(world: &World, hash: [u8; 32]) -> Vec<Expiry> {
+    let location = ChunkName { hash, index: 0 }.location();
+    let stores = world.network.relays.iter().map(|relay| relay.store.lock().unwrap());
+    let of = |store: &bauta::dht::store::MemoryStore| {
+        store.iter().find(|value| value.location() == location).map(bauta::record::VerifiedValue::expiry)
+    };
+    stores.filter_map(|store| of(&store)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exit_that_shortens_the_life_of_a_chunk_is_not_believed_and_an_honest_one_prolongs_it() {
+    let world = World::start(98, 16).await;
+    let client = world.client(1);
+    let chunk = SealedChunk { hash: blake3(&[&[7; 900]]), bytes: vec![7; 900] };
+    let now = world.runtime.clock().now().unix;
+    let expiry = Expiry::at_least(UnixTime(now.0 + 9 * EXPIRY_STEP_S));
+    world.behaviours.set_all(Behaviour::ShorteningExit);
+    let outcome = patiently(client.put_chunks(vec![chunk.clone()], expiry)).await;
+    assert_eq!(refused(outcome), Refused::Unreachable);
+    let ends = ends_of(&world, chunk.hash);
+    assert!(!ends.is_empty() && ends.iter().all(|end| *end < expiry), "storers keep it, and sign truly: {ends:?}");
+    world.behaviours.set_all(Behaviour::Honest);
+    patiently(client.put_chunks(vec![chunk.clone()], expiry)).await.unwrap();
+    assert!(ends_of(&world, chunk.hash).iter().filter(|end| **end == expiry).count() >= CHUNK_HOLDERS);
+    // Who holds it longer says so, and that is as good.
+    let sooner = Expiry::at_least(UnixTime(now.0 + 3 * EXPIRY_STEP_S));
+    patiently(client.put_chunks(vec![chunk], sooner)).await.unwrap();
 }

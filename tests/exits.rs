@@ -6,12 +6,13 @@
 mod binary;
 mod world;
 
-use std::fmt::Write;
+use std::fmt::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
 
 use bauta::cli::local::LocalOptions;
 use bauta::client::PutOptions;
 use bauta::content::Name;
+use bauta::limits::CHUNK_HOLDERS;
 use bauta::membership::prefix_rule::PrefixRule;
 use bauta::wire::hex;
 use binary::{User, content};
@@ -20,14 +21,7 @@ use world::{Behaviour, World, network, patiently};
 
 /// A user of a network of this process.
 fn user_of(world: &World, number: u8) -> User {
-    let mut settings = format!("network = \"{}\"\nbootstraps = [\n", hex::encode(&world.network.network.id));
-    world.network.bootstraps().iter().for_each(|contact| writeln!(settings, "    \"{contact}\",").unwrap());
-    settings.push_str("]\n");
-    match world.network.client_ip(number) {
-        Some(ip) => writeln!(settings, "bind = \"{ip}\"").unwrap(),
-        None => settings.push_str("prefix_rule = \"one-host\"\n"),
-    }
-    User::with(&settings)
+    User::with(&world.settings(number))
 }
 
 /// The outcome and its numbers; people are told the same in one line.
@@ -277,4 +271,88 @@ async fn too_few_networks_for_a_path_are_refused() {
     let wide = World::start(79, 4).await;
     let user = user_of(&wide, 1);
     ends(&user, &["get", "a name", "--set", "hops=5"], 8, "privacy floor");
+}
+
+// ---- what verify sees ----
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_counts_the_copies_of_every_part_and_sees_them_fall_when_a_holder_ends() {
+    let mut world = World::start(91, 16).await;
+    let (user, reader) = (user_of(&world, 1), user_of(&world, 2));
+    // Two levels: the hashes of 90 chunks of content are chunks themselves.
+    let link = user.run(&["publish", &user.file("file", &content(5, 16 * 65_536))]).alone();
+    let object = reader.run(&["verify", &link, "--json", "--explain"]).json();
+    assert_eq!(
+        (&object["health"], &object["attested"], &object["folder"]),
+        (&"well".into(), &true.into(), &false.into())
+    );
+    assert_eq!(object["chunks"], object["looked"]);
+    let copies: Vec<u64> = object["root"].as_array().unwrap().iter().map(|at| at["copies"].as_u64().unwrap()).collect();
+    assert_eq!(copies, [5, 5, 5], "{object}");
+    let groups = object["groups"].as_array().unwrap();
+    assert_eq!(groups.iter().map(|group| group["level"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 1]);
+    let day = 86_400;
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    for group in groups {
+        assert_eq!((&group["found"], &group["wanting"]), (&group["chunks"], &0.into()));
+        assert_eq!(group["copies_min"], CHUNK_HOLDERS);
+        let spare = group["chunks"].as_u64().unwrap() - group["needed"].as_u64().unwrap();
+        assert_eq!(group["spare"], spare);
+        let until = group["until"].as_u64().unwrap();
+        assert!(until > now + day - 3_600 && until <= now + day + 6 * 3_600, "{until} of {now}");
+        assert_eq!(group["until"], group["first_ends"]);
+    }
+    assert_eq!(object["readable_until"], groups[0]["until"]);
+    // No circuit brought a chunk of content: what leads to them alone.
+    let carried = |object: &Value, what: &str| {
+        let circuits = object["explain"]["circuits"].as_array().unwrap();
+        circuits.iter().filter(|circuit| circuit["carries"] == what).count()
+    };
+    assert_eq!(carried(&object, "fetch"), 1, "{object}");
+    let looked = usize::try_from(object["looked"].as_u64().unwrap()).unwrap();
+    assert!(carried(&object, "look") >= looked.div_ceil(4));
+    // A few chunks say less, and cost less.
+    let sampled = reader.run(&["verify", &link, "--sample", "9", "--json", "--explain"]).json();
+    assert_eq!((&sampled["looked"], &sampled["readable_until"]), (&9.into(), &Value::Null));
+    assert!(carried(&sampled, "look") >= 3 && carried(&sampled, "look") < 9, "{sampled}");
+
+    let (gone, held) = world.most_chunks();
+    assert!(held > 0);
+    world.network.stop(gone).await;
+    let object = reader.run(&["verify", &link, "--json"]).object(7, "partly stored");
+    assert_eq!(object["health"], "wanting");
+    let wanting: u64 =
+        object["groups"].as_array().unwrap().iter().map(|group| group["wanting"].as_u64().unwrap()).sum();
+    assert!(wanting > 0 && wanting <= u64::try_from(held).unwrap(), "{wanting} of {held}");
+    assert!(object["error"].as_str().unwrap().contains(&format!("of {wanting} chunks")), "{object}");
+    let told = reader.run(&["verify", &link]).with(7);
+    assert!(
+        told.out.contains("level") && told.err.lines().last().unwrap().starts_with("bauta: fewer copies"),
+        "{told:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_of_a_small_file_a_name_and_of_nothing_ends_as_get_does() {
+    let world = World::start(92, 16).await;
+    let user = user_of(&world, 1);
+    user.run(&["put", "a small name", &user.file("file", b"x")]).fine();
+    let object = user.run(&["verify", "a small name", "--json"]).json();
+    assert_eq!((&object["chunks"], &object["health"]), (&0.into(), &"well".into()));
+    assert!(object["readable_until"].is_u64());
+    let told = user.run(&["verify", "a small name"]).fine();
+    assert!(told.out.contains("5 + 5 + 5 copies") && told.out.contains("stands in the root"), "{told:?}");
+    ends(&user, &["verify", "a name that nobody has put"], 3, "not found");
+    user.run(&["verify", "bauta1x"]).with(2);
+    world.behaviours.set_all(Behaviour::SilentStorer);
+    ends(&user, &["verify", "a small name", "--set", "timeout=2s"], 4, "unreachable");
+    world.behaviours.set_all(Behaviour::Honest);
+    // What this user knows to be old.
+    user.run(&["key", "new", "mine"]).fine();
+    let publish = |content: &[u8]| user.run(&["publish", &user.file("file", content), "--key", "mine"]).alone();
+    let link = publish(b"first");
+    publish(b"second");
+    user.run(&["verify", &link]).fine();
+    world.behaviours.set_all(Behaviour::WithholdingExit);
+    ends(&user, &["verify", &link], 5, "damaged");
 }

@@ -8,7 +8,7 @@ mod world;
 use std::net::IpAddr;
 
 use bauta::cli::local::LocalOptions;
-use bauta::client::{Client, GetOptions, PublishOptions, PutOptions};
+use bauta::client::{AuditOptions, Carrier, Client, GetOptions, PublishOptions, PutOptions};
 use bauta::content::FileName;
 use bauta::limits::{BATCH_CHUNKS, CHUNK_LEN, SLOT_CELLS};
 use bauta::request::Refused;
@@ -101,6 +101,16 @@ async fn a_lookup_or_record_put_is_one_cell_out_and_two_back_whether_hit_miss_or
     let refused_put = circuits(&world, ip);
     all_are(&refused_put, &[lookup()]);
     assert_eq!(refused_put.len(), put.len(), "a refused put takes as many circuits as one that is kept");
+
+    // Who has chunks is asked in the same cells, however many are asked for, and whether anybody has them.
+    let link = publish(&client, 2_000).await;
+    circuits(&world, ip);
+    let audit = patiently(client.verify(&link, AuditOptions { sample: Some(5), ..AuditOptions::default() }, |_| ()));
+    assert_eq!(audit.await.unwrap().looked(), 5);
+    all_are(&circuits(&world, ip), &[lookup()]);
+    let seen = patiently(client.look_chunks(vec![[9; 32]])).await.unwrap();
+    assert!(seen[0].until.is_empty() && seen[0].attested, "{seen:?}");
+    all_are(&circuits(&world, ip), &[lookup()]);
 
     // No storer does what it is asked: exits have nothing to say, and say it at the same length.
     world.behaviours.set_all(Behaviour::RefusingStorer);

@@ -63,6 +63,7 @@ fn carried(carries: Carries) -> (&'static str, String) {
         Carries::Find => ("find", "one location, and the sealed record that came back".into()),
         Carries::Put => ("put", "one location, and the sealed record to be stored there".into()),
         Carries::Fetch(count) => ("fetch", format!("the hashes of {count} sealed chunks, and those")),
+        Carries::Look(count) => ("look", format!("the hashes of {count} sealed chunks, and who signed to have them")),
         Carries::Store(count) => ("store", format!("{count} sealed chunks to be stored")),
     }
 }

@@ -11,6 +11,7 @@ mod files;
 mod get;
 mod identity;
 mod input;
+mod keep;
 mod keys;
 pub mod local;
 mod manual;
@@ -24,6 +25,7 @@ mod settings;
 mod settings_list;
 mod sim;
 mod status;
+mod verify;
 mod watch;
 mod way;
 
@@ -89,6 +91,10 @@ enum Command {
     Publish(publish::PublishArguments),
     /// Get what a link or a name leads to.
     Get(get::GetArguments),
+    /// Ask how many live copies each part of a publication has, and until when. Its content is not fetched, and nothing is changed.
+    Verify(verify::VerifyArguments),
+    /// Have publications looked after, so that they do not end by themselves; list them, or look after them now.
+    Keep(keep::KeepArguments),
     /// Put a file under a name that people can say. Whoever can guess the name can read and replace it.
     Put(publish::PutArguments),
     /// Delete what stands under a key of yours or a name, before its time is over.
@@ -208,6 +214,8 @@ fn run(Arguments { common, command }: Arguments) -> anyhow::Result<Said> {
         },
         Command::Publish(arguments) => tokio.block_on(publish::publish(&told, arguments)),
         Command::Get(arguments) => tokio.block_on(get::get(&told, arguments)),
+        Command::Verify(arguments) => tokio.block_on(verify::verify(&told, arguments)),
+        Command::Keep(arguments) => tokio.block_on(keep::keep(&told, arguments)),
         Command::Put(arguments) => tokio.block_on(publish::put(&told, arguments)),
         Command::Delete(arguments) => tokio.block_on(delete::delete(&told, arguments)),
         Command::Watch(arguments) => tokio.block_on(watch::watch(&told, arguments)),

@@ -54,7 +54,7 @@ pub(super) struct PutArguments {
 
 #[derive(clap::Args)]
 struct Lifetime {
-    /// How long it is kept, such as 12h or 7d: at most 29d, to the next step of 6h; a day without it. It is not renewed by itself.
+    /// How long it is kept, such as 12h or 7d: at most 29d, to the next step of 6h; a day without it. `bauta keep` prolongs it.
     #[arg(long, value_name = "TIME")]
     ttl: Option<String>,
 }

@@ -144,7 +144,7 @@ fn tell(told: &Told, version: u64, content: &Opened<Way>, path: Option<&std::pat
 }
 
 /// Exponentially distributed: the times of the questions are a Poisson process.
-fn pause(mean: Duration, rng: &mut ChaCha20Rng) -> Duration {
+pub(super) fn pause(mean: Duration, rng: &mut ChaCha20Rng) -> Duration {
     // Evenly in (0, 1].
     let drawn = (f64::from(u32::from_be_bytes(random_bytes(rng))) + 1.0) / 4_294_967_296.0;
     mean.mul_f64((-drawn.ln()).min(f64::from(WATCH_PAUSE_MEANS_MAX)))

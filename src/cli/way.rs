@@ -19,7 +19,7 @@ use crate::membership::prefix_rule::PrefixRule;
 use crate::net::Runtime;
 use crate::node::BuiltPath;
 use crate::record::Locator;
-use crate::request::SealedChunk;
+use crate::request::{SealedChunk, Sighting};
 use crate::wire::hex;
 use crate::wire::network::Network;
 use crate::wire::record::Expiry;
@@ -159,8 +159,9 @@ impl Carrier for Way {
             Self::Node(asked) => {
                 let link = ContentLink::new(&asked.network, locator.clone()).to_string();
                 match asked.ask(Request::GetRecord { link, how: How::from(options) }).await? {
-                    Answer::Record { payload, seq, attested, counts } => {
-                        Ok(Found { payload, seq, attested, counts: crate::gateway::counts(counts) })
+                    Answer::Record { payload, seq, attested, seen, counts } => {
+                        let seen = seen.into_iter().map(Into::into).collect();
+                        Ok(Found { payload, seq, attested, seen, counts: crate::gateway::counts(counts) })
                     }
                     _ => Err(unfit()),
                 }
@@ -187,6 +188,16 @@ impl Carrier for Way {
                     lifetime_s: options.lifetime.as_secs(),
                 };
                 stored(asked.ask(request).await?)
+            }
+        }
+    }
+
+    async fn put_root_again(&self, locator: &Locator, options: GetOptions) -> Result<Stored, ClientError> {
+        match self {
+            Self::Own(client) => client.put_again(locator, options).await,
+            Self::Node(asked) => {
+                let link = ContentLink::new(&asked.network, locator.clone()).to_string();
+                stored(asked.ask(Request::PutAgain { link, how: How::from(options) }).await?)
             }
         }
     }
@@ -219,6 +230,16 @@ impl Carrier for Way {
                     _ => Err(unfit()),
                 }
             }
+        }
+    }
+
+    async fn look_chunks(&self, hashes: Vec<[u8; 32]>) -> Result<Vec<Sighting>, ClientError> {
+        match self {
+            Self::Own(client) => client.look_chunks(hashes).await,
+            Self::Node(asked) => match asked.ask(Request::LookChunks { hashes }).await? {
+                Answer::ChunksSeen(seen) => Ok(seen.into_iter().map(Into::into).collect()),
+                _ => Err(unfit()),
+            },
         }
     }
 }

@@ -22,8 +22,9 @@ use self::records::Seen;
 pub use self::records::{Found, GetOptions, PutOptions, Stored};
 pub use self::stored::stored_membership;
 pub use self::transfer::{
-    BatchNo, Carrier, Content, ContentReader, ContentWriter, Download, Journal, Opened, Part, Prepared, Progress,
-    PublishOptions, Published, Sealing, Source, open, store,
+    Audit, AuditOptions, BatchNo, Carrier, Content, ContentReader, ContentWriter, Download, Health, Journal, Opened,
+    Part, Prepared, Progress, PublishOptions, Published, Sealing, Source, Tended, UpkeepOptions, audit, open, store,
+    tend,
 };
 use crate::content::{FetchRefused, LinkRefused, NameRefused, RootRefused};
 use crate::crypto::keys::NodeKey;

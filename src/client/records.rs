@@ -3,10 +3,10 @@
 use super::{Client, ClientError, lock};
 use crate::crypto::forget_past;
 use crate::crypto::keys::IdentitySecret;
-use crate::limits::{EXPIRY_STEP_S, SEEN_SEQS_MAX, SEQ_FIRST_MAX, SEQ_STEP_MAX};
+use crate::limits::{EXPIRY_STEP_S, HOLDERS, SEEN_SEQS_MAX, SEQ_FIRST_MAX, SEQ_STEP_MAX};
 use crate::node::Operation;
 use crate::record::{INDICES, Locator, Opened};
-use crate::request::{Consistency, Counts, Refused, Success};
+use crate::request::{Consistency, Counts, Refused, Sighting, Success};
 use crate::time::Duration;
 use crate::wire::record::Expiry;
 
@@ -19,6 +19,8 @@ pub struct Found {
     pub seq: u64,
     /// Whether enough of the closest nodes signed that nothing newer is there.
     pub attested: bool,
+    /// Its copies at each of its locations; all of them count with [`Consistency::Audit`] alone.
+    pub seen: Vec<Sighting>,
     /// What was asked and what came back.
     pub counts: Counts,
 }
@@ -84,12 +86,12 @@ impl Client {
         let operation = Operation::RecordGet { places: locator.places(), consistency, seq_min };
         let (success, counts) = self.run(operation, timeout.unwrap_or(self.inner.timeout)).await?;
         match success {
-            Success::Record { record, seq, attested } => {
+            Success::Record { record, seq, attested, seen, .. } => {
                 let expiry = record.fields().map_err(|_| ClientError::Unreadable)?.expiry;
                 let opened = locator.open(&record).map_err(|_| ClientError::Unreadable)?;
                 self.see(locator, Seen { seq, expiry });
                 match opened {
-                    Opened::Payload(payload) => Ok(Found { payload, seq, attested, counts }),
+                    Opened::Payload(payload) => Ok(Found { payload, seq, attested, seen, counts }),
                     Opened::Deleted => Err(ClientError::Deleted { seq, counts }),
                 }
             }
@@ -124,6 +126,31 @@ impl Client {
         options: PutOptions,
     ) -> Result<Stored, ClientError> {
         self.replace(author, label, Some(payload), options).await
+    }
+
+    /// Stores a record again as its author signed it, at those of its locations that have fewer copies than they should: anybody can
+    /// who can read it. It ends when it would have.
+    ///
+    /// # Errors
+    /// As [`Self::get_record`] and [`Self::put_record`]. Of a location where it was not found at all there is nothing to store, and
+    /// nothing is said.
+    pub async fn put_again(&self, locator: &Locator, options: GetOptions) -> Result<Stored, ClientError> {
+        let seq_min = self.seen(locator).map_or(options.seq_min, |seen| seen.seq.max(options.seq_min));
+        let timeout = options.timeout.unwrap_or(self.inner.timeout);
+        let get = Operation::RecordGet { places: locator.places(), consistency: Consistency::Audit, seq_min };
+        let (Success::Record { seq, seen, records, .. }, counts) = self.run(get, timeout).await? else {
+            return Err(ClientError::Stopped);
+        };
+        let places = locator.places().into_iter().zip(records).zip(&seen);
+        let lacking = places.filter(|(_, seen)| seen.until.len() < HOLDERS);
+        let records: Vec<_> = lacking.filter_map(|((place, record), _)| Some((place, record?))).collect();
+        if records.is_empty() {
+            return Ok(Stored { seq, copies: seen.iter().map(|place| place.until.len()).collect(), counts });
+        }
+        match self.run(Operation::RecordPut { records, expected: Some(seq) }, timeout).await? {
+            (Success::RecordStored { copies }, counts) => Ok(Stored { seq, copies, counts }),
+            _ => Err(ClientError::Stopped),
+        }
     }
 
     /// Deletes a record before its time is over: a newer value that says so takes its place, at all who keep it, until the old

@@ -77,6 +77,12 @@ impl Grouping {
 }
 
 impl GroupContent {
+    /// The content of a group that was read: as many chunks as it has of content, each whole.
+    #[must_use]
+    pub fn new(group: Group, chunks: Vec<Vec<u8>>) -> Self {
+        Self { group, chunks }
+    }
+
     /// Adds parity and seals all chunks of the group, in their order.
     ///
     /// # Errors

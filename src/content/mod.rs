@@ -1,6 +1,7 @@
 //! Files and folders as encrypted chunks under a signed root, and the links that name them. Pure: bytes in, values out; it knows
 //! neither files nor circuits. Source: spec/content.md.
 
+mod audit;
 mod chunk;
 mod fetch;
 mod file_name;
@@ -13,6 +14,7 @@ mod name;
 mod parity;
 mod root;
 
+pub use audit::{Audited, GroupAudit};
 pub use chunk::{ChunkAt, ChunkRefused, PublicationSecret, open_chunk, seal_chunk};
 pub use fetch::{Fetch, FetchBatch, FetchRefused, Piece};
 pub use file_name::{FileName, NameRefused};

@@ -25,6 +25,8 @@ pub enum Purpose {
         /// The only digest that is worth fetching: a chunk's hash.
         digest: Option<[u8; 32]>,
     },
+    /// Bring the statements of the closest alone.
+    Look,
     /// Have the closest nodes keep this value.
     Put {
         /// The value, checked.
@@ -214,7 +216,7 @@ impl Errand {
                 self.lookup.handle(now, LookupInput::Answered { from, contacts, says_present: present });
             }
             Answer::Stored { statement } if self.storing.remove(&from) => {
-                self.stored += usize::from(statement.verdict == Verdict::Stored);
+                self.stored += usize::from(self.is_receipt(&statement));
                 self.conflicts += usize::from(statement.verdict == Verdict::Conflict);
                 self.receipts.push(statement);
             }
@@ -264,6 +266,12 @@ impl Errand {
         }
     }
 
+    /// Whether a storer says that it keeps the value, and a chunk for as long as was asked: else another is asked in its place.
+    fn is_receipt(&self, statement: &Statement) -> bool {
+        let Purpose::Put { value, .. } = &self.purpose else { return false };
+        statement.verdict == Verdict::Stored && statement.digest == value.digest() && statement.seq >= value.seq()
+    }
+
     fn find(&self, want_value: bool) -> Ask {
         Ask::Find { kind: self.kind, location: self.location, nonce: self.nonce, want_value }
     }
@@ -273,6 +281,11 @@ impl Errand {
             Purpose::Find { digest } => {
                 let digest = *digest;
                 self.advance_find(digest);
+            }
+            Purpose::Look => {
+                if self.lookup_done {
+                    self.finish();
+                }
             }
             Purpose::Put { value, expected } => {
                 let (value, expected) = (value.value().clone(), *expected);
@@ -341,7 +354,7 @@ impl Errand {
         }
         self.done = true;
         let statements = match self.purpose {
-            Purpose::Find { .. } => {
+            Purpose::Find { .. } | Purpose::Look => {
                 let mut heard: Vec<_> = core::mem::take(&mut self.heard).into_iter().collect();
                 heard.sort_by_key(|(id, _)| id.distance(&self.location));
                 heard.into_iter().take(SIGNERS).map(|(_, heard)| heard.statement).collect()
@@ -349,7 +362,7 @@ impl Errand {
             Purpose::Put { .. } => {
                 // Stored ones first: they are what the client counts, and only so many fit.
                 let mut receipts = core::mem::take(&mut self.receipts);
-                receipts.sort_by_key(|receipt| receipt.verdict != Verdict::Stored);
+                receipts.sort_by_key(|receipt| !self.is_receipt(receipt));
                 receipts.truncate(SIGNERS);
                 receipts
             }

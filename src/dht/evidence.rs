@@ -141,6 +141,12 @@ impl Tally {
         believed.filter_map(|(_, said)| *said).max()
     }
 
+    /// What those of the closest set that have a value say it is.
+    #[must_use]
+    pub fn claims(&self, members: &Members) -> Vec<Claim> {
+        self.closest(members).into_iter().filter_map(|member| *self.heard.get(&member.key)?).collect()
+    }
+
     fn closest<'m>(&self, members: &'m Members) -> Vec<&'m VerifiedDescriptor> {
         self.neighbourhood.closest(members, SIGNERS, |key| self.is_gone(key))
     }

@@ -114,12 +114,19 @@ impl Receipts {
     fn answer(&self, statement: &Statement) -> Option<StoreAnswer> {
         let about = (statement.seq, statement.digest);
         match statement.verdict {
-            Verdict::Stored if about == self.value => Some(StoreAnswer::Stored),
+            Verdict::Stored if self.is_covered_by(about) => Some(StoreAnswer::Stored),
+            // The very chunk, until before what was asked for: whoever handed it on has shortened its time.
+            Verdict::Stored if self.kind == ValueKind::Hashed && about.1 == self.value.1 => Some(StoreAnswer::Refused),
             Verdict::Conflict if about != self.value => Some(StoreAnswer::Conflict(about)),
             Verdict::Full => Some(StoreAnswer::Full),
             Verdict::NotCloseEnough | Verdict::Invalid => Some(StoreAnswer::Refused),
             Verdict::Stored | Verdict::Conflict | Verdict::Absent | Verdict::Present => None,
         }
+    }
+
+    /// A record is this very one; of a chunk the step at which it ends may be later, for whoever holds it longer keeps it so.
+    fn is_covered_by(&self, (seq, digest): Claim) -> bool {
+        digest == self.value.1 && (seq == self.value.0 || (self.kind == ValueKind::Hashed && seq > self.value.0))
     }
 
     fn conflicting(&self) -> impl Iterator<Item = Claim> {
@@ -193,6 +200,27 @@ mod tests {
             },
             0,
         );
+    }
+
+    #[test]
+    fn of_a_chunk_a_receipt_counts_when_it_is_kept_until_the_step_asked_for_or_later() {
+        let (members, near) = (members_of((0..60).map(relay)), nearest_of(60));
+        let digest = VALUE.1;
+        let until = |step: u64| {
+            near[..2].iter().map(|number| said(*number, Verdict::Stored, (step, digest))).collect::<Vec<_>>()
+        };
+        for (step, stored) in [(VALUE.0 - 1, 0), (0, 0), (VALUE.0, 2), (VALUE.0 + 1, 2)] {
+            let mut receipts = Receipts::new(ValueKind::Hashed, LOCATION, VALUE, &members);
+            added(&mut receipts, &members, &until(step));
+            assert_eq!(receipts.stored(), stored, "{step}");
+        }
+        // What is said last holds: one that has given up the later copy does not keep it as long as was asked.
+        let mut receipts = Receipts::new(ValueKind::Hashed, LOCATION, VALUE, &members);
+        added(&mut receipts, &members, &until(VALUE.0));
+        added(&mut receipts, &members, &until(VALUE.0 - 1));
+        assert_eq!(receipts.stored(), 0);
+        // Of a record the number is its own: a later one is another value.
+        check("a record of a later number", |near| vec![said(near[0], Verdict::Stored, (VALUE.0 + 1, digest))], 0);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{interval, timeout};
 
-use super::wire::{self, Answer, Demands, Failure, How, Opening, Reply, Request, Status, VERSION, WirePath};
+use super::wire::{self, Answer, Demands, Failure, How, Opening, Reply, Request, Seen, Status, VERSION, WirePath};
 use crate::client::{Carrier, Client, ClientError, Ending, GetOptions, PutOptions};
 use crate::content::ContentLink;
 use crate::crypto::hash::blake3;
@@ -157,6 +157,7 @@ async fn act(
             Ok(Answer::Stored { seq: stored.seq, copies: stored.copies, counts: wire::counts_out(stored.counts) })
         }
         Request::GetRecord { link, how } => get(client, &link, options(how)?).await.map_err(failure),
+        Request::PutAgain { link, how } => put_again(client, &link, options(how)?).await.map_err(failure),
         Request::GetChunks { hashes } => client.get_chunks(hashes).await.map(Answer::Chunks).map_err(failure),
         Request::PutChunks { chunks, expiry } => {
             let is_fit = (1..=BATCH_CHUNKS).contains(&chunks.len());
@@ -168,6 +169,10 @@ async fn act(
             let chunks = chunks.into_iter().map(sealed).collect();
             let stored = client.put_chunks(chunks, Expiry::from_wire(expiry)).await;
             stored.map(|()| Answer::ChunksStored).map_err(failure)
+        }
+        Request::LookChunks { hashes } => {
+            let seen = client.look_chunks(hashes).await.map_err(failure)?;
+            Ok(Answer::ChunksSeen(seen.into_iter().map(Seen::from).collect()))
         }
         Request::CurrentSeq { link, how } => current_seq(client, &link, options(how)?).await.map_err(failure),
     }
@@ -184,7 +189,14 @@ async fn get(client: &Client, link: &str, options: GetOptions) -> Result<Answer,
     let link: ContentLink = link.parse()?;
     let found = client.get_record(link.locator(client.network())?, options).await?;
     let counts = wire::counts_out(found.counts);
-    Ok(Answer::Record { payload: found.payload, seq: found.seq, attested: found.attested, counts })
+    let seen = found.seen.into_iter().map(Seen::from).collect();
+    Ok(Answer::Record { payload: found.payload, seq: found.seq, attested: found.attested, seen, counts })
+}
+
+async fn put_again(client: &Client, link: &str, options: GetOptions) -> Result<Answer, ClientError> {
+    let link: ContentLink = link.parse()?;
+    let stored = client.put_again(link.locator(client.network())?, options).await?;
+    Ok(Answer::Stored { seq: stored.seq, copies: stored.copies, counts: wire::counts_out(stored.counts) })
 }
 
 async fn current_seq(client: &Client, link: &str, options: GetOptions) -> Result<Answer, ClientError> {

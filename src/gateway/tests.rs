@@ -65,7 +65,10 @@ async fn a_command_is_answered_and_told_how_its_request_ended() {
     let node = node().await;
     let caller = Caller::find(&node.path, NOTHING).await.unwrap().unwrap();
     assert_eq!(caller.ask(Request::Status).await.0.unwrap(), Answer::Status(status()));
-    assert_eq!(ending(&caller, get()).await, Ending::Unreachable);
+    let Request::GetRecord { link, how } = get() else { unreachable!("a get") };
+    for request in [get(), Request::PutAgain { link, how }, Request::LookChunks { hashes: vec![[1; 32]] }] {
+        assert_eq!(ending(&caller, request).await, Ending::Unreachable);
+    }
     let bad = Request::GetRecord { link: "bauta1x".into(), how: How::from(GetOptions::default()) };
     assert_eq!(ending(&caller, bad).await, Ending::Usage);
     node.client.stop();

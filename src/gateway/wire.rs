@@ -12,12 +12,13 @@ use crate::client::Ending;
 use crate::disk::StoreView;
 use crate::limits::GATEWAY_FRAME_LEN_MAX;
 use crate::node::{BuiltPath, Carries};
-use crate::request::{Consistency, Counts};
+use crate::request::{Consistency, Counts, Sighting};
 use crate::wire::codec::Reader;
 use crate::wire::contact::Contact;
+use crate::wire::record::Expiry;
 
 /// The version of these shapes; another one is refused.
-pub(super) const VERSION: u8 = 3;
+pub(super) const VERSION: u8 = 4;
 
 /// What a command demands of paths: a node that does less refuses, it never does less silently.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -74,6 +75,13 @@ pub enum Request {
         /// How it is got.
         how: How,
     },
+    /// As [`crate::client::Client::put_again`], of the record that a link leads to.
+    PutAgain {
+        /// The link, as text.
+        link: String,
+        /// How it is got.
+        how: How,
+    },
     /// As [`crate::client::Carrier::get_chunks`].
     GetChunks {
         /// Up to four.
@@ -85,6 +93,11 @@ pub enum Request {
         chunks: Vec<Vec<u8>>,
         /// When they end, as on the wire.
         expiry: [u8; 3],
+    },
+    /// As [`crate::client::Carrier::look_chunks`].
+    LookChunks {
+        /// Up to four.
+        hashes: Vec<[u8; 32]>,
     },
     /// As [`crate::client::Client::current_seq`], of the record that a link leads to.
     CurrentSeq {
@@ -98,7 +111,7 @@ pub enum Request {
 /// As [`crate::client::GetOptions`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct How {
-    /// 0 one, 1 quorum, 2 all.
+    /// 0 one, 1 quorum, 2 all, 3 audit.
     pub consistency: u8,
     /// Nothing older is taken.
     pub seq_min: u64,
@@ -130,7 +143,7 @@ pub enum Answer {
     Status(Status),
     /// Of [`Request::Store`].
     Store(StoreView),
-    /// Of [`Request::PutRecord`] and [`Request::Delete`].
+    /// Of [`Request::PutRecord`], [`Request::PutAgain`] and [`Request::Delete`].
     Stored {
         /// Sequence number of what was stored.
         seq: u64,
@@ -147,6 +160,8 @@ pub enum Answer {
         seq: u64,
         /// Whether its freshness is attested.
         attested: bool,
+        /// Its copies at each location.
+        seen: Vec<Seen>,
         /// What was asked.
         counts: [usize; 5],
     },
@@ -154,8 +169,26 @@ pub enum Answer {
     Chunks(Vec<Option<Vec<u8>>>),
     /// Of [`Request::PutChunks`].
     ChunksStored,
+    /// Of [`Request::LookChunks`].
+    ChunksSeen(Vec<Seen>),
     /// Of [`Request::CurrentSeq`].
     Seq(Option<u64>),
+}
+
+/// As [`Sighting`]: when copies end, as on the wire; whether that is attested.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Seen(Vec<[u8; 3]>, bool);
+
+impl From<Sighting> for Seen {
+    fn from(sighting: Sighting) -> Self {
+        Self(sighting.until.into_iter().map(Expiry::to_wire).collect(), sighting.attested)
+    }
+}
+
+impl From<Seen> for Sighting {
+    fn from(Seen(until, attested): Seen) -> Self {
+        Self { until: until.into_iter().map(Expiry::from_wire).collect(), attested }
+    }
 }
 
 /// How a node is.
@@ -193,7 +226,8 @@ pub(super) struct WirePath {
 
 impl How {
     pub(super) fn consistency(self) -> Option<Consistency> {
-        [Consistency::One, Consistency::Quorum, Consistency::All].into_iter().nth(usize::from(self.consistency))
+        let all = [Consistency::One, Consistency::Quorum, Consistency::All, Consistency::Audit];
+        all.into_iter().nth(usize::from(self.consistency))
     }
 
     pub(super) const fn number(consistency: Consistency) -> u8 {
@@ -201,6 +235,7 @@ impl How {
             Consistency::One => 0,
             Consistency::Quorum => 1,
             Consistency::All => 2,
+            Consistency::Audit => 3,
         }
     }
 }
@@ -227,6 +262,7 @@ impl From<&BuiltPath> for WirePath {
             Carries::Put => (1, 0),
             Carries::Fetch(chunks) => (2, chunks),
             Carries::Store(chunks) => (3, chunks),
+            Carries::Look(chunks) => (4, chunks),
         };
         Self { hops: path.hops.iter().map(bytes).collect(), carries, chunks }
     }
@@ -239,6 +275,7 @@ impl WirePath {
             1 => Carries::Put,
             2 => Carries::Fetch(self.chunks),
             3 => Carries::Store(self.chunks),
+            4 => Carries::Look(self.chunks),
             _ => return None,
         };
         let hop = |bytes: &Vec<u8>| {

@@ -13,6 +13,8 @@ const _: () = assert!(SEALED_CHUNK_LEN + 4_096 < MESSAGE_LEN_MAX);
 const _: () = assert!(MESSAGE_CELLS_MAX == 64 && CREDIT_START == 64);
 const _: () = assert!(CREDIT_START <= CREDIT_MAX && CREDIT_STEP < CREDIT_START);
 const _: () = assert!(HOPS_CLIENT_MIN <= HOPS_MAX);
+// Enough statements for an attestation, and for all copies.
+const _: () = assert!(LOOK_SIGNERS * 100 >= SIGNERS * SIGNERS_PERCENT_MIN && CHUNK_HOLDERS <= LOOK_SIGNERS);
 const _: () = assert!(HOLDERS < REPAIR_REACH && REPAIR_REACH <= BUCKET_SIZE && REPAIR_REACH < REPAIR_WATCHED_MAX);
 const _: () = assert!(
     LINK_SILENCE_MAX.as_secs() + GONE_AFTER.as_secs() + 2 * WATCH_REDIAL.as_secs() + 6 * REPAIR_STEP.as_secs() < 300

@@ -64,7 +64,8 @@ impl VerifiedValue {
                 }
                 let location = ChunkName { hash: chunk.hash, index: chunk.index }.location();
                 let (digest, expiry) = (chunk.hash, chunk.expiry);
-                Ok(Self(Arc::new(Checked { location, seq: 0, digest, expiry, value: Value::Hashed(chunk) })))
+                let seq = expiry.step();
+                Ok(Self(Arc::new(Checked { location, seq, digest, expiry, value: Value::Hashed(chunk) })))
             }
         }
     }
@@ -106,7 +107,7 @@ impl VerifiedValue {
         self.0.location
     }
 
-    /// Sequence number; 0 for hashed values.
+    /// Sequence number; of a hashed value its expiry in steps, for nothing else of it can change.
     #[must_use]
     pub fn seq(&self) -> u64 {
         self.0.seq
@@ -134,7 +135,7 @@ impl VerifiedValue {
     }
 
     /// Whether this value replaces the other at the same location: higher seq wins; equal seq with other bytes is
-    /// settled by the greater digest, so that it resolves the same way everywhere.
+    /// settled by the greater digest, so that it resolves the same way everywhere. Of one chunk it is the later expiry.
     #[must_use]
     pub fn replaces(&self, other: &Self) -> bool {
         (self.0.seq, self.0.digest) > (other.0.seq, other.0.digest)

@@ -107,8 +107,8 @@ impl ChunkPut {
         let Some(index) = self.attempts.what(id).map(|batch| batch.index) else { return };
         for (chunk, receipts) in self.chunks.iter().zip(self.receipts.get_mut(index).into_iter().flatten()) {
             let location = name(chunk, index).location();
-            receipts
-                .get_or_insert_with(|| Receipts::new(ValueKind::Hashed, location, (0, chunk.hash), context.members));
+            let claim = (self.expiry.step(), chunk.hash);
+            receipts.get_or_insert_with(|| Receipts::new(ValueKind::Hashed, location, claim, context.members));
         }
     }
 

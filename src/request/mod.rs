@@ -3,6 +3,7 @@
 
 mod attempts;
 mod chunk_get;
+mod chunk_look;
 mod chunk_put;
 mod record_get;
 mod record_put;
@@ -11,6 +12,7 @@ mod tests;
 
 pub use attempts::{Attempt, AttemptResult, Counts, Failure};
 pub use chunk_get::ChunkGet;
+pub use chunk_look::ChunkLook;
 pub use chunk_put::{ChunkPut, SealedChunk};
 pub use record_get::{Consistency, RecordGet};
 pub use record_put::RecordPut;
@@ -19,7 +21,7 @@ use crate::crypto::CryptoRng;
 use crate::membership::members::Members;
 use crate::time::{Duration, Instant, Now};
 use crate::wire::network::Network;
-use crate::wire::record::RecordBytes;
+use crate::wire::record::{Expiry, RecordBytes};
 
 /// What an operation looks things up in.
 pub struct Context<'a> {
@@ -84,6 +86,10 @@ pub enum Success {
         seq: u64,
         /// Whether enough of the closest members signed that nothing newer is there.
         attested: bool,
+        /// Its copies at each of its locations; of those that were not asked nothing was seen.
+        seen: Vec<Sighting>,
+        /// The records themselves, for each location: whoever has one can store it again.
+        records: Vec<Option<RecordBytes>>,
     },
     /// A signed value is kept; receipts for each location.
     RecordStored {
@@ -97,6 +103,17 @@ pub enum Success {
         /// Holders that signed, fewest of all chunks.
         copies_min: usize,
     },
+    /// Copies of chunks, in the order asked.
+    ChunksSeen(Vec<Sighting>),
+}
+
+/// What holders of a value at one location say by their signed word.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Sighting {
+    /// When each copy of this very value ends that one of the closest members says to have.
+    pub until: Vec<Expiry>,
+    /// Whether enough of the closest members said what they have: else there may be more copies.
+    pub attested: bool,
 }
 
 /// Why an operation brought nothing. Each has its own exit code on the command line.
@@ -158,6 +175,8 @@ pub enum Request {
     ChunkGet(Box<ChunkGet>),
     /// Store chunks.
     ChunkPut(Box<ChunkPut>),
+    /// Ask who has chunks.
+    ChunkLook(Box<ChunkLook>),
 }
 
 impl Request {
@@ -168,6 +187,7 @@ impl Request {
             Self::RecordPut(request) => request.handle(now, input, context),
             Self::ChunkGet(request) => request.handle(now, input, context),
             Self::ChunkPut(request) => request.handle(now, input, context),
+            Self::ChunkLook(request) => request.handle(now, input, context),
         }
     }
 
@@ -179,6 +199,7 @@ impl Request {
             Self::RecordPut(request) => request.attempts.used_exits(),
             Self::ChunkGet(request) => request.attempts.used_exits(),
             Self::ChunkPut(request) => request.attempts.used_exits(),
+            Self::ChunkLook(request) => request.attempts.used_exits(),
         }
     }
 
@@ -195,6 +216,7 @@ impl Request {
             Self::RecordPut(request) => request.attempts.poll_output(),
             Self::ChunkGet(request) => request.attempts.poll_output(),
             Self::ChunkPut(request) => request.attempts.poll_output(),
+            Self::ChunkLook(request) => request.attempts.poll_output(),
         }
     }
 
@@ -206,6 +228,7 @@ impl Request {
             Self::RecordPut(request) => request.attempts.poll_timeout(),
             Self::ChunkGet(request) => request.attempts.poll_timeout(),
             Self::ChunkPut(request) => request.attempts.poll_timeout(),
+            Self::ChunkLook(request) => request.attempts.poll_timeout(),
         }
     }
 }

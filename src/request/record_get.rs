@@ -1,10 +1,10 @@
 //! Gets a signed value: three locations, another exit for whatever is missing, freshness by evidence. Source: spec/requests.md §5.
 
 use super::attempts::{AttemptResult, Attempts};
-use super::{Context, Refused, RequestInput, Success};
+use super::{Context, Refused, RequestInput, Sighting, Success};
 use crate::crypto::random_bytes;
 use crate::dht::evidence::Tally;
-use crate::limits::{ANSWERS_PER_PLACE_MAX, HEDGED_AFTER, LOCATIONS};
+use crate::limits::{ANSWERS_PER_PLACE_MAX, HEDGED_AFTER, HOLDERS, LOCATIONS};
 use crate::record::{Place, VerifiedValue};
 use crate::time::{Duration, Instant, Now, UnixTime};
 use crate::wire::onion::{ExitAnswer, ExitRequest};
@@ -21,6 +21,8 @@ pub enum Consistency {
     Quorum,
     /// All three.
     All,
+    /// All three, and where fewer copies were seen than there should be another exit is asked: to count them.
+    Audit,
 }
 
 impl Consistency {
@@ -28,7 +30,7 @@ impl Consistency {
         match self {
             Self::One => 1,
             Self::Quorum => 2,
-            Self::All => LOCATIONS,
+            Self::All | Self::Audit => LOCATIONS,
         }
     }
 }
@@ -41,6 +43,8 @@ struct Search {
     /// Whether the members known then were all there are, as far as bootstraps know.
     is_whole: bool,
     attested: bool,
+    /// Closest members that signed to have the best value.
+    copies: usize,
     asked: bool,
     answers: usize,
     /// The newest valid value that came, with its author's sequence number; too old to be taken or not.
@@ -58,6 +62,8 @@ enum State {
 
 /// The machine.
 pub struct RecordGet {
+    /// Copies at a location below which a second exit is asked.
+    copies_wanted: usize,
     places: Vec<Search>,
     needed: usize,
     seq_min: u64,
@@ -79,6 +85,7 @@ impl RecordGet {
             tally: None,
             is_whole: false,
             attested: false,
+            copies: 0,
             asked: false,
             answers: 0,
             best: None,
@@ -87,6 +94,7 @@ impl RecordGet {
         let mut request = Self {
             places: places.into_iter().map(search).collect(),
             needed: consistency.needed(),
+            copies_wanted: if consistency == Consistency::Audit { HOLDERS } else { 0 },
             seq_min,
             attempts: Attempts::new(now + timeout),
         };
@@ -174,7 +182,7 @@ impl RecordGet {
             }
             Some(None) => self.attempts.counts.invalid += 1,
         }
-        search.judge(context);
+        search.judge(self.copies_wanted, context);
     }
 
     fn advance(&mut self, now: Now, context: &mut Context<'_>) {
@@ -204,7 +212,11 @@ impl RecordGet {
                 // Fresh only as far as enough locations say so, each by enough of the closest members.
                 let attested = answered >= self.needed && self.places.iter().any(|search| search.is_attested_at(seq));
                 match best.into_value() {
-                    Value::Signed(record) => Ok(Success::Record { record, seq, attested }),
+                    Value::Signed(record) => {
+                        let seen = self.places.iter().map(|search| search.sighting(seq)).collect();
+                        let records = self.places.iter().map(|search| search.record(seq)).collect();
+                        Ok(Success::Record { record, seq, attested, seen, records })
+                    }
                     Value::Hashed(_) => Err(Refused::Damaged),
                 }
             }
@@ -218,7 +230,7 @@ impl RecordGet {
 }
 
 impl Search {
-    fn judge(&mut self, context: &Context<'_>) {
+    fn judge(&mut self, copies_wanted: usize, context: &Context<'_>) {
         let Some(tally) = &mut self.tally else { return };
         let best = self.best.as_ref().map(|(best, _)| (best.seq(), best.digest()));
         if self.answers >= 2 && tally.newest_claimed() > best {
@@ -231,9 +243,25 @@ impl Search {
                 None => tally.attested_absence(context.members),
                 Some(best) => tally.attested_freshness(best, context.members),
             };
+        self.copies = tally.claims(context.members).into_iter().filter(|claim| Some(*claim) == best).count();
         // A second exit is asked for what the first left open; after that a value stands, unattested.
-        if self.attested || (best.is_some() && self.answers >= 2) {
+        let is_second = self.answers >= 2;
+        if (self.attested && (is_second || self.copies >= copies_wanted)) || (best.is_some() && is_second) {
             self.state = State::Answered;
+        }
+    }
+
+    /// The copies here of the value with this number, as its author counts.
+    fn sighting(&self, seq: u64) -> Sighting {
+        let ends = self.best.as_ref().filter(|(_, best)| *best == seq).map(|(best, _)| best.expiry());
+        Sighting { until: vec![ends; self.copies].into_iter().flatten().collect(), attested: self.attested }
+    }
+
+    /// The record that stands here for the version with this number.
+    fn record(&self, seq: u64) -> Option<RecordBytes> {
+        match self.best.as_ref().filter(|(_, best)| *best == seq)?.0.value() {
+            Value::Signed(record) => Some(record.clone()),
+            Value::Hashed(_) => None,
         }
     }
 

@@ -1,6 +1,8 @@
 //! Operations against exits that are honest, fail, withhold, forge or serve old values. Circuits are played by hand; members,
 //! signatures and records are real.
 
+mod looking;
+
 use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
 
@@ -517,10 +519,16 @@ fn chunks_that_nobody_has_end_as_unreachable_and_forged_ones_as_damaged() {
 }
 
 #[test]
-fn chunks_are_stored_at_their_location_each_under_a_nonce_of_its_own() {
-    for (holders, result) in
-        [(HOLDERS, Ok(Success::ChunksStored { copies_min: 2 })), (1, Err(Refused::Partly { copies: 1, asked: 2 }))]
-    {
+fn chunks_are_stored_at_their_location_each_under_a_nonce_of_its_own_and_for_as_long_as_asked() {
+    let stored = Ok(Success::ChunksStored { copies_min: 2 });
+    let wanting = Err(Refused::Partly { copies: 1, asked: 2 });
+    for (holders, kept_for, result) in [
+        (HOLDERS, 0, stored.clone()),
+        (HOLDERS, 1, stored),
+        (1, 0, wanting),
+        // An exit that hands chunks on with an earlier end gets true receipts, which name it.
+        (HOLDERS, -1, Err(Refused::Unreachable)),
+    ] {
         let mut world = World::new();
         let expiry = Expiry::at_least(UnixTime(ISSUED.0 + 3_600));
         let request = world.start(|context| {
@@ -530,12 +538,13 @@ fn chunks_are_stored_at_their_location_each_under_a_nonce_of_its_own() {
             assert_eq!((attempt.upload.len(), attempt.reply_cells), (BATCH_CHUNKS * 34, BATCH_CHUNKS));
             assert!(attempt.upload.iter().all(|data| data.len() == CIRCUIT_DATA_LEN_MAX));
             let ExitRequest::PutChunks { nonce, chunks, .. } = &attempt.request else { unreachable!("a put") };
+            let until = expiry.step().saturating_add_signed(kept_for);
             let cell = |slot: usize| {
                 let mut answer = ExitAnswer::default();
                 if let Some((name, _)) = chunks.get(slot) {
                     let location = name.location();
                     let question = Question { nonce: nonce.of_slot(slot), operation: Operation::Store, location };
-                    let sign = |number: u32| statement(number, &question, Verdict::Stored, (0, name.hash));
+                    let sign = |number: u32| statement(number, &question, Verdict::Stored, (until, name.hash));
                     answer.statements = nearest(&location).into_iter().take(holders).map(sign).collect();
                 }
                 answer.encode(CIRCUIT_DATA_LEN_MAX).unwrap()

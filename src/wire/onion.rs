@@ -4,10 +4,11 @@
 use super::codec::{Malformed, Reader, padded, put_list};
 use super::descriptor::SignedDescriptor;
 use super::record::{ChunkName, Expiry, RecordBytes, ValueKind};
-use super::statement::{Nonce, Statement};
+use super::statement::{Nonce, Statement, Verdict};
 use crate::keyspace::{Id, Location};
 use crate::limits::{
-    ANSWER_DESCRIPTORS_MAX, BATCH_CHUNKS, RECORD_LEN, REQUEST_LEN_MAX, ROUTING_LEN, SEALED_CHUNK_LEN, SIGNERS,
+    ANSWER_DESCRIPTORS_MAX, BATCH_CHUNKS, LOOK_SIGNERS, RECORD_LEN, REQUEST_LEN_MAX, ROUTING_LEN, SEALED_CHUNK_LEN,
+    SIGNERS,
 };
 use crate::time::UnixTime;
 
@@ -109,6 +110,13 @@ pub enum ExitRequest {
         /// Which, each with the length of its bytes.
         chunks: Vec<(ChunkName, u32)>,
     },
+    /// Ask who has up to four chunks; nothing but statements comes back, in as many cells as to [`Self::Find`].
+    Look {
+        /// For the statements.
+        nonce: Nonce,
+        /// Which.
+        chunks: Vec<ChunkName>,
+    },
 }
 
 impl ExitRequest {
@@ -143,6 +151,11 @@ impl ExitRequest {
                     out.extend_from_slice(&len.to_be_bytes());
                 });
             }
+            Self::Look { nonce, chunks } => {
+                out.push(5);
+                out.extend_from_slice(&nonce.0);
+                put_list(&mut out, chunks, |out, name| name.encode(out));
+            }
         }
         out
     }
@@ -173,11 +186,14 @@ impl ExitRequest {
                 expiry: Expiry::from_wire(reader.array()?),
                 chunks: reader.list(BATCH_CHUNKS, |reader| Ok((ChunkName::decode(reader)?, chunk_len(reader)?)))?,
             },
+            5 => Self::Look { nonce: Nonce(reader.array()?), chunks: reader.list(BATCH_CHUNKS, ChunkName::decode)? },
             _ => return Err(Malformed::Value),
         };
         reader.finish()?;
         match &request {
-            Self::FetchChunks { chunks, .. } if !are_distinct(chunks.iter()) => Err(Malformed::Value),
+            Self::FetchChunks { chunks, .. } | Self::Look { chunks, .. } if !are_distinct(chunks.iter()) => {
+                Err(Malformed::Value)
+            }
             Self::PutChunks { chunks, .. } if !are_distinct(chunks.iter().map(|(name, _)| name)) => {
                 Err(Malformed::Value)
             }
@@ -218,6 +234,14 @@ impl ExitAnswer {
         let is_signer = |one: &SignedDescriptor| self.statements.iter().any(|said| said.signer == one.claim().0);
         self.descriptors.retain(is_signer);
         self
+    }
+
+    /// Of what holders said of a chunk those words that tell most: who has it, then who is nearest; nothing else.
+    #[must_use]
+    pub fn looked(mut self) -> Self {
+        self.statements.sort_by_key(|statement| statement.verdict != Verdict::Present);
+        self.statements.truncate(LOOK_SIGNERS);
+        Self { value: None, statements: self.statements, descriptors: Vec::new() }
     }
 
     /// Encodes, padded to `len` bytes; `None` when it does not fit.
@@ -265,7 +289,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::limits::{ANSWER_LEN, CIRCUIT_DATA_LEN_MAX, HOLDERS, SLOT_LEN};
+    use crate::limits::{ANSWER_LEN, CIRCUIT_DATA_LEN_MAX, HOLDERS, LOOK_SLOT_LEN, SLOT_LEN};
     use crate::wire::descriptor::DESCRIPTOR_LEN;
     use crate::wire::statement::STATEMENT_LEN;
 
@@ -273,6 +297,7 @@ mod tests {
     const _: () =
         assert!(HEAD + RECORD_LEN + SIGNERS * STATEMENT_LEN + ANSWER_DESCRIPTORS_MAX * DESCRIPTOR_LEN <= ANSWER_LEN);
     const _: () = assert!(HEAD + SEALED_CHUNK_LEN <= SLOT_LEN);
+    const _: () = assert!(HEAD + LOOK_SIGNERS * STATEMENT_LEN <= LOOK_SLOT_LEN);
     const _: () = assert!(HEAD + HOLDERS * (STATEMENT_LEN + DESCRIPTOR_LEN) <= CIRCUIT_DATA_LEN_MAX);
 
     proptest! {
@@ -313,14 +338,17 @@ mod tests {
             ExitRequest::Put { nonce, expected: Some(3), record },
             ExitRequest::FetchChunks { nonce, chunks: names.clone() },
             ExitRequest::PutChunks { nonce, expiry: Expiry::from_wire([0, 0, 9]), chunks: named },
+            ExitRequest::Look { nonce, chunks: names.clone() },
         ] {
             let bytes = request.encode();
             assert!(bytes.len() <= REQUEST_LEN_MAX);
             assert_eq!(ExitRequest::decode(&bytes), Ok(request));
         }
-        assert_eq!(
-            ExitRequest::decode(&ExitRequest::FetchChunks { nonce, chunks: vec![] }.encode()),
-            Err(Malformed::Value)
-        );
+        for nothing in [ExitRequest::FetchChunks { nonce, chunks: vec![] }, ExitRequest::Look { nonce, chunks: vec![] }]
+        {
+            assert_eq!(ExitRequest::decode(&nothing.encode()), Err(Malformed::Value));
+        }
+        let twice = ExitRequest::Look { nonce, chunks: vec![names[0], names[0]] };
+        assert_eq!(ExitRequest::decode(&twice.encode()), Err(Malformed::Value));
     }
 }

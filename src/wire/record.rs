@@ -73,6 +73,18 @@ impl Expiry {
         UnixTime(u64::from(self.0) * EXPIRY_STEP_S)
     }
 
+    /// Of so many steps; `None` beyond 24 bits.
+    #[must_use]
+    pub fn of_step(step: u64) -> Option<Self> {
+        u32::try_from(step).ok().filter(|step| *step <= 0x00ff_ffff).map(Self)
+    }
+
+    /// The number of steps: what statements on a hashed value have as its sequence number (spec/evidence.md §1).
+    #[must_use]
+    pub fn step(self) -> u64 {
+        u64::from(self.0)
+    }
+
     /// The three bytes of the wire.
     #[must_use]
     pub fn to_wire(self) -> [u8; 3] {

@@ -90,7 +90,7 @@ pub struct Statement {
     pub signer: NodeKey,
     /// What it says.
     pub verdict: Verdict,
-    /// Sequence number of the value meant, 0 for none and for hashed values.
+    /// Sequence number of the value meant, 0 for none. Of a hashed value the step at which the copy that is held ends.
     pub seq: u64,
     /// BLAKE3 of the value meant, zeros for none.
     pub digest: [u8; 32],

@@ -15,8 +15,9 @@ use bauta::node::machine::{Machine, MachineInput, MachineOutput, Puzzles};
 use bauta::record::VerifiedValue;
 use bauta::time::{Instant, Now, UnixTime};
 use bauta::wire::cell::{Cell, CircuitId, Command};
-use bauta::wire::message::{Answer, Assembler, cells_of};
-use bauta::wire::record::{RecordBytes, Value};
+use bauta::wire::message::{Answer, Ask, Assembler, cells_of};
+use bauta::wire::network::Network;
+use bauta::wire::record::{ChunkBytes, Expiry, RecordBytes, Value};
 
 /// What a relay does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,17 +42,20 @@ pub(crate) enum Behaviour {
     MishearingExit,
     /// As an exit it takes requests and says nothing more.
     MuteExit,
+    /// As an exit it has chunks stored as shortly as they can be.
+    ShorteningExit,
 }
 
 /// What every relay does, and the first records that were ever kept.
 pub(crate) struct Behaviours {
+    network: Network,
     all: Mutex<Vec<Behaviour>>,
     first: Mutex<BTreeMap<[u8; 20], VerifiedValue>>,
 }
 
 impl Behaviours {
-    pub(crate) fn new(relays: usize) -> Self {
-        Self { all: Mutex::new(vec![Behaviour::Honest; relays]), first: Mutex::default() }
+    pub(crate) fn new(network: Network, relays: usize) -> Self {
+        Self { network, all: Mutex::new(vec![Behaviour::Honest; relays]), first: Mutex::default() }
     }
 
     pub(crate) fn set(&self, index: usize, behaviour: Behaviour) {
@@ -86,6 +90,8 @@ pub(crate) fn launch(behaviours: Arc<Behaviours>) -> Launch {
             ready: VecDeque::new(),
             given: BTreeMap::new(),
             taken: BTreeMap::new(),
+            asking: BTreeMap::new(),
+            now: UnixTime(0),
             is_asked: false,
             own_gets: BTreeSet::new(),
         };
@@ -124,6 +130,9 @@ struct Misbehaving {
     /// Answers on their way out, and in.
     given: BTreeMap<(LinkId, CircuitId), Assembler>,
     taken: BTreeMap<(LinkId, CircuitId), Assembler>,
+    /// Questions on their way out.
+    asking: BTreeMap<(LinkId, CircuitId), Assembler>,
+    now: UnixTime,
     /// Whether the last input was a question of another node: what is got from the store meanwhile is for it.
     is_asked: bool,
     /// What this relay as an exit asked its own store.
@@ -175,6 +184,44 @@ impl Misbehaving {
     }
 }
 
+impl Misbehaving {
+    /// A question of this relay, chunks in it shortened.
+    fn ask(&mut self, link: LinkId, cell: &Cell) {
+        let circuit = cell.circuit();
+        let assembler = self.asking.entry((link, circuit)).or_default();
+        let Ok(Some(message)) = assembler.push(cell.body()) else { return };
+        self.asking.remove(&(link, circuit));
+        let message = match Ask::decode(&message) {
+            Ok(Ask::Store { nonce, expected, value: Value::Hashed(chunk) }) => {
+                let value = Value::Hashed(shortened(chunk, self.now));
+                Ask::Store { nonce, expected, value }.encode()
+            }
+            _ => message,
+        };
+        let cells = cells_of(circuit, Command::Ask, &message).unwrap();
+        self.ready.extend(cells.into_iter().map(|cell| MachineOutput::Node(Output::Send { link, cell })));
+    }
+
+    /// What it stores itself.
+    fn own_op(&self, op: StoreOp) -> StoreOp {
+        match op {
+            StoreOp::Put { value, expected } => match value.clone().into_value() {
+                Value::Hashed(chunk) => {
+                    let short = Value::Hashed(shortened(chunk, self.now));
+                    let value = VerifiedValue::check(&self.behaviours.network, short, self.now).unwrap();
+                    StoreOp::Put { value, expected }
+                }
+                Value::Signed(_) => StoreOp::Put { value, expected },
+            },
+            op => op,
+        }
+    }
+}
+
+fn shortened(chunk: ChunkBytes, now: UnixTime) -> ChunkBytes {
+    ChunkBytes { expiry: Expiry::at_least(UnixTime(now.0 + 1)), ..chunk }
+}
+
 /// More cells than any message has, none of them the last.
 fn endless(circuit: CircuitId) -> Vec<Cell> {
     let mut cells = cells_of(circuit, Command::Answer, &[0xee; MESSAGE_LEN_MAX]).unwrap();
@@ -206,6 +253,7 @@ impl Machine for Misbehaving {
 
     fn handle(&mut self, now: Now, input: MachineInput<Self>) {
         let behaviour = self.behaviours.of(self.index);
+        self.now = now.unix;
         let withholds = behaviour == Behaviour::WithholdingExit;
         let forges = behaviour == Behaviour::MishearingExit;
         self.is_asked =
@@ -239,10 +287,15 @@ impl Machine for Misbehaving {
                 return Some(ready);
             }
             let is_mute = self.behaviours.of(self.index) == Behaviour::MuteExit;
+            let shortens = self.behaviours.of(self.index) == Behaviour::ShorteningExit;
             return Some(match Machine::poll_output(&mut self.relay)? {
                 MachineOutput::Node(Output::Send { link, cell }) => match cell.command() {
                     Command::Answer => {
                         self.give(link, cell);
+                        continue;
+                    }
+                    Command::Ask if shortens => {
+                        self.ask(link, &cell);
                         continue;
                     }
                     Command::Reply0 | Command::Backward if is_mute => continue,
@@ -253,7 +306,7 @@ impl Machine for Misbehaving {
                     if matches!(op, StoreOp::Get { .. }) && !self.is_asked {
                         self.own_gets.insert(id);
                     }
-                    MachineOutput::Store { id, op }
+                    MachineOutput::Store { id, op: if shortens { self.own_op(op) } else { op } }
                 }
                 MachineOutput::Work { id, job } => MachineOutput::Work { id, job },
                 MachineOutput::Event(event) => MachineOutput::Event(event),

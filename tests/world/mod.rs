@@ -6,6 +6,7 @@ mod ear;
 mod misbehaving;
 pub(crate) mod raw;
 
+use std::fmt::Write as _;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,9 @@ use bauta::net::{Runtime, Tap};
 use bauta::record::Locator;
 use bauta::request::Refused;
 use bauta::wire::contact::Contact;
+use bauta::wire::hex;
 use bauta::wire::network::Network;
+use bauta::wire::record::ValueKind;
 use tempfile::TempDir;
 
 pub(crate) use ear::{Ear, Seen};
@@ -52,7 +55,7 @@ impl World {
     /// The same, without waiting until the relays know each other.
     pub(crate) async fn starting(mut options: LocalOptions) -> Self {
         let runtime = Runtime::start().unwrap();
-        let (ear, behaviours) = (Arc::new(Ear::default()), Arc::new(Behaviours::new(options.relays)));
+        let (ear, behaviours) = (Arc::new(Ear::default()), Arc::new(Behaviours::new(options.network, options.relays)));
         let tap: Arc<dyn Tap> = ear.clone();
         options.tap = Some(tap);
         options.launch = Some(misbehaving::launch(Arc::clone(&behaviours)));
@@ -72,6 +75,29 @@ impl World {
         let tap: Arc<dyn Tap> = self.ear.clone();
         (options.tap, options.witness) = (Some(tap), true);
         options
+    }
+
+    /// What a command of a user needs to know of this network: the same number, the same address.
+    pub(crate) fn settings(&self, number: u8) -> String {
+        let mut settings = format!("network = \"{}\"\nbootstraps = [\n", hex::encode(&self.network.network.id));
+        self.network.bootstraps().iter().for_each(|contact| writeln!(settings, "    \"{contact}\",").unwrap());
+        settings.push_str("]\n");
+        match self.network.client_ip(number) {
+            Some(ip) => writeln!(settings, "bind = \"{ip}\"").unwrap(),
+            None => settings.push_str("prefix_rule = \"one-host\"\n"),
+        }
+        settings
+    }
+
+    /// The running relay that holds most chunks and is no node to start from; how many it holds.
+    pub(crate) fn most_chunks(&self) -> (usize, usize) {
+        let chunks = |index: &usize| {
+            let store = self.network.relays[*index].store.lock().unwrap();
+            store.iter().filter(|value| value.kind() == ValueKind::Hashed).count()
+        };
+        let running = (3..self.network.relays.len()).filter(|index| self.network.relays[*index].is_running());
+        let most = running.max_by_key(chunks).unwrap();
+        (most, chunks(&most))
     }
 
     /// Where a relay stands in the list.

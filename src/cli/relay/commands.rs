@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::task::JoinSet;
 
+use crate::cli::keep;
 use crate::cli::output::say;
 use crate::cli::settings::Settings;
 use crate::cli::way::{does, options};
@@ -53,6 +54,7 @@ impl Commands {
         let at = state.path().join(SOCKET);
         let mut task = JoinSet::new();
         task.spawn(async move { serve(&at, facts).await });
+        task.spawn(keep::serve(client.clone(), settings.clone(), state.clone()));
         Ok(Self { running: Some((client, task)), relays })
     }
 

@@ -8,7 +8,7 @@ use crate::crypto::keys::IdentitySecret;
 use crate::limits::TRANSFER_TIMEOUT;
 use crate::node::Operation;
 use crate::record::Locator;
-use crate::request::{SealedChunk, Success};
+use crate::request::{SealedChunk, Sighting, Success};
 use crate::wire::network::Network;
 use crate::wire::record::Expiry;
 
@@ -33,6 +33,13 @@ pub trait Carrier: Clone + Send + Sync + 'static {
         options: PutOptions,
     ) -> impl Future<Output = Result<Stored, ClientError>> + Send;
 
+    /// As [`Client::put_again`].
+    fn put_root_again(
+        &self,
+        locator: &Locator,
+        options: GetOptions,
+    ) -> impl Future<Output = Result<Stored, ClientError>> + Send;
+
     /// Gets up to four chunks in the order asked, each fitting its hash; `None` for those that did not come.
     fn get_chunks(
         &self,
@@ -45,6 +52,9 @@ pub trait Carrier: Clone + Send + Sync + 'static {
         chunks: Vec<SealedChunk>,
         expiry: Expiry,
     ) -> impl Future<Output = Result<(), ClientError>> + Send;
+
+    /// Asks who has up to four chunks, and until when; in the order asked. Nothing of the chunks themselves comes.
+    fn look_chunks(&self, hashes: Vec<[u8; 32]>) -> impl Future<Output = Result<Vec<Sighting>, ClientError>> + Send;
 }
 
 impl Carrier for Client {
@@ -66,6 +76,10 @@ impl Carrier for Client {
         self.put_record(author, label, payload, options).await
     }
 
+    async fn put_root_again(&self, locator: &Locator, options: GetOptions) -> Result<Stored, ClientError> {
+        self.put_again(locator, options).await
+    }
+
     async fn get_chunks(&self, hashes: Vec<[u8; 32]>) -> Result<Vec<Option<Vec<u8>>>, ClientError> {
         match self.run(Operation::ChunkGet { hashes }, TRANSFER_TIMEOUT).await? {
             (Success::Chunks(chunks), _) => Ok(chunks),
@@ -76,6 +90,12 @@ impl Carrier for Client {
     async fn put_chunks(&self, chunks: Vec<SealedChunk>, expiry: Expiry) -> Result<(), ClientError> {
         match self.run(Operation::ChunkPut { chunks, expiry }, TRANSFER_TIMEOUT).await? {
             (Success::ChunksStored { .. }, _) => Ok(()),
+            _ => Err(ClientError::Stopped),
+        }
+    }
+    async fn look_chunks(&self, hashes: Vec<[u8; 32]>) -> Result<Vec<Sighting>, ClientError> {
+        match self.run(Operation::ChunkLook { hashes }, TRANSFER_TIMEOUT).await? {
+            (Success::ChunksSeen(seen), _) => Ok(seen),
             _ => Err(ClientError::Stopped),
         }
     }

@@ -1,18 +1,22 @@
 //! Content of any length through the client: published from a stream, read as a stream or by ranges; a few chunks in memory.
 //! Source: spec/content.md §6.
 
+mod auditing;
 mod carrier;
 mod publishing;
 mod reading;
+mod upkeep;
 
 use std::sync::Arc;
 
 use tokio::io::AsyncRead;
 
+pub use self::auditing::{Audit, AuditOptions, Health, audit};
 pub use self::carrier::Carrier;
 use self::publishing::publish;
 pub use self::publishing::{BatchNo, ContentWriter, Journal, Prepared, Sealing, Source, store};
 pub use self::reading::{ContentReader, Download, Opened, Part, open};
+pub use self::upkeep::{Tended, UpkeepOptions, tend};
 use super::{Client, ClientError, GetOptions, lock};
 use crate::content::{ContentKind, ContentLink, FileName};
 use crate::crypto::forget_past;
@@ -163,6 +167,20 @@ impl Client {
         let bytes = parts.into_values().collect::<Vec<_>>().concat();
         let Opened { seq, attested, counts, .. } = opened;
         Ok(Content { name: opened.name().clone(), kind: opened.kind(), bytes, seq, attested, counts })
+    }
+
+    /// Asks the holders of what a link leads to how many copies of each part they have, and until when; see [`audit`].
+    ///
+    /// # Errors
+    /// As [`audit`].
+    pub async fn verify(
+        &self,
+        link: &ContentLink,
+        options: AuditOptions,
+        progress: impl Fn(Progress) + Send + Sync,
+    ) -> Result<Audit, ClientError> {
+        let mut rng = self.inner.runtime.entropy().generator();
+        audit(self, link, options, &mut rng, &progress).await
     }
 
     /// Fresh keys, and the author's if there is one.

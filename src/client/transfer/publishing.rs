@@ -128,8 +128,7 @@ pub async fn store<C: Carrier, R: AsyncRead + Unpin + Send>(
     } else {
         let secret = sealing.secret.clone();
         let expiry = sealing.expiry;
-        let mut sending =
-            Sending { carrier, secret, expiry, journal, progress, done: 0, total, partly: 0, tasks: JoinSet::new() };
+        let mut sending = Sending::new(carrier, (secret, expiry), journal, progress, total);
         let (len, hashes) = sending.levels(io::Cursor::new(first).chain(source.bytes)).await?;
         let chunks = sending.done;
         (Body::Chunks(Chunks { len, secret: sealing.secret.clone(), hashes }), len, chunks)
@@ -141,7 +140,7 @@ pub async fn store<C: Carrier, R: AsyncRead + Unpin + Send>(
 /// Content of which all chunks are stored: its root is missing.
 #[derive(Clone)]
 pub struct Prepared {
-    payload: Vec<u8>,
+    pub(super) payload: Vec<u8>,
     /// Bytes of content.
     pub len: u64,
     /// Chunks stored.
@@ -177,7 +176,8 @@ impl Journal for TransferLog {
     }
 }
 
-struct Sending<'a, C> {
+/// Batches of chunks on their way, a few at a time.
+pub(super) struct Sending<'a, C> {
     carrier: &'a C,
     secret: PublicationSecret,
     expiry: Expiry,
@@ -197,7 +197,39 @@ struct Sent {
     result: Result<(), ClientError>,
 }
 
-impl<C: Carrier> Sending<'_, C> {
+impl<'a, C: Carrier> Sending<'a, C> {
+    pub(super) fn new(
+        carrier: &'a C,
+        (secret, expiry): (PublicationSecret, Expiry),
+        journal: &'a mut dyn Journal,
+        progress: &'a (dyn Fn(Progress) + Send + Sync),
+        total: u64,
+    ) -> Self {
+        Self { carrier, secret, expiry, journal, progress, done: 0, total, partly: 0, tasks: JoinSet::new() }
+    }
+
+    /// Stores these chunks of a group again, by index in their level.
+    pub(super) async fn again(&mut self, level: u8, content: GroupContent, wanted: &[u64]) -> Result<(), ClientError> {
+        let first = content.group.first_index;
+        let sealed = seal(self.secret.clone(), level, content).await?;
+        let mut wanted = (first..).zip(sealed).filter(|(index, _)| wanted.contains(index)).peekable();
+        // The number of a batch is for a journal: the first of its chunks tells it from others.
+        while let Some(number) = wanted.peek().map(|(index, _)| *index) {
+            let batch = BatchNo { level, batch: u32::try_from(number).unwrap_or(u32::MAX) };
+            let chunks = wanted.by_ref().take(BATCH_CHUNKS).map(|(_, chunk)| chunk).collect();
+            self.batch(batch, chunks).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for all that is under way: chunks that have all their receipts, and those that have not.
+    pub(super) async fn end(mut self) -> Result<(u64, u64), ClientError> {
+        while !self.tasks.is_empty() {
+            self.join().await?;
+        }
+        Ok((self.done, self.partly))
+    }
+
     /// All levels, the content first; its length, and the hashes for the root.
     async fn levels(&mut self, content: impl AsyncRead + Unpin + Send) -> Result<(u64, Vec<[u8; 32]>), ClientError> {
         let (len, mut hashes) = self.level(0, content).await?;
@@ -249,9 +281,8 @@ impl<C: Carrier> Sending<'_, C> {
 
     /// Seals a group and hands its chunks on, as places become free; their hashes.
     async fn group(&mut self, level: u8, content: GroupContent) -> Result<Vec<[u8; 32]>, ClientError> {
-        let (secret, first) = (self.secret.clone(), content.group.first_index);
-        let sealed = tokio::task::spawn_blocking(move || content.seal(&secret, level));
-        let sealed = sealed.await.map_err(|_| ClientError::Stopped)?.map_err(|_| ClientError::Stopped)?;
+        let first = content.group.first_index;
+        let sealed = seal(self.secret.clone(), level, content).await?;
         let hashes = sealed.iter().map(|chunk| chunk.hash).collect();
         let batch_len = u64::try_from(BATCH_CHUNKS).unwrap_or(u64::MAX);
         let mut sealed = sealed.into_iter();
@@ -304,6 +335,11 @@ impl<C: Carrier> Sending<'_, C> {
         self.done += chunks;
         (self.progress)(Progress { done: self.done, total: self.total });
     }
+}
+
+async fn seal(secret: PublicationSecret, level: u8, content: GroupContent) -> Result<Vec<SealedChunk>, ClientError> {
+    let sealed = tokio::task::spawn_blocking(move || content.seal(&secret, level));
+    sealed.await.map_err(|_| ClientError::Stopped)?.map_err(|_| ClientError::Stopped)
 }
 
 /// A batch that was stored in part, or not at all, is stored again: who has a chunk signs again.

@@ -16,13 +16,13 @@ use crate::client::{ClientError, Ending, GetOptions};
 use crate::content::{Body, Chunks, ContentKind, ContentLink, Fetch, FileName, Layout, Level, Root};
 use crate::crypto::hash::blake3;
 use crate::limits::{CHUNK_LEN, TRANSFER_CIRCUITS_MAX};
-use crate::request::Counts;
+use crate::request::{Counts, Sighting};
 
 /// What a link leads to: its root has come, its content not yet.
 #[derive(Clone)]
 pub struct Opened<C> {
     carrier: C,
-    root: Root,
+    pub(super) root: Root,
     /// Sequence number of the root.
     pub seq: u64,
     /// Whether enough of the closest nodes signed that no newer root is there.
@@ -63,15 +63,25 @@ pub struct Part {
 /// # Errors
 /// [`ClientError::Refused`] tells apart not found, unreachable, damaged, older and privacy floor; [`ClientError::Deleted`].
 pub async fn open<C: Carrier>(carrier: &C, link: &ContentLink, options: GetOptions) -> Result<Opened<C>, ClientError> {
+    Ok(open_seen(carrier, link, options).await?.0)
+}
+
+/// The same, with the copies of the root that were seen.
+pub(super) async fn open_seen<C: Carrier>(
+    carrier: &C,
+    link: &ContentLink,
+    options: GetOptions,
+) -> Result<(Opened<C>, Vec<Sighting>), ClientError> {
     let found = carrier.get_root(link.locator(carrier.network())?, options).await?;
-    Ok(Opened {
+    let opened = Opened {
         carrier: carrier.clone(),
         root: Root::decode(&found.payload)?,
         seq: found.seq,
         attested: found.attested,
         counts: found.counts,
         fingerprint: blake3(&[&found.payload]),
-    })
+    };
+    Ok((opened, found.seen))
 }
 
 impl<C: Carrier> Opened<C> {
@@ -111,7 +121,7 @@ impl<C: Carrier> Opened<C> {
         let range = range.start.min(end)..end;
         let source = match &self.root.body {
             Body::Inline(content) => Source::Inline(Some(content.clone())),
-            Body::Chunks(chunks) => Source::Chunks(Box::new(self.fetch(chunks, &range).await?)),
+            Body::Chunks(chunks) => Source::Chunks(Box::new(self.fetch(chunks, 0, &range).await?)),
         };
         Ok(Download { carrier: self.carrier.clone(), range, source, tasks: JoinSet::new() })
     }
@@ -124,13 +134,37 @@ impl<C: Carrier> Opened<C> {
         Ok(ContentReader::new(self.read(range).await?))
     }
 
-    /// The machine for the lowest level, once those above have brought the hashes that it needs.
-    async fn fetch(&self, chunks: &Chunks, range: &Range<u64>) -> Result<Fetch, ClientError> {
+    /// All of a level that holds hashes, of which these are its own.
+    pub(super) fn read_hashes(&self, chunks: &Chunks, level: (u8, Level), hashes: Vec<[u8; 32]>) -> Download<C> {
+        let wanted = 0..level.1.data;
+        let fetch = Fetch::new(chunks.secret.clone(), level, hashes, wanted);
+        self.download(fetch, 0..level.1.len)
+    }
+
+    fn download(&self, fetch: Fetch, range: Range<u64>) -> Download<C> {
+        let source = Source::Chunks(Box::new(fetch));
+        Download { carrier: self.carrier.clone(), range, source, tasks: JoinSet::new() }
+    }
+
+    /// Bytes of a level, 0 for the content.
+    pub(super) async fn read_level(
+        &self,
+        chunks: &Chunks,
+        level: u8,
+        range: Range<u64>,
+    ) -> Result<Download<C>, ClientError> {
+        let fetch = self.fetch(chunks, level, &range).await?;
+        Ok(self.download(fetch, range))
+    }
+
+    /// The machine for a level, once those above have brought the hashes that it needs.
+    async fn fetch(&self, chunks: &Chunks, level: u8, range: &Range<u64>) -> Result<Fetch, ClientError> {
+        let lowest = level;
         let layout = Layout::of(chunks.len).map_err(crate::content::RootRefused::from)?;
         // From below: which chunks of each level hold what the level under it needs.
         let mut wanted: Vec<(u8, Level, Range<u64>, Range<u64>)> = Vec::new();
         let mut bytes = range.clone();
-        for (number, level) in (0_u8..).zip(layout.levels()) {
+        for (number, level) in (0_u8..).zip(layout.levels()).skip(usize::from(lowest)) {
             let chunks = level.chunks_of(&bytes);
             let above = level.hashes_of(&chunks);
             wanted.push((number, *level, chunks, bytes));
@@ -140,12 +174,10 @@ impl<C: Carrier> Opened<C> {
         let secret = || chunks.secret.clone();
         while let Some((number, level, chunks, bytes)) = wanted.pop() {
             let fetch = Fetch::new(secret(), (number, level), hashes, chunks);
-            if number == 0 {
+            if number == lowest {
                 return Ok(fetch);
             }
-            let source = Source::Chunks(Box::new(fetch));
-            let mut download =
-                Download { carrier: self.carrier.clone(), range: bytes.clone(), source, tasks: JoinSet::new() };
+            let mut download = self.download(fetch, bytes.clone());
             let mut parts = BTreeMap::new();
             while let Some(part) = download.next().await? {
                 parts.insert(part.offset, part.bytes);

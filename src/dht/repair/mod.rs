@@ -250,10 +250,7 @@ impl Repair {
 
     fn on_held(&mut self, now: Now, holding: Holding, around: &mut Surroundings<'_>) {
         let spot = spot_of(holding.place);
-        if let Some(kept) = self.places.get_mut(&spot)
-            && is_same(&kept.holding, &holding)
-        {
-            kept.holding.expiry = kept.holding.expiry.max(holding.expiry);
+        if self.places.get(&spot).is_some_and(|kept| kept.holding == holding) {
             return;
         }
         let closest = (around.closest)(&spot.0, REPAIR_REACH);
@@ -474,10 +471,6 @@ fn concern(whom: &Id, (location, kind): &Spot, closest: &[Contact]) -> Concern {
 
 fn spot_of((kind, location): Place) -> Spot {
     (location, kind)
-}
-
-fn is_same(one: &Holding, other: &Holding) -> bool {
-    (one.seq, one.digest) == (other.seq, other.digest)
 }
 
 /// Anything from nothing to this.

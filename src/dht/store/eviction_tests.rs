@@ -1,5 +1,7 @@
 //! Who goes when a store is full: against a small model, and against whoever would choose.
 
+use core::cmp::Ordering;
+
 use proptest::prelude::*;
 
 use super::fixture::{NOW, any_value, chunk_of, record};
@@ -191,14 +193,16 @@ impl Model {
         let there = self.held.iter().position(|(_, held, _)| place(held) == at);
         if let Some(there) = there {
             let (_, held, since) = self.held[there].clone();
-            let is_later = is_same(&held, value) && value.expiry() > held.expiry();
-            if !is_same(&held, value) && !value.replaces(&held) {
-                return StoreResult::Conflict { seq: held.seq(), digest: held.digest() };
+            match (held.seq(), held.digest()).cmp(&(value.seq(), value.digest())) {
+                Ordering::Greater if held.digest() == value.digest() => {
+                    return StoreResult::KeptLonger { until: held.expiry() };
+                }
+                Ordering::Greater => return StoreResult::Conflict { seq: held.seq(), digest: held.digest() },
+                Ordering::Equal => return StoreResult::Kept,
+                Ordering::Less => (),
             }
-            if !is_same(&held, value) || is_later {
-                let since = key.since(&at, Some(since), now);
-                self.held[there] = (key.rank(&at, since), value.clone(), since);
-            }
+            let since = key.since(&at, Some(since), now);
+            self.held[there] = (key.rank(&at, since), value.clone(), since);
             return StoreResult::Kept;
         }
         let before = self.held.clone();

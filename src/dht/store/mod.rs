@@ -55,6 +55,11 @@ pub enum StoreResult {
     Value(Option<VerifiedValue>),
     /// To a put: this value is held now, whether it was before or not.
     Kept,
+    /// To a put of a chunk: it is held already, until later, and stays so.
+    KeptLonger {
+        /// Until when.
+        until: Expiry,
+    },
     /// To a put: another value is held (zeros: none is), and stays.
     Conflict {
         /// Its sequence number.
@@ -80,7 +85,7 @@ pub type Place = (ValueKind, Location);
 pub struct Holding {
     /// Where it stands.
     pub place: Place,
-    /// Sequence number; 0 for hashed values.
+    /// Sequence number; of a hashed value its expiry in steps.
     pub seq: u64,
     /// Digest of the value.
     pub digest: [u8; 32],
@@ -196,10 +201,10 @@ impl MemoryStore {
         let held = self.values.get(&place(&value)).map(|held| &held.value);
         let conflict = |held: &VerifiedValue| StoreResult::Conflict { seq: held.seq(), digest: held.digest() };
         match held {
-            Some(held) if is_same(held, &value) => {
-                // A chunk's expiry is not under its hash: the later one holds.
-                if value.expiry() > held.expiry() { self.keep(now, value) } else { StoreResult::Kept }
-            }
+            Some(held) if (held.seq(), held.digest()) == (value.seq(), value.digest()) => StoreResult::Kept,
+            // A chunk's expiry is not under its hash: the later one holds, whatever was expected.
+            Some(held) if is_same_chunk(held, &value) && value.replaces(held) => self.keep(now, value),
+            Some(held) if is_same_chunk(held, &value) => StoreResult::KeptLonger { until: held.expiry() },
             Some(held) if expected.is_some_and(|expected| held.seq() > expected) => conflict(held),
             Some(held) if !value.replaces(held) => conflict(held),
             // Whoever holds nothing or what is older, after a restart, as a new neighbour, or because the last update was stored in
@@ -259,8 +264,8 @@ fn place(value: &VerifiedValue) -> Place {
     (value.kind(), value.location())
 }
 
-fn is_same(one: &VerifiedValue, other: &VerifiedValue) -> bool {
-    (one.seq(), one.digest()) == (other.seq(), other.digest())
+fn is_same_chunk(one: &VerifiedValue, other: &VerifiedValue) -> bool {
+    one.kind() == ValueKind::Hashed && one.digest() == other.digest()
 }
 
 /// Values of tests, valid at [`fixture::NOW`]; `steps` is when they end, from then.

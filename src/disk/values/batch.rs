@@ -157,7 +157,8 @@ impl ValueStore {
 fn refuse_evicted(ops: &[&StoreOp], results: &mut [StoreResult], evicted: &BTreeSet<Place>) -> u64 {
     let mut refused = 0;
     for (op, result) in ops.iter().zip(results) {
-        if *result == StoreResult::Kept && place_of(op).is_some_and(|place| evicted.contains(&place)) {
+        let is_kept = matches!(result, StoreResult::Kept | StoreResult::KeptLonger { .. });
+        if is_kept && place_of(op).is_some_and(|place| evicted.contains(&place)) {
             *result = StoreResult::Full;
             refused += 1;
         }

@@ -68,6 +68,8 @@ impl Row {
     pub(super) fn encode(&self) -> [u8; HOLDING_LEN] {
         let Holding { place, seq, digest, expiry } = &self.holding;
         let (size, since) = (self.size.to_be_bytes(), self.since.to_wire().to_be_bytes());
+        // A chunk's number is its expiry, which stands there already.
+        let seq = if place.0 == ValueKind::Hashed { 0 } else { *seq };
         let fields = [&seq.to_be_bytes()[..], digest, &expiry.to_wire(), &size, &since].concat();
         let sum = checksum(place, &fields);
         let mut out = [0; HOLDING_LEN];
@@ -86,7 +88,8 @@ impl Row {
         let (expiry, rest) = rest.split_first_chunk::<3>()?;
         let (size, rest) = rest.split_first_chunk::<4>()?;
         let (since, _) = rest.split_first_chunk::<4>()?;
-        let (seq, expiry) = (u64::from_be_bytes(*seq), Expiry::from_wire(*expiry));
+        let expiry = Expiry::from_wire(*expiry);
+        let seq = if place.0 == ValueKind::Hashed { expiry.step() } else { u64::from_be_bytes(*seq) };
         let holding = Holding { place, seq, digest: *digest, expiry };
         let since = UnixTime::from_wire(u32::from_be_bytes(*since));
         Some(Self { holding, size: u32::from_be_bytes(*size), since })

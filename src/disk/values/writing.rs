@@ -16,6 +16,7 @@ use crate::limits::{STORE_EVICTED_BATCH_MAX, STORE_EXPIRED_BATCH_MAX};
 use crate::record::VerifiedValue;
 use crate::time::UnixTime;
 use crate::wire::network::Network;
+use crate::wire::record::ValueKind;
 
 /// Names in [`ABOUT`].
 pub(super) const VALUES_HELD: &str = "values";
@@ -162,11 +163,12 @@ impl<'t> Writing<'t> {
         };
         let conflict = |held: Holding| Ok(StoreResult::Conflict { seq: held.seq, digest: held.digest });
         match held {
-            Some(held) if (held.seq, held.digest) == (new.seq, new.digest) => {
-                if new.expiry > held.expiry {
+            Some(held) if (held.seq, held.digest) == (new.seq, new.digest) => Ok(StoreResult::Kept),
+            Some(held) if new.place.0 == ValueKind::Hashed && held.digest == new.digest => {
+                if new.seq > held.seq {
                     self.keep(now, value)
                 } else {
-                    Ok(StoreResult::Kept)
+                    Ok(StoreResult::KeptLonger { until: held.expiry })
                 }
             }
             Some(held) if expected.is_some_and(|expected| held.seq > expected) => conflict(held),

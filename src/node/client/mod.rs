@@ -30,8 +30,8 @@ use crate::membership::prefix_rule::PrefixRule;
 use crate::membership::second_hops::{SecondHopState, SecondHops};
 use crate::record::Place;
 use crate::request::{
-    AttemptResult, ChunkGet, ChunkPut, Consistency, Context, Counts, Outcome, RecordGet, RecordPut, Refused, Request,
-    RequestInput, RequestOutput, SealedChunk,
+    AttemptResult, ChunkGet, ChunkLook, ChunkPut, Consistency, Context, Counts, Outcome, RecordGet, RecordPut, Refused,
+    Request, RequestInput, RequestOutput, SealedChunk,
 };
 use crate::time::{Duration, Instant, Now, earlier};
 use crate::wire::cell::{Cell, Command};
@@ -116,6 +116,11 @@ pub enum Operation {
         chunks: Vec<SealedChunk>,
         /// When they end.
         expiry: Expiry,
+    },
+    /// Ask who has up to four chunks, and until when.
+    ChunkLook {
+        /// Their hashes.
+        hashes: Vec<[u8; 32]>,
     },
 }
 
@@ -213,6 +218,8 @@ pub enum Carries {
     Fetch(usize),
     /// So many chunks to be stored.
     Store(usize),
+    /// A question who has so many chunks.
+    Look(usize),
 }
 
 impl From<&ExitRequest> for Carries {
@@ -222,6 +229,7 @@ impl From<&ExitRequest> for Carries {
             ExitRequest::Put { .. } => Self::Put,
             ExitRequest::FetchChunks { chunks, .. } => Self::Fetch(chunks.len()),
             ExitRequest::PutChunks { chunks, .. } => Self::Store(chunks.len()),
+            ExitRequest::Look { chunks, .. } => Self::Look(chunks.len()),
         }
     }
 }
@@ -382,6 +390,9 @@ impl ClientNode {
             }
             Operation::ChunkPut { chunks, expiry } => {
                 Request::ChunkPut(Box::new(ChunkPut::new(chunks, expiry, at, timeout, &mut context)))
+            }
+            Operation::ChunkLook { hashes } => {
+                Request::ChunkLook(Box::new(ChunkLook::new(hashes, at, timeout, &mut context)))
             }
         };
         self.operations.insert(id, request);

@@ -8,7 +8,7 @@ use crate::dht::errand::{Errand, ErrandInput, ErrandOutput, Purpose, Report};
 use crate::keyspace::{Id, Location};
 use crate::limits::{
     ANSWER_DESCRIPTORS_MAX, ANSWER_LEN, BATCH_CHUNKS, CIRCUIT_DATA_LEN_MAX, EXIT_OPERATIONS_MAX, EXIT_TIMEOUT, HOLDERS,
-    REPLY0_DATA_LEN_MAX, SLOT_CELLS, SLOT_LEN,
+    LOOK_SLOT_LEN, REPLY0_DATA_LEN_MAX, SLOT_CELLS, SLOT_LEN,
 };
 use crate::node::asks::ErrandAsk;
 use crate::node::circuits::CircuitNo;
@@ -41,6 +41,8 @@ enum Shape {
     Fetch,
     /// Reply 0, then, after four slots came, four cells.
     Put,
+    /// As of a record, with a part for each of four chunks; once all are known.
+    Look,
 }
 
 /// Chunks on their way in.
@@ -84,6 +86,7 @@ impl Relay {
             ExitRequest::Find { nonce, .. } | ExitRequest::Put { nonce, .. } => (Shape::Record, *nonce),
             ExitRequest::FetchChunks { nonce, .. } => (Shape::Fetch, *nonce),
             ExitRequest::PutChunks { nonce, .. } => (Shape::Put, *nonce),
+            ExitRequest::Look { nonce, .. } => (Shape::Look, *nonce),
         };
         self.exits.insert(no, ExitOperation { shape, nonce, ready: BTreeMap::new(), sent: 0, upload: None });
         match request {
@@ -97,12 +100,9 @@ impl Relay {
             }
             ExitRequest::FetchChunks { chunks, .. } => {
                 self.send_backward(no, Command::Reply0, &[]);
-                for (slot, name) in chunks.iter().enumerate() {
-                    let purpose = Purpose::Find { digest: Some(name.hash) };
-                    self.start_errand(now, no, slot, (name.location(), ValueKind::Hashed), purpose);
-                }
-                self.fill_slots(now, no, chunks.len());
+                self.start_slots(now, no, &chunks, |name| Purpose::Find { digest: Some(name.hash) });
             }
+            ExitRequest::Look { chunks, .. } => self.start_slots(now, no, &chunks, |_| Purpose::Look),
             ExitRequest::PutChunks { expiry, chunks, .. } => {
                 self.send_backward(no, Command::Reply0, &[]);
                 let used = chunks.len();
@@ -112,6 +112,13 @@ impl Relay {
                 self.fill_slots(now, no, used);
             }
         }
+    }
+
+    fn start_slots(&mut self, now: Now, no: CircuitNo, chunks: &[ChunkName], purpose: impl Fn(&ChunkName) -> Purpose) {
+        for (slot, name) in chunks.iter().enumerate() {
+            self.start_errand(now, no, slot, (name.location(), ValueKind::Hashed), purpose(name));
+        }
+        self.fill_slots(now, no, chunks.len());
     }
 
     /// Slots that the request leaves empty are answered all the same.
@@ -281,6 +288,9 @@ impl Relay {
             // All that was announced by the shape comes first: an early answer would say how much of it was needed.
             return;
         }
+        if shape == Shape::Look {
+            return self.send_looked(no);
+        }
         while let Some(exit) = self.exits.get_mut(&no) {
             let next = exit.sent;
             let Some(mut answer) = exit.ready.remove(&next) else { return };
@@ -290,10 +300,10 @@ impl Relay {
                 Shape::Put => answer = ExitAnswer { value: None, ..answer }.with_statements_max(HOLDERS),
                 // A chunk that fits its hash needs no witness, and a slot has no room for both.
                 Shape::Fetch if answer.value.is_some() => answer = answer.with_statements_max(0),
-                Shape::Fetch | Shape::Record => (),
+                Shape::Fetch | Shape::Record | Shape::Look => (),
             }
             let len = match shape {
-                Shape::Record => ANSWER_LEN,
+                Shape::Record | Shape::Look => ANSWER_LEN,
                 Shape::Fetch => SLOT_LEN,
                 Shape::Put => CIRCUIT_DATA_LEN_MAX,
             };
@@ -305,6 +315,16 @@ impl Relay {
                 self.exits.remove(&no);
             }
         }
+    }
+
+    /// What was heard of all chunks of a request, in the cells of a record's answer.
+    fn send_looked(&mut self, no: CircuitNo) {
+        let Some(exit) = self.exits.get_mut(&no).filter(|exit| exit.ready.len() == BATCH_CHUNKS) else { return };
+        let slots = core::mem::take(&mut exit.ready).into_values();
+        let slots: Option<Vec<Vec<u8>>> = slots.map(|answer| answer.looked().encode(LOOK_SLOT_LEN)).collect();
+        let Some(slots) = slots else { return self.kill_circuit(no) };
+        self.send_slot(no, Shape::Record, &slots.concat());
+        self.exits.remove(&no);
     }
 
     fn send_slot(&mut self, no: CircuitNo, shape: Shape, bytes: &[u8]) {

@@ -59,6 +59,7 @@ impl Relay {
             StoreResult::Failed => return,
             StoreResult::Denied
             | StoreResult::Kept
+            | StoreResult::KeptLonger { .. }
             | StoreResult::Conflict { .. }
             | StoreResult::Full
             | StoreResult::Places(_) => None,

@@ -171,7 +171,11 @@ impl Relay {
             StoreResult::Value(value) => value,
             // Whoever cannot look, or does not, must not sign that nothing is there.
             StoreResult::Failed | StoreResult::Denied => return self.reply(now, asker, Answer::Refused),
-            StoreResult::Kept | StoreResult::Conflict { .. } | StoreResult::Full | StoreResult::Places(_) => None,
+            StoreResult::Kept
+            | StoreResult::KeptLonger { .. }
+            | StoreResult::Conflict { .. }
+            | StoreResult::Full
+            | StoreResult::Places(_) => None,
         };
         let saying = value.as_ref().map_or_else(
             || self.saying(Verdict::Absent, 0, [0; 32]),
@@ -233,6 +237,7 @@ impl Relay {
     ) {
         let saying = match result {
             StoreResult::Kept => self.saying(Verdict::Stored, seq, digest),
+            StoreResult::KeptLonger { until } => self.saying(Verdict::Stored, until.step(), digest),
             StoreResult::Conflict { seq, digest } => self.saying(Verdict::Conflict, seq, digest),
             StoreResult::Failed | StoreResult::Denied => return self.reply(now, asker, Answer::Refused),
             StoreResult::Full | StoreResult::Value(_) | StoreResult::Places(_) => {

@@ -36,8 +36,8 @@ pub(crate) const CHECKS: [Check; 24] = [
     check("cells", (10, 9), wire::cell, wire::refused_cell),
     check("chunks", (4, 0), content::chunk, never_refused),
     check("descriptors", (2, 12), wire::descriptor, wire::refused_descriptor),
-    check("exit_answers", (4, 7), wire::exit_answer, wire::refused_exit_answer),
-    check("exit_requests", (5, 8), wire::exit_request, wire::refused_exit_request),
+    check("exit_answers", (5, 7), wire::exit_answer, wire::refused_exit_answer),
+    check("exit_requests", (6, 9), wire::exit_request, wire::refused_exit_request),
     check("folders", (3, 10), content::folder, content::refused_folder),
     check("fragments", (6, 2), wire::fragments, wire::refused_fragment),
     check("handshakes", (2, 0), noise::handshake, never_refused),
@@ -55,5 +55,5 @@ pub(crate) const CHECKS: [Check; 24] = [
     check("records", (6, 8), values::record, values::refused_record),
     check("roots", (6, 13), content::root, content::refused_root),
     check("state_files", (2, 5), values::state_file, values::refused_state_file),
-    check("statements", (7, 7), wire::statement, wire::refused_statement),
+    check("statements", (8, 7), wire::statement, wire::refused_statement),
 ];

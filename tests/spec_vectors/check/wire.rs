@@ -233,6 +233,7 @@ pub(super) fn exit_request(case: &Case) {
             ExitRequest::Put { nonce, expected: expected(case), record }
         }
         "fetch" => ExitRequest::FetchChunks { nonce, chunks: case.list("chunks").iter().map(name).collect() },
+        "look" => ExitRequest::Look { nonce, chunks: case.list("chunks").iter().map(name).collect() },
         _ => {
             let sized = |part: &Case| (name(part), part.number("length").try_into().unwrap());
             let chunks = case.list("chunks").iter().map(sized).collect();

@@ -248,6 +248,7 @@ fn statements() -> VectorFile {
             case("present", 1, Operation::Find, Verdict::Present, 7, made("digest")),
             case("absent", 0, Operation::Find, Verdict::Absent, 0, [0; 32]),
             case("stored", 2, Operation::Store, Verdict::Stored, u64::MAX, made("digest")),
+            case("stored", 2, Operation::Store, Verdict::Stored, chunk().expiry.step(), chunk().hash),
             case("conflict", 3, Operation::Store, Verdict::Conflict, 8, made("other digest")),
             case("full", 4, Operation::Store, Verdict::Full, 0, [0; 32]),
             case("not close enough", 5, Operation::Store, Verdict::NotCloseEnough, 0, [0; 32]),
@@ -360,7 +361,7 @@ fn fields_of_request(request: &ExitRequest) -> Fields {
             ("expected", expected.map_or(Field::None, Field::Number)),
             ("record", bytes(&record.0[..])),
         ],
-        ExitRequest::FetchChunks { nonce, chunks } => vec![
+        ExitRequest::FetchChunks { nonce, chunks } | ExitRequest::Look { nonce, chunks } => vec![
             ("nonce", bytes(nonce.0)),
             ("chunks", Field::List(chunks.iter().map(|name| chunk((name, None))).collect())),
         ],
@@ -498,15 +499,17 @@ fn exit_requests() -> VectorFile {
             case("put expecting nothing", &ExitRequest::Put { nonce, expected: Some(0), record: record() }),
             case("fetch", &ExitRequest::FetchChunks { nonce, chunks: names() }),
             case("store", &ExitRequest::PutChunks { nonce, expiry, chunks: sized }),
+            case("look", &ExitRequest::Look { nonce, chunks: names() }),
         ],
         invalid: vec![
             refused("empty", [], SHORT),
-            refused("kind 5", [5], VALUE),
+            refused("kind 6", [6], VALUE),
             refused("find, a byte behind", [&[1][..], &[0; 37]].concat(), TRAILING),
             refused("put, a number without the flag", [&[2][..], &[0; 16], &[0], &[1; 8], &[0; 1_173]].concat(), VALUE),
             refused("fetch of nothing", [&[3][..], &[0; 16], &[0, 0]].concat(), VALUE),
             refused("fetch of five", [&[3][..], &[0; 16], &[0, 5], &[0; 165]].concat(), VALUE),
-            refused("fetch of one twice", twice, VALUE),
+            refused("fetch of one twice", twice.clone(), VALUE),
+            refused("look for one twice", with(&twice, 0, &[5]), VALUE),
             refused(
                 "store, length 0",
                 [&[4][..], &[0; 16], &[0, 0, 9], &[0, 1], &[9; 32], &[0], &[0; 4]].concat(),
@@ -532,11 +535,16 @@ fn exit_answers() -> VectorFile {
     let nothing = ExitAnswer::default();
     let found =
         ExitAnswer { value: Some(record().0.to_vec()), statements: vec![said()], descriptors: vec![shown.clone()] };
+    let until = chunk();
     let chunk = ExitAnswer { value: Some(chunk().bytes), ..ExitAnswer::default() };
     let receipts = ExitAnswer {
         value: None,
-        statements: vec![statement("relay one", Operation::Store, Verdict::Stored, 0, made("digest"))],
+        statements: vec![statement("relay one", Operation::Store, Verdict::Stored, until.expiry.step(), until.hash)],
         descriptors: vec![shown],
+    };
+    let seen = ExitAnswer {
+        statements: vec![statement("relay one", Operation::Find, Verdict::Present, until.expiry.step(), until.hash)],
+        ..ExitAnswer::default()
     };
     let refused = |name: &str, kind: &str, raw: &[u8], error: &str| {
         let mut fields = refused(name, raw, error);
@@ -552,6 +560,7 @@ fn exit_answers() -> VectorFile {
             case("find, a record", "signed", &found, 3_756),
             case("fetch, a chunk", "hashed", &chunk, 66_572),
             case("store, receipts", "hashed", &receipts, 1_958),
+            case("look, one of four", "hashed", &seen, 939),
         ],
         invalid: vec![
             refused("a length without a value", "signed", &[0, 0, 0, 0, 1, 0, 0, 0, 0, 0], VALUE),

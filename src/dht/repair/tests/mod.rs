@@ -492,3 +492,22 @@ fn what_is_over_is_looked_after_no_more() {
     world.run_for(2 * EXPIRY_STEP_S);
     assert!(holders.iter().all(|node| world.nodes[*node].repair.is_empty()));
 }
+
+#[test]
+fn the_later_expiry_of_a_chunk_reaches_the_other_holder_whichever_has_it() {
+    for renewed_at in [0, 1] {
+        let mut world = World::new(12, 5);
+        let (short, long) = (chunk(1, 500, 4), chunk(1, 500, 9));
+        let holders = world.nearest_up(&Holding::from(&short).place, 2);
+        holders.iter().for_each(|node| world.store(*node, short.clone()));
+        world.store(holders[renewed_at], long.clone());
+        let both = |world: &World| holders.iter().all(|node| world.nodes[*node].store.iter().eq([&long]));
+        assert!(!both(&world));
+        world.run_for(2 * 3_600);
+        assert!(both(&world), "{renewed_at}");
+        // Nothing more is to be done about it.
+        let copies = world.copies;
+        world.run_for(3_600);
+        assert_eq!(world.copies, copies);
+    }
+}

@@ -248,6 +248,7 @@ fn what_the_disk_damaged_is_never_served_is_dropped_and_can_be_kept_again() {
         // The end that a damaged row has left behind frees nothing else.
         let longer = chunk(7, 500, 5);
         put(&store, NOW, &longer);
+        assert_eq!(put(&store, NOW, &hashed), StoreResult::KeptLonger { until: longer.expiry() });
         store.apply(hashed.expiry().time(), StoreOp::Expire { now: hashed.expiry().time() });
         assert_eq!(get(&store, &longer), found(&longer));
     }
