@@ -32,7 +32,7 @@ pub struct GroupAudit {
     pub copies_min: usize,
     /// Copies of the chunk in the middle.
     pub copies_median: usize,
-    /// When the first chunk is gone: the last copy of it that was seen.
+    /// When the first chunk is gone: the last copy of it but one that was seen, or the only one.
     pub first_end: Option<Expiry>,
     /// Until when enough chunks are there, by what was seen now; `None` where not all were looked for, or too few found.
     pub until: Option<Expiry>,
@@ -108,7 +108,7 @@ fn counted(
     for (index, seen) in all {
         let (count, long) = (seen.until.len(), seen.until.iter().filter(|end| Some(**end) >= lasting).count());
         copies.push(count);
-        ends.extend(seen.until.into_iter().max());
+        ends.extend(end_of(seen.until));
         if long < CHUNK_HOLDERS && (seen.attested || count >= CHUNK_HOLDERS) {
             wanting.push(index);
         } else if long < CHUNK_HOLDERS {
@@ -137,6 +137,12 @@ fn counted(
     }
 }
 
+/// The end of a chunk with copies that end then: the last but one, for the last word may be one liar's.
+fn end_of(mut ends: Vec<Expiry>) -> Option<Expiry> {
+    ends.sort_unstable();
+    ends.pop().map(|last| ends.pop().unwrap_or(last))
+}
+
 impl Level {
     /// The group in which the chunk of this index is, content or parity.
     #[must_use]
@@ -149,14 +155,14 @@ impl Level {
         (index / size).min(self.groups() - 1)
     }
 
-    /// Hashes of this level's chunks that stand in a piece of the level above, with the index of each.
-    pub(crate) fn indexed(offset: u64, bytes: &[u8]) -> impl Iterator<Item = (u64, [u8; 32])> {
+    /// Hashes of this level's chunks (32 bytes each) that stand in a piece of the level above at this offset, with the index of each.
+    pub fn indexed(offset: u64, bytes: &[u8]) -> impl Iterator<Item = (u64, [u8; 32])> {
         (offset / super::layout::HASH_LEN..).zip(bytes.as_chunks::<32>().0.iter().copied())
     }
 
-    /// Chunks of content and parity, as a count of memory.
+    /// As [`Self::chunks`], for what is held in memory.
     #[must_use]
-    pub(crate) fn chunks_len(&self) -> usize {
+    pub fn chunks_len(&self) -> usize {
         to_usize(self.chunks())
     }
 }
@@ -200,7 +206,7 @@ mod tests {
         assert_eq!((group.needed, group.chunks, group.looked, group.found), (1, 8, 8, 7));
         assert_eq!((group.wanting.as_slice(), group.untold), (&[2, 3][..], 1));
         assert_eq!((group.copies_min, group.copies_median), (0, 2));
-        assert_eq!((group.first_end, group.until), (Expiry::of_step(70), Expiry::of_step(99)));
+        assert_eq!((group.first_end, group.until), (Expiry::of_step(60), Expiry::of_step(90)));
         assert_eq!((group.spare(), group.is_lost()), (Some(6), false));
     }
 

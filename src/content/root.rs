@@ -1,6 +1,8 @@
 //! The root of a publication: what stands in its signed value. Name, kind, and the content itself or where its chunks are.
 //! Source: spec/content.md §3.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::chunk::PublicationSecret;
@@ -122,7 +124,9 @@ impl Root {
             }
             WireBody::Inline(content) => Body::Inline(content),
             WireBody::Chunks { len, secret, hashes } => {
-                if Layout::of(len)?.root_hashes() != hashes.len() {
+                // No chunk is there twice, whatever is in it: each has a key of its own.
+                let is_once = hashes.iter().collect::<BTreeSet<_>>().len() == hashes.len();
+                if Layout::of(len)?.root_hashes() != hashes.len() || !is_once {
                     return Err(RootRefused::Malformed);
                 }
                 Body::Chunks(Chunks { len, secret: PublicationSecret::from_bytes(secret), hashes })
@@ -147,7 +151,11 @@ mod tests {
     }
 
     fn chunks(len: u64, count: usize) -> Body {
-        Body::Chunks(Chunks { len, secret: PublicationSecret::from_bytes([3; 32]), hashes: vec![[9; 32]; count] })
+        Body::Chunks(Chunks {
+            len,
+            secret: PublicationSecret::from_bytes([3; 32]),
+            hashes: (0..count).map(|at| [u8::try_from(at).unwrap(); 32]).collect(),
+        })
     }
 
     #[test]

@@ -26,7 +26,10 @@ pub enum Purpose {
         digest: Option<[u8; 32]>,
     },
     /// Bring the statements of the closest alone.
-    Look,
+    Look {
+        /// The digest that is looked for: who has it is told of first.
+        digest: [u8; 32],
+    },
     /// Have the closest nodes keep this value.
     Put {
         /// The value, checked.
@@ -282,7 +285,7 @@ impl Errand {
                 let digest = *digest;
                 self.advance_find(digest);
             }
-            Purpose::Look => {
+            Purpose::Look { .. } => {
                 if self.lookup_done {
                     self.finish();
                 }
@@ -348,16 +351,28 @@ impl Errand {
         }
     }
 
+    /// What the closest said, the closest first.
+    fn take_heard(&mut self) -> Vec<Statement> {
+        let mut heard: Vec<_> = core::mem::take(&mut self.heard).into_iter().collect();
+        heard.sort_by_key(|(id, _)| id.distance(&self.location));
+        heard.into_iter().take(SIGNERS).map(|(_, heard)| heard.statement).collect()
+    }
+
     fn finish(&mut self) {
         if self.done {
             return;
         }
         self.done = true;
         let statements = match self.purpose {
-            Purpose::Find { .. } | Purpose::Look => {
-                let mut heard: Vec<_> = core::mem::take(&mut self.heard).into_iter().collect();
-                heard.sort_by_key(|(id, _)| id.distance(&self.location));
-                heard.into_iter().take(SIGNERS).map(|(_, heard)| heard.statement).collect()
+            Purpose::Find { .. } => self.take_heard(),
+            Purpose::Look { digest } => {
+                let has = |statement: &Statement| statement.verdict == Verdict::Present && statement.digest == digest;
+                let (mut first, mut others): (Vec<_>, Vec<_>) = self.take_heard().into_iter().partition(has);
+                // Not all fit into the answer: of those who have it not, one exit's leaves out others than the next one's.
+                let turn = usize::from(self.nonce.0[0]).checked_rem(others.len()).unwrap_or(0);
+                others.rotate_left(turn);
+                first.append(&mut others);
+                first
             }
             Purpose::Put { .. } => {
                 // Stored ones first: they are what the client counts, and only so many fit.

@@ -8,7 +8,7 @@ use super::lookup::Claim;
 use super::neighbourhood::Neighbourhood;
 use crate::crypto::keys::NodeKey;
 use crate::keyspace::Location;
-use crate::limits::RECEIPT_SIGNERS_REACH;
+use crate::limits::{EXPIRY_MAX_S, EXPIRY_STEP_S, RECEIPT_SIGNERS_REACH};
 use crate::membership::members::Members;
 use crate::time::UnixTime;
 use crate::wire::network::Network;
@@ -59,7 +59,7 @@ impl Receipts {
         let mut valid = 0;
         if question.operation == Operation::Store {
             for statement in self.neighbourhood.believed(network, question, statements, awaited, now) {
-                if let Some(answer) = self.answer(statement) {
+                if let Some(answer) = self.answer(statement, now) {
                     self.answers.insert(statement.signer, answer);
                     valid += 1;
                 }
@@ -111,11 +111,12 @@ impl Receipts {
     }
 
     /// What the statement says of a store of this value; `None` when it is about something else.
-    fn answer(&self, statement: &Statement) -> Option<StoreAnswer> {
+    fn answer(&self, statement: &Statement, now: UnixTime) -> Option<StoreAnswer> {
         let about = (statement.seq, statement.digest);
         match statement.verdict {
-            Verdict::Stored if self.is_covered_by(about) => Some(StoreAnswer::Stored),
-            // The very chunk, until before what was asked for: whoever handed it on has shortened its time.
+            Verdict::Stored if self.is_covered_by(about, now) => Some(StoreAnswer::Stored),
+            // The very chunk, until before what was asked for: whoever handed it on has shortened its time. Or until after what anybody
+            // may keep it for, which is no storer's word either.
             Verdict::Stored if self.kind == ValueKind::Hashed && about.1 == self.value.1 => Some(StoreAnswer::Refused),
             Verdict::Conflict if about != self.value => Some(StoreAnswer::Conflict(about)),
             Verdict::Full => Some(StoreAnswer::Full),
@@ -125,8 +126,10 @@ impl Receipts {
     }
 
     /// A record is this very one; of a chunk the step at which it ends may be later, for whoever holds it longer keeps it so.
-    fn is_covered_by(&self, (seq, digest): Claim) -> bool {
-        digest == self.value.1 && (seq == self.value.0 || (self.kind == ValueKind::Hashed && seq > self.value.0))
+    fn is_covered_by(&self, (seq, digest): Claim, now: UnixTime) -> bool {
+        let last = now.0.saturating_add(EXPIRY_MAX_S) / EXPIRY_STEP_S;
+        let is_longer = self.kind == ValueKind::Hashed && seq > self.value.0 && seq <= last;
+        digest == self.value.1 && (seq == self.value.0 || is_longer)
     }
 
     fn conflicting(&self) -> impl Iterator<Item = Claim> {
@@ -209,7 +212,9 @@ mod tests {
         let until = |step: u64| {
             near[..2].iter().map(|number| said(*number, Verdict::Stored, (step, digest))).collect::<Vec<_>>()
         };
-        for (step, stored) in [(VALUE.0 - 1, 0), (0, 0), (VALUE.0, 2), (VALUE.0 + 1, 2)] {
+        let last = (ISSUED.0 + EXPIRY_MAX_S) / EXPIRY_STEP_S;
+        let steps = [(VALUE.0 - 1, 0), (0, 0), (VALUE.0, 2), (VALUE.0 + 1, 2), (last, 2), (last + 1, 0), (u64::MAX, 0)];
+        for (step, stored) in steps {
             let mut receipts = Receipts::new(ValueKind::Hashed, LOCATION, VALUE, &members);
             added(&mut receipts, &members, &until(step));
             assert_eq!(receipts.stored(), stored, "{step}");

@@ -180,9 +180,15 @@ impl StateDir {
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = file.map_err(failed(&path))?;
         match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => Err(StateError::Held(path)),
-            Err(TryLockError::Error(error)) => Err(failed(&path)(error)),
+            Ok(()) => (),
+            Err(TryLockError::WouldBlock) => return Err(StateError::Held(path)),
+            Err(TryLockError::Error(error)) => return Err(failed(&path)(error)),
+        }
+        // Whoever held it may have removed the file since it was opened here: then the next one would hold another.
+        let held = file.metadata().map_err(failed(&path))?;
+        match std::fs::metadata(&path) {
+            Ok(there) if (there.dev(), there.ino()) == (held.dev(), held.ino()) => Ok(file),
+            Ok(_) | Err(_) => Err(StateError::Held(path)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Which batches of an interrupted publication are stored: a header, and a log that only grows. It must not know what they are.
 //! Source: spec/state.md §11.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -131,7 +131,9 @@ pub fn forget_old_transfers<T: DeserializeOwned>(
     age: impl Fn(&T) -> Option<u64>,
 ) -> Result<(), StateError> {
     let mut kept = Vec::new();
-    for name in dir.names()?.into_iter().filter(|name| !name.contains('.')) {
+    // A removal that was cut short may have left a log without its header, and one that nobody has begun only what held it.
+    let of_log = |name: &str| name.split_once('.').map_or(name, |(of, _)| of).to_owned();
+    for name in dir.names()?.iter().map(|name| of_log(name)).collect::<BTreeSet<_>>() {
         match dir.read::<T>(&name).ok().flatten().and_then(|header| age(&header)) {
             Some(age) => kept.push((age, name)),
             None => remove_unless_held(dir, &name)?,
@@ -220,6 +222,9 @@ mod tests {
         }
         forget_old_transfers(&dir, |age: &u64| (*age != 5).then_some(*age)).unwrap();
         let left = dir.names().unwrap().into_iter().filter(|name| !name.contains('.')).count();
+        dir.remove("t7").unwrap();
+        forget_old_transfers(&dir, |age: &u64| Some(*age)).unwrap();
+        assert!(dir.names().unwrap().iter().all(|name| !name.starts_with("t7.")), "a log without its header");
         assert_eq!(left, TRANSFERS_KEPT_MAX + 1, "one more than may be kept, which a process works at");
         assert!(dir.read::<u64>("t5").unwrap().is_none());
         drop(kept);

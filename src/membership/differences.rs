@@ -25,14 +25,13 @@ pub fn page<'m>(mut told: impl Iterator<Item = &'m VerifiedDescriptor>) -> (Vec<
     (page, told.next().is_some())
 }
 
-/// Of those for whom nothing held stands, such a page.
-#[must_use]
+/// Those for whom nothing held stands.
 pub fn lacking<'m>(
-    told: impl Iterator<Item = &'m VerifiedDescriptor>,
+    members: impl Iterator<Item = &'m VerifiedDescriptor>,
     salt: u64,
     held: &[Fingerprint],
-) -> (Vec<&'m VerifiedDescriptor>, bool) {
-    page(told.filter(|member| held.binary_search(&member.fingerprint(salt)).is_err()))
+) -> impl Iterator<Item = &'m VerifiedDescriptor> {
+    members.filter(move |member| held.binary_search(&member.fingerprint(salt)).is_err())
 }
 
 #[cfg(test)]
@@ -56,8 +55,8 @@ mod tests {
             let salt = salt.wrapping_add(u64::try_from(cost.questions).unwrap());
             let (until, prints) = held(asker, after, salt);
             assert!(prints.len() <= FINGERPRINTS_MAX && prints.is_sorted());
-            let range = from.between(after, until).iter().filter(|one| is_told(one));
-            let (page, more) = lacking(range, salt, &prints);
+            let range = from.between(after, until).iter();
+            let (page, more) = page(lacking(range, salt, &prints).filter(|one| is_told(one)));
             assert!(page.len() <= MEMBERS_PAGE_MAX && page.iter().all(|one| is_told(one)));
             let keys: Vec<NodeKey> = page.iter().map(|one| one.key).collect();
             assert!(after.iter().chain(&keys).is_sorted_by(|one, next| one < next));

@@ -12,7 +12,8 @@ use crate::crypto::{CryptoRng, random_bytes};
 use crate::wire::address::Prefix;
 use crate::wire::descriptor::VerifiedDescriptor;
 
-type Rank = [u8; 32];
+/// A hash as numbers, the first bytes first: ordered as its bytes are.
+type Rank = [u64; 4];
 
 /// Bytes of the prefixes that are ranked one after the other, IPv4 and IPv6: /8 or /32, /16 or /48, /24 or /64; then the id.
 const LEVELS: [(u8, usize, usize); 3] = [(0, 1, 4), (1, 2, 6), (2, 3, 8)];
@@ -87,11 +88,17 @@ fn compare_further(seed: &[u8; 32], one: &VerifiedDescriptor, other: &VerifiedDe
 }
 
 fn prefix_rank(seed: &[u8; 32], member: &VerifiedDescriptor, level: u8, v4: usize, v6: usize) -> Rank {
-    blake3(&[seed, &[level], member.address.prefix(v4, v6).as_bytes()])
+    rank(&[seed, &[level], member.address.prefix(v4, v6).as_bytes()])
 }
 
 fn id_rank(seed: &[u8; 32], member: &VerifiedDescriptor) -> Rank {
-    blake3(&[seed, &[ID_LEVEL], &member.id().0])
+    rank(&[seed, &[ID_LEVEL], &member.id().0])
+}
+
+fn rank(of: &[&[u8]]) -> Rank {
+    let hash = blake3(of);
+    let (numbers, _) = hash.as_chunks::<8>();
+    core::array::from_fn(|at| numbers.get(at).map_or(0, |bytes| u64::from_be_bytes(*bytes)))
 }
 
 #[cfg(test)]

@@ -278,25 +278,20 @@ impl Links {
         }
     }
 
-    /// The relays to which, or from whose address, this node itself has a link, or had one within `presence`, after one key and up
-    /// to another, with their addresses. Only of those it tells others: else one host could fill the membership with addresses
-    /// that it does not have, and relays that are gone would be told of as long as their descriptors live.
+    /// The relays to which, or from whose address, this node itself has a link, or had one within `presence`, after a key, with
+    /// their addresses. Only of those it tells others: else one host could fill the membership with addresses that it does not
+    /// have, and relays that are gone would be told of as long as their descriptors live.
     pub(super) fn present(
         &self,
         now: Instant,
         presence: Duration,
         after: Option<NodeKey>,
-        until: Option<NodeKey>,
     ) -> impl Iterator<Item = (&NodeKey, &Address)> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let to = until.map_or(Bound::Unbounded, Bound::Included);
-        // The map would panic at a range that ends before it begins.
-        let is_range = until.is_none_or(|until| after.is_none_or(|after| after < until));
-        let in_range = is_range.then(|| self.met.range((from, to))).into_iter().flatten();
-        let is_here = move |key: &NodeKey, meeting: &Meeting| {
-            meeting.last.until(now) < presence || self.is_linked(key, &meeting.link_key)
-        };
-        in_range.filter(move |(key, meeting)| is_here(key, meeting)).map(|(key, meeting)| (key, &meeting.address))
+        let met = self.met.range((from, Bound::Unbounded));
+        let present = met
+            .filter(move |(key, meeting)| meeting.last.until(now) < presence || self.is_linked(key, &meeting.link_key));
+        present.map(|(key, meeting)| (key, &meeting.address))
     }
 
     /// How many relays were met of late, itself included.
@@ -393,7 +388,7 @@ mod tests {
     }
 
     fn tells_of(links: &Links, now: Instant, relay: &VerifiedDescriptor) -> bool {
-        links.present(now, PRESENCE_MAX, None, None).any(|(key, _)| *key == relay.key)
+        links.present(now, PRESENCE_MAX, None).any(|(key, _)| *key == relay.key)
     }
 
     fn dial(links: &mut Links, now: Instant) -> (Reach, Option<Output>) {
@@ -479,11 +474,9 @@ mod tests {
             links.forget_absent(now, PRESENCE_MAX);
             assert!(tells_of(&links, now, &relay));
         }
-        let (before, after) = (NodeKey([0; 32]), NodeKey([0xff; 32]));
-        for (from, to) in [(after, before), (relay.key, relay.key), (relay.key, before), (after, relay.key)] {
-            assert_eq!(links.present(left, PRESENCE_MAX, Some(from), Some(to)).count(), 0, "no range has nobody in it");
+        for (from, count) in [(NodeKey([0; 32]), 1), (relay.key, 0), (NodeKey([0xff; 32]), 0)] {
+            assert_eq!(links.present(left, PRESENCE_MAX, Some(from)).count(), count);
         }
-        assert_eq!(links.present(left, PRESENCE_MAX, Some(before), Some(relay.key)).count(), 1);
         let gone = at(PRESENCE_MAX);
         assert!(!tells_of(&links, gone, &relay), "whether or not it was forgotten yet");
         assert_eq!(links.met.len(), 1);

@@ -7,7 +7,7 @@ use crate::crypto::hash::blake3;
 use crate::crypto::random_bytes;
 use crate::limits::{BATCH_CHUNKS, FETCH_ANSWERS_MAX, SLOT_CELLS, SLOT_LEN};
 use crate::time::{Duration, Instant, Now};
-use crate::wire::onion::{ExitAnswer, ExitRequest};
+use crate::wire::onion::{ExitAnswer, ExitRequest, are_distinct};
 use crate::wire::record::{ChunkName, ValueKind};
 use crate::wire::statement::Nonce;
 
@@ -25,7 +25,12 @@ impl ChunkGet {
         hashes.truncate(BATCH_CHUNKS);
         let found = hashes.iter().map(|_| None).collect();
         let mut request = Self { hashes, found, answers: 0, attempts: Attempts::new(now + timeout) };
-        request.ask(now, context.stagger, context);
+        if request.hashes.is_empty() || are_distinct(request.hashes.iter()) {
+            request.ask(now, context.stagger, context);
+        } else {
+            // No two chunks are alike. An exit would refuse the question, and path and guard would be blamed for it.
+            request.attempts.finish(Err(Refused::Damaged));
+        }
         request
     }
 

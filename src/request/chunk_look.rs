@@ -7,7 +7,7 @@ use crate::crypto::random_bytes;
 use crate::dht::evidence::Tally;
 use crate::limits::{BATCH_CHUNKS, CHUNK_HOLDERS, EXPIRY_MAX_S, LOOK_ANSWERS_MAX, LOOK_SLOT_LEN};
 use crate::time::{Duration, Instant, Now, UnixTime};
-use crate::wire::onion::{ExitAnswer, ExitRequest};
+use crate::wire::onion::{ExitAnswer, ExitRequest, are_distinct};
 use crate::wire::record::{ChunkName, Expiry, ValueKind};
 use crate::wire::statement::{Nonce, Operation, Question};
 
@@ -25,6 +25,8 @@ struct Search {
 pub struct ChunkLook {
     places: Vec<Search>,
     answers: usize,
+    /// Whether anybody who counts said anything.
+    told: bool,
     pub(super) attempts: Attempts<(Vec<usize>, Nonce)>,
 }
 
@@ -37,9 +39,15 @@ impl ChunkLook {
             is_whole: false,
             seen: Sighting::default(),
         };
+        let is_sound = hashes.is_empty() || are_distinct(hashes.iter().take(BATCH_CHUNKS));
         let places = hashes.into_iter().take(BATCH_CHUNKS).map(search).collect();
-        let mut request = Self { places, answers: 0, attempts: Attempts::new(now + timeout) };
-        request.ask(now, context.stagger, context);
+        let mut request = Self { places, answers: 0, told: false, attempts: Attempts::new(now + timeout) };
+        if is_sound {
+            request.ask(now, context.stagger, context);
+        } else {
+            // As of a get.
+            request.attempts.finish(Err(Refused::Damaged));
+        }
         request
     }
 
@@ -63,7 +71,7 @@ impl ChunkLook {
         if let RequestInput::Attempted { id, result } = input {
             let Some(((asked, nonce), refused)) = self.attempts.end(id, &result) else { return };
             if let Some(refused) = refused {
-                return self.attempts.finish(Err(refused));
+                return if self.told { self.end() } else { self.attempts.finish(Err(refused)) };
             }
             if let AttemptResult::Answered { bytes, .. } = result {
                 self.on_answer(&asked, nonce, &bytes, now.unix, context);
@@ -92,6 +100,7 @@ impl ChunkLook {
                 continue;
             };
             if search.on_answer(&answer, nonce.of_slot(slot), now, context) {
+                self.told = true;
                 self.attempts.counts.valid += 1;
             } else {
                 self.attempts.counts.empty += 1;
@@ -100,7 +109,7 @@ impl ChunkLook {
     }
 
     fn end(&mut self) {
-        let result = if self.answers > 0 || self.places.is_empty() {
+        let result = if self.told || self.places.is_empty() {
             Ok(Success::ChunksSeen(self.places.iter().map(|search| search.seen.clone()).collect()))
         } else {
             Err(Refused::Unreachable)

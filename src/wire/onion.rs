@@ -4,7 +4,7 @@
 use super::codec::{Malformed, Reader, padded, put_list};
 use super::descriptor::SignedDescriptor;
 use super::record::{ChunkName, Expiry, RecordBytes, ValueKind};
-use super::statement::{Nonce, Statement, Verdict};
+use super::statement::{Nonce, Statement};
 use crate::keyspace::{Id, Location};
 use crate::limits::{
     ANSWER_DESCRIPTORS_MAX, BATCH_CHUNKS, LOOK_SIGNERS, RECORD_LEN, REQUEST_LEN_MAX, ROUTING_LEN, SEALED_CHUNK_LEN,
@@ -203,10 +203,10 @@ impl ExitRequest {
 }
 
 /// At least one, and none twice: one question must not make an exit ask the same holder many times.
-fn are_distinct<'a>(names: impl Iterator<Item = &'a ChunkName>) -> bool {
+pub(crate) fn are_distinct<'a, T: Ord + 'a>(names: impl Iterator<Item = &'a T>) -> bool {
     let mut seen = std::collections::BTreeSet::new();
     let mut names = names.peekable();
-    names.peek().is_some() && names.all(|name| seen.insert(*name))
+    names.peek().is_some() && names.all(|name| seen.insert(name))
 }
 
 fn chunk_len(reader: &mut Reader<'_>) -> Result<u32, Malformed> {
@@ -236,10 +236,9 @@ impl ExitAnswer {
         self
     }
 
-    /// Of what holders said of a chunk those words that tell most: who has it, then who is nearest; nothing else.
+    /// Of what holders said of a chunk as many words as fit, the first ones; nothing else.
     #[must_use]
     pub fn looked(mut self) -> Self {
-        self.statements.sort_by_key(|statement| statement.verdict != Verdict::Present);
         self.statements.truncate(LOOK_SIGNERS);
         Self { value: None, statements: self.statements, descriptors: Vec::new() }
     }

@@ -58,17 +58,27 @@ impl Raw {
         let hello = Hello { versions: VERSIONS, descriptor: None };
         let secret = DhSecret::generate(&mut rng(u64::from(seed)));
         let params = Params { network, secret, hello, timing: Timing::default() };
+        Self::connect_as(params, seed, ip, to).await
+    }
+
+    /// The same as whoever these say that it is.
+    pub(crate) async fn connect_as(params: Params, seed: u8, ip: Ipv4Addr, to: &Contact) -> Self {
         let link = Link::dial(params, to.link_key, &mut rng(1_000 + u64::from(seed)), Instant::ZERO).unwrap();
         Self { stream: connect_from(ip, to.address.0).await, link }
     }
 
     /// A link that is up.
     pub(crate) async fn up(seed: u8, ip: Ipv4Addr, network: Network, to: &Contact) -> Self {
-        let mut raw = Self::connect(seed, ip, network, to).await;
+        Self::connect(seed, ip, network, to).await.established().await
+    }
+
+    /// The same link, once it is up.
+    pub(crate) async fn established(mut self) -> Self {
+        let raw = &mut self;
         raw.flush().await.unwrap();
         assert!(matches!(raw.event().await, Ok(Some(LinkEvent::Established { .. }))));
         raw.flush().await.unwrap();
-        raw
+        self
     }
 
     /// Writes whatever the link wants written.

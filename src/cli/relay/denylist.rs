@@ -47,9 +47,9 @@ impl Reader {
         let list = format!("denylist: {names} names");
         let object = json!({ "denied": names, "dropped": dropped });
         match (dropped, self.json && is_event) {
-            (None, _) => {
-                warn(&format!("{list}; the disk refuses: what is held of them stays on it, and is not served"))
-            }
+            (None, _) => warn(&format!(
+                "{list}; the disk refuses: what is held of them stays on it until it takes writes again, and is not served"
+            )),
             (Some(_), true) => print(&object.to_string()),
             (Some(count), false) => say(&format!("{list}, {count} values dropped")),
         }

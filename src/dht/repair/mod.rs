@@ -250,8 +250,8 @@ impl Repair {
 
     fn on_held(&mut self, now: Now, holding: Holding, around: &mut Surroundings<'_>) {
         let spot = spot_of(holding.place);
-        if self.places.get(&spot).is_some_and(|kept| kept.holding == holding) {
-            return;
+        if self.places.get(&spot).is_some_and(|kept| kept.holding.digest == holding.digest) {
+            return self.on_prolonged(now, spot, holding, around);
         }
         let closest = (around.closest)(&spot.0, REPAIR_REACH);
         // Who is given a value although it is none of the holders was given it in the place of one that did not answer.
@@ -263,6 +263,17 @@ impl Repair {
         };
         self.keep(now, spot, holding, pause);
         self.watch(spot.1, closest);
+    }
+
+    /// What is held already, until later perhaps: the others learn of it in time. Anybody can do that to a chunk, so what was
+    /// planned before is not put off by it.
+    fn on_prolonged(&mut self, now: Now, spot: Spot, holding: Holding, around: &mut Surroundings<'_>) {
+        let pause = jittered(self.timing.every, around);
+        let Some(kept) = self.places.get_mut(&spot).filter(|kept| kept.holding != holding) else { return };
+        kept.holding = holding;
+        kept.handed_over = false;
+        let due = (now.instant + pause).min(kept.due);
+        self.places.set_due(&spot, due);
     }
 
     fn on_found(&mut self, now: Now, holding: Holding, around: &mut Surroundings<'_>) {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use redb::Error;
 
@@ -36,7 +36,7 @@ impl ValueStore {
         let mut failed_at = self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
         let early: Vec<Option<StoreResult>> = ops.iter().map(|op| self.refuse_early(now, op)).collect();
         let wanted: Vec<&StoreOp> = ops.iter().zip(&early).filter_map(|(op, no)| no.is_none().then_some(op)).collect();
-        let written = self.write(now, &mut failed_at, &wanted, &[]);
+        let written = self.write(now, &mut failed_at, &wanted);
         let mut written = written.unwrap_or_default().into_iter();
         let of_op = |early: Option<StoreResult>| early.or_else(|| written.next()).unwrap_or(StoreResult::Failed);
         let results: Vec<StoreResult> = early.into_iter().map(of_op).collect();
@@ -48,16 +48,17 @@ impl ValueStore {
     }
 
     /// Takes a list of what shall not be here: from now on it is neither kept nor served, and what is held of it is dropped. How
-    /// many values were; `None` when the disk refused: then they are still on it, and not served.
+    /// many values were; `None` when the disk refused: then they are not served, and go with the next batches that it takes.
     pub fn deny(&self, now: UnixTime, list: Denylist) -> Option<usize> {
         let list = Arc::new(list);
         *self.denied.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&list);
         let kinds = [ValueKind::Signed, ValueKind::Hashed];
-        let places: Vec<Place> = list.locations().flat_map(|location| kinds.map(|kind| (kind, *location))).collect();
+        let places = list.locations().flat_map(|location| kinds.map(|kind| (kind, *location))).collect();
         let before = self.len();
-        for places in places.chunks(STORE_BATCH_MAX) {
-            let mut failed_at = self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
-            self.write(now, &mut failed_at, &[], places)?;
+        let mut failed_at = self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.to_deny() = places;
+        while !self.to_deny().is_empty() {
+            self.write(now, &mut failed_at, &[])?;
         }
         Some(before.saturating_sub(self.len()))
     }
@@ -71,13 +72,7 @@ impl ValueStore {
         self.is_unreadable(now, &Holding::from(value).place).then_some(StoreResult::Failed)
     }
 
-    fn write(
-        &self,
-        now: UnixTime,
-        failed_at: &mut Option<UnixTime>,
-        ops: &[&StoreOp],
-        denied: &[Place],
-    ) -> Option<Vec<StoreResult>> {
+    fn write(&self, now: UnixTime, failed_at: &mut Option<UnixTime>, ops: &[&StoreOp]) -> Option<Vec<StoreResult>> {
         if self.is_broken.load(Ordering::Relaxed) || failed_at.is_some_and(|then| is_soon_after(then, now)) {
             return None;
         }
@@ -86,7 +81,7 @@ impl ValueStore {
             self.is_failing.store(true, Ordering::Relaxed);
             return None;
         }
-        match self.commit(now, ops, denied) {
+        match self.commit(now, ops) {
             Ok(results) => {
                 if failed_at.take().is_some() {
                     self.is_failing.store(false, Ordering::Relaxed);
@@ -109,7 +104,7 @@ impl ValueStore {
         }
     }
 
-    fn commit(&self, now: UnixTime, ops: &[&StoreOp], denied: &[Place]) -> Result<Vec<StoreResult>, Unwritten> {
+    fn commit(&self, now: UnixTime, ops: &[&StoreOp]) -> Result<Vec<StoreResult>, Unwritten> {
         let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
         let Some(database) = &opened.database else { return Err(Error::DatabaseClosed.into()) };
         let mut transaction = database.begin_write()?;
@@ -119,7 +114,8 @@ impl ValueStore {
         for place in &dropped {
             writing.drop_damaged(place)?;
         }
-        for place in denied {
+        let denied = self.to_deny().rchunks(STORE_BATCH_MAX).next().unwrap_or_default().to_vec();
+        for place in &denied {
             writing.remove(place)?;
         }
         writing.expire(now, STORE_EXPIRED_BATCH_MAX)?;
@@ -133,8 +129,15 @@ impl ValueStore {
             transaction.abort()?;
         }
         let refused = refuse_evicted(ops, &mut results, &written.evicted);
+        let mut to_deny = self.to_deny();
+        let left = to_deny.len().saturating_sub(denied.len());
+        to_deny.truncate(left);
         self.note_written(&written, &dropped, refused);
         Ok(results)
+    }
+
+    fn to_deny(&self) -> MutexGuard<'_, Vec<Place>> {
+        self.to_deny.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note_written(&self, written: &Written, dropped: &BTreeSet<Place>, refused: u64) {

@@ -52,6 +52,8 @@ pub struct ValueStore {
     /// A batch has ended in a fault of the program: nothing is written any more.
     is_broken: AtomicBool,
     denied: RwLock<Arc<Denylist>>,
+    /// Of what is denied those that no batch has dropped yet: two for each name at most. Changed while `failed_at` is held.
+    to_deny: Mutex<Vec<Place>>,
     /// Found damaged by who reads: the next batch drops them.
     to_drop: Mutex<BTreeSet<Place>>,
     /// Places that the disk could not read, and when that was.
@@ -109,6 +111,7 @@ impl ValueStore {
             is_failing: AtomicBool::new(false),
             is_broken: AtomicBool::new(false),
             denied: RwLock::default(),
+            to_deny: Mutex::default(),
             to_drop: Mutex::default(),
             unreadable: Mutex::default(),
             values: AtomicU64::new(held.values),

@@ -114,12 +114,13 @@ impl<'t> Writing<'t> {
         }
         self.ends.remove(&key)?;
         self.has_changed = true;
-        // A row that was damaged left its end behind; what stands there now may end later.
-        if let Some(place) = place_of(&place_bytes)
-            && let Some(Ok(row)) = self.row(&place)?
-            && row.holding.expiry == expiry
-        {
-            self.remove(&place)?;
+        let Some(place) = place_of(&place_bytes) else { return Ok(true) };
+        match self.row(&place)? {
+            // A row that was damaged left its end behind; what stands there now may end later.
+            Some(Ok(row)) if row.holding.expiry == expiry => self.remove(&place)?,
+            Some(Ok(_)) | None => (),
+            // Nobody has asked for it since: it would never end.
+            Some(Err(())) => self.drop_damaged(&place)?,
         }
         Ok(true)
     }

@@ -102,7 +102,9 @@ impl Relay {
                 self.send_backward(no, Command::Reply0, &[]);
                 self.start_slots(now, no, &chunks, |name| Purpose::Find { digest: Some(name.hash) });
             }
-            ExitRequest::Look { chunks, .. } => self.start_slots(now, no, &chunks, |_| Purpose::Look),
+            ExitRequest::Look { chunks, .. } => {
+                self.start_slots(now, no, &chunks, |name| Purpose::Look { digest: name.hash })
+            }
             ExitRequest::PutChunks { expiry, chunks, .. } => {
                 self.send_backward(no, Command::Reply0, &[]);
                 let used = chunks.len();

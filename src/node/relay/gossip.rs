@@ -158,7 +158,7 @@ impl Relay {
     }
 
     pub(super) fn answer_members(&mut self, now: Now, asker: Asker, after: Option<NodeKey>) {
-        let (page, more) = page(self.told_of(now, after, None));
+        let (page, more) = page(self.told_of(now, after, self.members.after(after).iter()));
         let descriptors = page.into_iter().map(VerifiedDescriptor::to_signed).collect();
         let settled = self.is_settled(now);
         self.send_answer(asker, &Answer::Members { descriptors, more, settled });
@@ -171,7 +171,8 @@ impl Relay {
         (after, until): (Option<NodeKey>, Option<NodeKey>),
         (salt, held): (u64, &[Fingerprint]),
     ) {
-        let (page, more) = lacking(self.told_of(now, after, until), salt, held);
+        let lacked = lacking(self.members.between(after, until).iter(), salt, held);
+        let (page, more) = page(self.told_of(now, after, lacked));
         let descriptors = page.into_iter().map(VerifiedDescriptor::to_signed).collect();
         let settled = self.is_settled(now);
         self.send_answer(asker, &Answer::Members { descriptors, more, settled });
@@ -181,23 +182,19 @@ impl Relay {
         self.settling.is_over(now.instant, self.links.met_count(), self.members.len())
     }
 
-    /// The members that others are told of: those that were met of late, where they say that they are.
-    fn told_of(
-        &self,
+    /// Those of these members, who come in the order of keys after one, that others are told of: who was met of late where it says
+    /// that it is.
+    fn told_of<'m>(
+        &'m self,
         now: Now,
         after: Option<NodeKey>,
-        until: Option<NodeKey>,
-    ) -> impl Iterator<Item = &VerifiedDescriptor> {
-        let present = self.links.present(now.instant, self.presence, after, until);
-        // Both are in the order of keys, and where most members were met the next one mostly is who is looked for.
-        let mut rest = self.members.between(after, until);
-        present.filter_map(move |(key, address)| {
-            if rest.first().is_some_and(|member| member.key < *key) {
-                rest = rest.get(rest.partition_point(|member| member.key < *key)..).unwrap_or_default();
-            }
-            let (member, others) = rest.split_first().filter(|(member, _)| member.key == *key)?;
-            rest = others;
-            Some(member).filter(|member| member.address.0.ip() == address.0.ip())
+        members: impl Iterator<Item = &'m VerifiedDescriptor>,
+    ) -> impl Iterator<Item = &'m VerifiedDescriptor> {
+        let mut present = self.links.present(now.instant, self.presence, after).peekable();
+        members.filter(move |member| {
+            while present.next_if(|(key, _)| **key < member.key).is_some() {}
+            let met = present.next_if(|(key, _)| **key == member.key);
+            met.is_some_and(|(_, address)| address.0.ip() == member.address.0.ip())
         })
     }
 

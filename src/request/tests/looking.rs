@@ -76,11 +76,17 @@ fn what_one_exit_leaves_out_another_brings_and_what_nobody_signed_is_not_atteste
         *nonce = Nonce([0; 16]);
         Some(look_answer(&other, |_| vec![step, step]))
     });
-    assert_eq!(outcome.result, Ok(Success::ChunksSeen(vec![Sighting::default()])));
+    assert_eq!(outcome.result, Err(Refused::Unreachable), "nobody who counts has said anything");
     assert_eq!((outcome.counts.empty, outcome.counts.valid), (2, 0));
     // And when no circuit comes to its end nothing was seen at all.
     let outcome = look(vec![[1; 32]], |_, _| None);
     assert_eq!(outcome.result, Err(Refused::Unreachable));
+}
+
+#[test]
+fn two_equal_names_are_damage_and_no_circuit_is_built_for_them() {
+    let outcome = look(vec![[1; 32], [2; 32], [1; 32]], |_, _| unreachable!("nothing is asked"));
+    assert_eq!((outcome.result, outcome.counts.asked), (Err(Refused::Damaged), 0));
 }
 
 #[test]

@@ -19,6 +19,15 @@ use crate::wire::message::{Ask, Assembler};
 /// Breaches whose words are kept; more are counted.
 const BREACHES_MAX: usize = 50;
 
+/// First bits of a place that are looked up before the place is: of thousands of places few windows of a cell share them.
+const HEAD_BITS: u32 = 20;
+
+/// Where the first bits of a place stand: which word, which of its bits.
+fn head(place: &[u8]) -> (usize, u32) {
+    let first = place.first_chunk::<4>().map_or(0, |first| u32::from_be_bytes(*first) >> (32 - HEAD_BITS));
+    (usize::try_from(first >> 6).unwrap_or(usize::MAX), first & 63)
+}
+
 /// Something that must never be.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Breach {
@@ -72,7 +81,7 @@ pub struct Checks {
     relay_keys: BTreeSet<DhKey>,
     /// Places that clients look up: their bytes are on no client's link.
     places: BTreeSet<Location>,
-    /// Their first two bytes, a bit each.
+    /// Their first bits, a bit here for each.
     heads: Vec<u64>,
     flows: BTreeMap<(PipeNo, u32), Flow>,
     operations: BTreeMap<(NodeNo, u64), Instant>,
@@ -118,10 +127,10 @@ impl Checks {
 
     /// A place that clients ask for.
     pub fn secret_place(&mut self, place: Location) {
-        self.heads.resize(1_024, 0);
-        let head = place.0.first_chunk::<2>().map_or(0, |head| u16::from_be_bytes(*head));
-        if let Some(bits) = self.heads.get_mut(usize::from(head >> 6)) {
-            *bits |= 1 << (head & 63);
+        self.heads.resize(1 << (HEAD_BITS - 6), 0);
+        let (word, bit) = head(&place.0);
+        if let Some(bits) = self.heads.get_mut(word) {
+            *bits |= 1 << bit;
         }
         self.places.insert(place);
     }
@@ -310,8 +319,8 @@ impl Checks {
             return false;
         }
         body.windows(ID_LEN).any(|window| {
-            let head = window.first_chunk::<2>().map_or(0, |head| u16::from_be_bytes(*head));
-            let may = self.heads.get(usize::from(head >> 6)).is_some_and(|bits| bits >> (head & 63) & 1 == 1);
+            let (word, bit) = head(window);
+            let may = self.heads.get(word).is_some_and(|bits| bits >> bit & 1 == 1);
             may && window.first_chunk::<ID_LEN>().is_some_and(|place| self.places.contains(&Id(*place)))
         })
     }

@@ -208,3 +208,24 @@ fn a_member_far_from_all_places_costs_few_looks_at_them() {
     repair.handle_time(time(Instant::ZERO), &mut around);
     assert!(repair.passes.is_empty() && looks.get() < 5, "{}", looks.get());
 }
+
+#[test]
+fn a_chunk_that_somebody_stores_again_until_later_is_looked_after_when_it_would_have_been() {
+    let (mut alone, held, longer) = (Alone::new(), chunk(1, 500, 4), chunk(1, 500, 5));
+    assert_eq!((held.digest(), held.location()), (longer.digest(), longer.location()));
+    alone.step(Instant::ZERO, Some(RepairInput::Held(Holding::from(&held))));
+    for newcomer in alone.others.clone() {
+        alone.step(Instant::ZERO, Some(RepairInput::Here(newcomer.id)));
+    }
+    alone.step(after(1), None);
+    let planned = alone.repair.poll_timeout();
+    assert!(planned < Some(after(100)));
+    alone.step(after(1), Some(RepairInput::Held(Holding::from(&longer))));
+    assert_eq!(alone.repair.poll_timeout(), planned);
+    // And where nothing was planned soon, the others learn of it in time.
+    let mut alone = Alone::new();
+    alone.step(Instant::ZERO, Some(RepairInput::Found(Holding::from(&held))));
+    let every = RepairTiming::default().every;
+    alone.step(Instant::ZERO, Some(RepairInput::Held(Holding::from(&longer))));
+    assert!(alone.repair.poll_timeout() <= Some(Instant::ZERO + every * 5 / 4));
+}

@@ -255,6 +255,18 @@ fn what_the_disk_damaged_is_never_served_is_dropped_and_can_be_kept_again() {
 }
 
 #[test]
+fn a_damaged_row_that_nobody_asked_for_is_dropped_when_its_time_is_over() {
+    let medium = TestMedium::default();
+    let value = record(1, 5, 9, 1);
+    put(&on(&medium, 9, 99_999).unwrap(), NOW, &value);
+    assert!(medium.damage(&Row::new(&value, NOW).encode()) > 0);
+    let store = on(&medium, 9, 99_999).unwrap();
+    let over = value.expiry().time();
+    store.apply(over, StoreOp::Expire { now: over });
+    assert_eq!((store.damaged(), store.len(), store.bytes()), (1, 0, 0));
+}
+
+#[test]
 fn a_damaged_value_that_is_put_again_before_anybody_read_it_is_kept_anew() {
     let medium = TestMedium::default();
     let value = record(1, 5, 9, 4);

@@ -46,7 +46,11 @@ fn what_is_denied_while_the_disk_takes_nothing_is_not_served_either() {
     assert_eq!(store.deny(NOW, list(&names)), None);
     assert_eq!((get(&store, &value), page(&store)), (StoreResult::Denied, Vec::new()));
     medium.fail_after(None);
-    assert_eq!(store.deny(LATER, list(&names)), Some(1));
+    assert_eq!(store.len(), 1);
+    assert_eq!(put(&store, LATER, &record(2, 1, 0, 4)), StoreResult::Kept);
+    assert_eq!(store.len(), 1, "it has gone with the first batch that the disk took");
+    assert_eq!(store.deny(LATER, Denylist::default()), Some(0));
+    assert_eq!(get(&store, &value), StoreResult::Value(None));
 }
 
 #[test]
