@@ -313,7 +313,9 @@ async fn verify_counts_the_copies_of_every_part_and_sees_them_fall_when_a_holder
     assert!(carried(&object, "look") >= looked.div_ceil(4));
     // A few chunks say less, and cost less.
     let sampled = reader.run(&["verify", &link, "--sample", "9", "--json", "--explain"]).json();
-    assert_eq!((&sampled["looked"], &sampled["readable_until"]), (&9.into(), &Value::Null));
+    // Three whole batches, of which one may be the short last one of a level.
+    assert!((9..=12).contains(&sampled["looked"].as_u64().unwrap()), "{sampled}");
+    assert_eq!(sampled["readable_until"], Value::Null);
     assert!(carried(&sampled, "look") >= 3 && carried(&sampled, "look") < 9, "{sampled}");
 
     let (gone, held) = world.most_chunks();

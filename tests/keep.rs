@@ -118,6 +118,20 @@ fn a_key_that_is_sealed_is_asked_for_by_now_alone_and_what_is_no_link_is_refused
     let now = user.run(&["keep", "now", "--json", "--set", &bootstraps]).object(7, "partly stored");
     assert!(entry(&now)["error"].as_str().unwrap().contains("sealed"), "{now}");
     assert_eq!(entry(&now)["state"], "failed");
+    // While another process looks after it, nothing is done, and that is no success.
+    let held = std::fs::File::create(user.state_file("upkeep.held")).unwrap();
+    held.lock().unwrap();
+    let now = user.command(&["keep", "now", "--json", "--set", &bootstraps]).env("BAUTA_PASSPHRASE", "open").output();
+    let now = now.unwrap();
+    assert_eq!(now.status.code(), Some(7), "{now:?}");
+    assert!(String::from_utf8_lossy(&now.stdout).contains("another process looks after"), "{now:?}");
+    drop(held);
+    // What was to go over longer paths does not go over the usual ones.
+    user.run(&["keep", "add", &link, "--set", "hops=5"]).fine();
+    let now = user.command(&["keep", "now", "--json", "--set", &bootstraps]).env("BAUTA_PASSPHRASE", "open").output();
+    let now = now.unwrap();
+    assert_eq!(now.status.code(), Some(7), "{now:?}");
+    assert!(String::from_utf8_lossy(&now.stdout).contains("3 hops, 5 were asked for"), "{now:?}");
     user.run(&["keep", "add", "bauta1x"]).with(2);
     user.run(&["keep", "add", &link, "--ttl", "31d"]).with(2);
 }

@@ -97,8 +97,7 @@ impl Resumed {
 
     /// For how long the root is kept: as long as its chunks.
     pub(super) fn lifetime(&self, now: UnixTime) -> Duration {
-        // Ends are rounded up: a moment less comes to the same one.
-        Duration::from_secs(self.sealing.expiry.time().0.saturating_sub(now.0).saturating_sub(EXPIRY_STEP_S / 2))
+        self.sealing.expiry.lifetime_from(now)
     }
 
     /// It is not published. With nothing stored there is nothing to go on with.

@@ -24,7 +24,7 @@ pub(super) struct VerifyArguments {
     /// A link (bauta1…), or a name of at most 64 bytes; `-` reads it from standard input, unseen by others on this machine.
     #[arg(value_name = "LINK|NAME")]
     target: String,
-    /// Ask about so many chunks, drawn at random, instead of all. What leads to them is read whole all the same.
+    /// Ask about so many chunks, by fours drawn at random, instead of all. What leads to them is read whole all the same.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     sample: Option<u64>,
 }
@@ -68,18 +68,25 @@ pub(super) fn verdict(audit: &Audit) -> String {
     let roots = audit.root.iter().filter(|place| place.attested && place.until.len() < HOLDERS).count();
     let wanting: usize = audit.groups.iter().map(|group| group.wanting.len()).sum();
     let untold: usize = audit.groups.iter().map(|group| group.untold).sum();
-    let lost = audit.groups.iter().filter(|group| group.is_lost()).count();
-    match audit.health() {
-        Health::Well => {
+    match (audit.health(), lost(audit)) {
+        (Health::Well, _) => {
             format!("all that was looked for has its copies: {HOLDERS} of each root, {CHUNK_HOLDERS} of each chunk")
         }
-        Health::Untold => format!(
+        (Health::Untold, _) => format!(
             "too few holders answered to tell: of {untold} chunks, or of the root, there may be fewer copies than there should be"
         ),
-        Health::Wanting => format!(
-            "fewer copies than there should be: at {roots} of 3 locations of the root, of {wanting} chunks; {lost} groups are lost (and of {untold} chunks too few holders answered to tell)"
+        (Health::Wanting, 0) => format!(
+            "fewer copies than there should be: at {roots} of 3 locations of the root, of {wanting} chunks (and of {untold} chunks too few holders answered to tell)"
+        ),
+        (Health::Wanting, lost) => format!(
+            "content is lost: of {lost} groups too few chunks are left to bring them back, and nothing makes them again but publishing anew; copies are wanting at {roots} of 3 locations of the root, of {wanting} chunks"
         ),
     }
+}
+
+/// Groups that no reader brings back any more.
+fn lost(audit: &Audit) -> usize {
+    audit.groups.iter().filter(|group| group.is_lost()).count()
 }
 
 fn lines(audit: &Audit, now: UnixTime) -> Vec<String> {
@@ -189,6 +196,7 @@ fn object(audit: &Audit) -> Said {
         .with("root", audit.root.iter().map(place).collect::<Value>())
         .with("chunks", audit.chunks)
         .with("looked", audit.looked())
+        .with("lost", lost(audit))
         .with("groups", audit.groups.iter().map(group).collect::<Value>())
         .with("readable_until", audit.readable_until().map(|until| until.0))
         .with("counts", counts_json(&audit.counts))

@@ -268,15 +268,7 @@ pub(super) async fn running_node(settings: &Settings) -> anyhow::Result<Option<C
         return Ok(None);
     }
     let path = folder(settings, &settings.network()?)?.join(SOCKET);
-    // What was asked for in so many words; defaults demand nothing of a node that has its own.
-    let is_asked = |key: &str| settings.origins.contains_key(key);
-    let demands = Demands {
-        hops_min: if is_asked("hops") { settings.hops } else { HOPS_CLIENT_MIN },
-        stagger_min_us: if is_asked("stagger") { micros(settings) } else { 0 },
-        distinct: settings.rule == PrefixRule::Distinct,
-        bind: settings.bind,
-    };
-    Ok(Caller::find(&path, demands).await?)
+    Ok(Caller::find(&path, demands(settings)).await?)
 }
 
 /// How the running node is, if there is one.
@@ -294,6 +286,17 @@ pub(super) async fn node_store(settings: &Settings) -> anyhow::Result<Option<Sto
     match node.ask(Request::Store).await.0? {
         Answer::Store(view) => Ok(Some(view)),
         _ => Err(unfit().into()),
+    }
+}
+
+/// What is demanded of a running node: what was asked for in so many words; defaults demand nothing of a node that has its own.
+pub(super) fn demands(settings: &Settings) -> Demands {
+    let is_asked = |key: &str| settings.origins.contains_key(key);
+    Demands {
+        hops_min: if is_asked("hops") { settings.hops } else { HOPS_CLIENT_MIN },
+        stagger_min_us: if is_asked("stagger") { micros(settings) } else { 0 },
+        distinct: settings.rule == PrefixRule::Distinct,
+        bind: settings.bind,
     }
 }
 

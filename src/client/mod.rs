@@ -5,6 +5,8 @@
 //! a client that forgets its guard gives every observer another chance.
 
 mod events;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod records;
 mod stored;
 mod transfer;
@@ -22,9 +24,9 @@ use self::records::Seen;
 pub use self::records::{Found, GetOptions, PutOptions, Stored};
 pub use self::stored::stored_membership;
 pub use self::transfer::{
-    Audit, AuditOptions, BatchNo, Carrier, Content, ContentReader, ContentWriter, Download, Health, Journal, Opened,
-    Part, Prepared, Progress, PublishOptions, Published, Sealing, Source, Tended, UpkeepOptions, audit, open, store,
-    tend,
+    Audit, AuditOptions, BatchNo, Carrier, Content, ContentReader, ContentWriter, Download, Extension, Goal, Health,
+    Journal, Opened, Part, Prepared, Progress, PublishOptions, Published, Sealing, Source, Tended, Upkeep, audit, open,
+    store,
 };
 use crate::content::{FetchRefused, LinkRefused, NameRefused, RootRefused};
 use crate::crypto::keys::NodeKey;

@@ -132,8 +132,8 @@ impl Client {
     /// who can read it. It ends when it would have.
     ///
     /// # Errors
-    /// As [`Self::get_record`] and [`Self::put_record`]. Of a location where it was not found at all there is nothing to store, and
-    /// nothing is said.
+    /// As [`Self::get_record`] and [`Self::put_record`]. Of a location where it was not found at all there is nothing to store: it has the
+    /// copies that were seen, none.
     pub async fn put_again(&self, locator: &Locator, options: GetOptions) -> Result<Stored, ClientError> {
         let seq_min = self.seen(locator).map_or(options.seq_min, |seen| seen.seq.max(options.seq_min));
         let timeout = options.timeout.unwrap_or(self.inner.timeout);
@@ -141,14 +141,21 @@ impl Client {
         let (Success::Record { seq, seen, records, .. }, counts) = self.run(get, timeout).await? else {
             return Err(ClientError::Stopped);
         };
-        let places = locator.places().into_iter().zip(records).zip(&seen);
-        let lacking = places.filter(|(_, seen)| seen.until.len() < HOLDERS);
-        let records: Vec<_> = lacking.filter_map(|((place, record), _)| Some((place, record?))).collect();
+        let mut copies: Vec<usize> = seen.iter().map(|place| place.until.len()).collect();
+        let places = (0..).zip(locator.places().into_iter().zip(records)).zip(&copies);
+        let lacking = places.filter(|(_, copies)| **copies < HOLDERS);
+        let (at, records): (Vec<usize>, Vec<_>) =
+            lacking.filter_map(|((at, (place, record)), _)| Some((at, (place, record?)))).unzip();
         if records.is_empty() {
-            return Ok(Stored { seq, copies: seen.iter().map(|place| place.until.len()).collect(), counts });
+            return Ok(Stored { seq, copies, counts });
         }
         match self.run(Operation::RecordPut { records, expected: Some(seq) }, timeout).await? {
-            (Success::RecordStored { copies }, counts) => Ok(Stored { seq, copies, counts }),
+            (Success::RecordStored { copies: stored }, counts) => {
+                for (at, stored) in at.into_iter().zip(stored) {
+                    copies.get_mut(at).into_iter().for_each(|copies| *copies = stored);
+                }
+                Ok(Stored { seq, copies, counts })
+            }
             _ => Err(ClientError::Stopped),
         }
     }

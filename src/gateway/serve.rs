@@ -220,17 +220,7 @@ fn failure(error: ClientError) -> Failure {
 
 /// A command that asks for more than this node does is told so.
 fn refuse_less(does: &Demands, asked: &Demands) -> Result<(), Failure> {
-    let less = if does.hops_min < asked.hops_min {
-        format!("its paths have {} hops, {} were asked for", does.hops_min, asked.hops_min)
-    } else if does.stagger_min_us < asked.stagger_min_us {
-        "it staggers circuits less than asked for".to_owned()
-    } else if asked.bind.is_some() && asked.bind != does.bind {
-        "it dials from another address than `bind` says".to_owned()
-    } else if asked.distinct && !does.distinct {
-        "it relaxes the rule that keeps hops apart".to_owned()
-    } else {
-        return Ok(());
-    };
+    let Some(less) = asked.unmet_by(does) else { return Ok(()) };
     let message = format!("the running node does less than was asked: {less}; `--set use_node=false` goes without it");
     Err(Failure { ending: Ending::PrivacyFloor, message, counts: None })
 }

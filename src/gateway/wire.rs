@@ -33,6 +33,24 @@ pub struct Demands {
     pub bind: Option<IpAddr>,
 }
 
+impl Demands {
+    /// What somebody who does so much falls short of, in words; `None` when all is met.
+    #[must_use]
+    pub fn unmet_by(&self, does: &Self) -> Option<String> {
+        if does.hops_min < self.hops_min {
+            Some(format!("its paths have {} hops, {} were asked for", does.hops_min, self.hops_min))
+        } else if does.stagger_min_us < self.stagger_min_us {
+            Some("it staggers circuits less than asked for".to_owned())
+        } else if self.bind.is_some() && self.bind != does.bind {
+            Some("it dials from another address than `bind` says".to_owned())
+        } else if self.distinct && !does.distinct {
+            Some("it relaxes the rule that keeps hops apart".to_owned())
+        } else {
+            None
+        }
+    }
+}
+
 /// What a command asks of a node.
 #[derive(Serialize, Deserialize)]
 pub enum Request {

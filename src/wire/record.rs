@@ -8,7 +8,7 @@ use crate::limits::{
     CHUNK_HOLDERS, CHUNK_LOCATIONS, EXPIRY_STEP_S, HOLDERS, LOCATIONS, PAYLOAD_LEN_MAX, RECORD_LEN, REPAIR_REACH,
     SEALED_CHUNK_LEN, TAG_LEN,
 };
-use crate::time::UnixTime;
+use crate::time::{Duration, UnixTime};
 
 /// Bytes of a signed value's ciphertext: length, payload, padding.
 pub const RECORD_TEXT_LEN: usize = PAYLOAD_LEN_MAX + 2;
@@ -71,6 +71,13 @@ impl Expiry {
     #[must_use]
     pub fn time(self) -> UnixTime {
         UnixTime(u64::from(self.0) * EXPIRY_STEP_S)
+    }
+
+    /// What a value has to be kept for from now on to end here. Ends are rounded up: half a step less comes to the same one, whenever within
+    /// that half it is used.
+    #[must_use]
+    pub fn lifetime_from(self, now: UnixTime) -> Duration {
+        Duration::from_secs(self.time().0.saturating_sub(now.0).saturating_sub(EXPIRY_STEP_S / 2))
     }
 
     /// Of so many steps; `None` beyond 24 bits.
@@ -270,5 +277,21 @@ impl core::fmt::Debug for RecordBytes {
 impl core::fmt::Debug for Value {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "Value({:?})", self.kind())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lifetime_comes_to_the_end_that_it_was_made_for_whenever_within_hours_it_is_used() {
+        let now = UnixTime(83_334 * EXPIRY_STEP_S);
+        for late in [0, 1, 3_599, EXPIRY_STEP_S / 2 - 1] {
+            let until = Expiry::at_least(UnixTime(now.0 + 9 * EXPIRY_STEP_S + 5));
+            let again = Expiry::at_least(UnixTime(now.0 + late + until.lifetime_from(now).as_secs()));
+            assert_eq!(again, until, "{late}");
+        }
+        assert_eq!(Expiry::at_least(now).lifetime_from(UnixTime(now.0 + 1)), Duration::ZERO);
     }
 }

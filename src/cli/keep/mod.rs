@@ -7,15 +7,15 @@ mod round;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use self::list::{By, Entry, Last, id_of};
+use self::list::{By, Entry, Last, Paths, id_of};
 pub(super) use self::round::serve;
-use self::round::{Done, author_of, look_after};
+use self::round::{Done, look_after, signer_of};
 use super::exit::{Exit, Told as Judged};
 use super::get::{link_of, target_of};
 use super::output::{print, progress, say, show, warn};
 use super::settings::show_duration;
 use super::status::rough;
-use super::way::{Way, folder};
+use super::way::{Way, demands, does, folder};
 use super::{Said, Told, Usage};
 use crate::content::{AuthorKey, ContentLink, Target};
 use crate::disk::{Keyring, StateDir};
@@ -95,7 +95,8 @@ fn add(told: &Told, (state, network): (&StateDir, &Network), target: &str, ttl: 
             }
         },
     };
-    let entry = Entry::new(link.to_string(), by, settings.ttl.as_secs(), Clock::unix());
+    let paths = Paths { demands: demands(&settings), by_node: settings.use_node };
+    let entry = Entry::new(link.to_string(), by, settings.ttl.as_secs(), paths, Clock::unix());
     let id = entry.id();
     list::add(state, entry)?;
     say(&note);
@@ -115,13 +116,21 @@ fn key_of(told: &Told, network: &Network, link: &ContentLink) -> anyhow::Result<
 }
 
 fn remove((state, network): (&StateDir, &Network), target: &str) -> anyhow::Result<Said> {
-    let is_id = hex::decode::<8>(target).is_ok();
-    let id = if is_id { target.to_lowercase() } else { id_of(&link_of(network, &target_of(target)?)?.to_string()) };
-    if !list::remove(state, &id)? {
-        return Err(Usage("that is not kept: `bauta keep list` shows what is".into()).into());
+    // A name may look like an ID.
+    let id = target.to_lowercase();
+    if hex::decode::<8>(&id).is_ok() && list::remove(state, &id)? {
+        return Ok(removed(id));
     }
+    let id = id_of(&link_of(network, &target_of(target)?)?.to_string());
+    if list::remove(state, &id)? {
+        return Ok(removed(id));
+    }
+    Err(Usage("that is not kept: `bauta keep list` shows what is".into()).into())
+}
+
+fn removed(id: String) -> Said {
     say("looked after no longer; what is stored stays until it expires");
-    Ok(Said::default().with("id", id))
+    Said::default().with("id", id)
 }
 
 fn list(told: &Told, state: &StateDir) -> anyhow::Result<Said> {
@@ -131,14 +140,24 @@ fn list(told: &Told, state: &StateDir) -> anyhow::Result<Said> {
     }
     let objects: Value = entries.iter().map(|entry| object(entry, now)).collect();
     let said = Said { lines: table(&entries, now), ..Said::default() }.with("kept", objects);
-    judged(told, said, &entries, now)
+    let complaints = entries.iter().map(|entry| entry.complaint(now).map(str::to_owned)).collect();
+    judged(told, said, &entries, complaints)
 }
 
 /// The end of a command that shows entries: an error where one of them needs somebody.
-fn judged(told: &Told, said: Said, entries: &[Entry], now: UnixTime) -> anyhow::Result<Said> {
+fn judged(told: &Told, said: Said, entries: &[Entry], complaints: Vec<Option<String>>) -> anyhow::Result<Said> {
+    for entry in entries.iter().filter(|entry| entry.is_slow()) {
+        warn(&format!(
+            "warning: {} ({}): {} bytes may take longer to prolong than half of the time it gains: choose a longer --ttl",
+            entry.id(),
+            shown(entry),
+            entry.len
+        ));
+    }
     let complaints: Vec<String> = entries
         .iter()
-        .filter_map(|entry| entry.complaint(now).map(|why| format!("{} ({}): {why}", entry.id(), shown(entry))))
+        .zip(complaints)
+        .filter_map(|(entry, why)| Some(format!("{} ({}): {}", entry.id(), shown(entry), why?)))
         .collect();
     let Some(first) = complaints.first() else { return Ok(said) };
     if !told.json {
@@ -149,37 +168,52 @@ fn judged(told: &Told, said: Said, entries: &[Entry], now: UnixTime) -> anyhow::
     Err(Judged::with(Exit::Partly, &message, said.object).into())
 }
 
-/// Once over all of it. What fails does not keep the rest from being looked after.
+/// Once over all of it. What fails does not keep the rest from being looked after, and is told in the end, noted or not.
 async fn now(told: &Told, (state, network): (&StateDir, &Network)) -> anyhow::Result<Said> {
     let mut entries = list::read(state)?;
     // Passphrases are asked for before anything is sent.
-    let mut authors = Vec::new();
+    let mut signers = Vec::new();
     for entry in &entries {
-        authors.push(author_of(&told.settings, network, entry, true));
+        signers.push(signer_of(&told.settings, network, entry, true).await);
     }
     let mut rng = Entropy::from_system()?.generator();
-    let mut objects = Vec::new();
+    let (mut objects, mut complaints) = (Vec::new(), Vec::new());
     let way = Way::open(told).await?;
-    for (entry, author) in entries.iter_mut().zip(authors) {
+    for (entry, signer) in entries.iter_mut().zip(signers) {
         let bar = progress("keeping");
-        let looked = look_after(&way, (state, &told.settings), entry, author, &mut rng, &|step| show(&bar, step)).await;
+        let looked = match unmet(&way, told, entry) {
+            Some(less) => Err(Judged::new(Exit::PrivacyFloor, &less).into()),
+            None => look_after(&way, (state, &told.settings), entry, signer, &mut rng, &|step| show(&bar, step)).await,
+        };
         bar.finish_and_clear();
+        let now = Clock::unix();
         let more = match looked {
             Ok(Done { stored, missing, renewed }) => {
                 say(&format!("{} ({}): {}", entry.id(), shown(entry), told_of(stored, missing, renewed)));
+                complaints.push(entry.complaint(now).map(str::to_owned));
                 json!({ "stored": stored, "missing": missing, "renewed": renewed })
             }
             Err(error) => {
-                warn(&format!("{} ({}): {error:#}", entry.id(), shown(entry)));
+                complaints.push(Some(format!("{error:#}")));
                 json!({ "error": format!("{error:#}") })
             }
         };
-        objects.push(merged(object(entry, Clock::unix()), more));
+        objects.push(merged(object(entry, now), more));
     }
     way.close().await;
     let now = Clock::unix();
     let said = Said { lines: table(&entries, now), ..Said::default() }.with("kept", objects);
-    judged(told, said, &entries, now)
+    judged(told, said, &entries, complaints)
+}
+
+/// What the way at hand does less than was demanded when an entry was added.
+fn unmet(way: &Way, told: &Told, entry: &Entry) -> Option<String> {
+    let less = match way {
+        Way::Own(_) => entry.paths.demands.unmet_by(&does(&told.settings)),
+        Way::Node(_) if !entry.paths.by_node => Some("a running node carries this".to_owned()),
+        Way::Node(_) => entry.paths.demands.unmet_by(&demands(&told.settings)),
+    }?;
+    Some(format!("it was added with stronger settings: {less}; say them again"))
 }
 
 fn told_of(stored: u64, missing: u64, renewed: bool) -> String {
@@ -240,7 +274,7 @@ fn object(entry: &Entry, now: UnixTime) -> Value {
     };
     json!({
         "id": entry.id(), "file": at_name(&entry.file), "prolonged_by": by, "key": key, "ttl_s": entry.lifetime_s,
-        "added": entry.added, "looked": at(entry.looked), "until": at(entry.until), "due": entry.due,
+        "bytes": entry.fingerprint.map(|_| entry.len), "added": entry.added, "looked": at(entry.looked), "until": at(entry.until), "due": entry.due,
         "state": entry.last.name(), "complaint": entry.complaint(now),
     })
 }

@@ -13,7 +13,7 @@ use crate::content::{
     Audited, Body, Chunks, ContentKind, ContentLink, FileName, GroupAudit, Layout, Level, RootRefused,
 };
 use crate::crypto::{CryptoRng, random_bytes};
-use crate::limits::{BATCH_CHUNKS, CHUNK_TRIES_MAX, HOLDERS, TRANSFER_CIRCUITS_MAX};
+use crate::limits::{BATCH_CHUNKS, CHUNK_TRIES_MAX, GROUP_CHUNKS, GROUP_PARITY, HOLDERS, TRANSFER_CIRCUITS_MAX};
 use crate::request::{Consistency, Counts, Sighting};
 use crate::time::{Duration, UnixTime};
 use crate::wire::record::Expiry;
@@ -21,7 +21,7 @@ use crate::wire::record::Expiry;
 /// What is looked for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AuditOptions {
-    /// So many chunks, drawn evenly from all; all of them without it.
+    /// About so many chunks: whole batches as they were published, drawn evenly from all; all chunks without it.
     pub sample: Option<u64>,
     /// A root older than this is not taken: what the caller has seen before.
     pub seq_min: u64,
@@ -111,13 +111,18 @@ pub async fn audit<C: Carrier>(
 ) -> Result<Audit, ClientError> {
     let get = GetOptions { consistency: Consistency::Audit, seq_min: options.seq_min, timeout: options.timeout };
     let (opened, root) = open_seen(carrier, link, get).await?;
-    look_at(carrier, &opened, root, Wanted { sample: options.sample, lasting: None }, rng, progress).await
+    let wanted = Wanted { sample: options.sample, lasting: None, names: None };
+    look_at(carrier, &opened, root, wanted, rng, progress).await
 }
 
-/// Which chunks are looked for, and until when copies shall last at least.
-pub(super) struct Wanted {
+/// Names of all chunks, by level and index.
+pub(super) type Names = Vec<Vec<[u8; 32]>>;
+
+/// Which chunks are looked for, until when copies shall last at least, and where the names are kept, if anywhere.
+pub(super) struct Wanted<'n> {
     pub(super) sample: Option<u64>,
     pub(super) lasting: Option<Expiry>,
+    pub(super) names: Option<&'n mut Names>,
 }
 
 /// Looks for the chunks of what was opened.
@@ -125,7 +130,7 @@ pub(super) async fn look_at<C: Carrier>(
     carrier: &C,
     opened: &Opened<C>,
     root: Vec<Sighting>,
-    Wanted { sample, lasting }: Wanted,
+    Wanted { sample, lasting, names }: Wanted<'_>,
     rng: &mut (dyn CryptoRng + Send),
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Audit, ClientError> {
@@ -133,13 +138,19 @@ pub(super) async fn look_at<C: Carrier>(
         Body::Inline(_) => (0, Vec::new()),
         Body::Chunks(chunks) => {
             let layout = Layout::of(chunks.len).map_err(RootRefused::from)?;
-            let all = layout.chunks();
-            let wanted = sample.map_or(all, |sample| sample.min(all));
+            let (all, batches) = (layout.chunks(), layout.levels().iter().map(batches).sum());
+            let wanted = sample.map_or(batches, |sample| sample.div_ceil(BATCH_LEN).min(batches));
+            let names = names.map(|names| {
+                *names = layout.levels().iter().map(|level| vec![[0; 32]; level.chunks_len()]).collect();
+                names
+            });
             let looking = Looking {
                 carrier,
-                sampling: Sampling { wanted, left: all, rng },
+                sampling: Sampling { wanted, left: batches, rng },
+                takes: false,
+                names,
                 progress,
-                step: Progress { done: 0, total: wanted },
+                step: Progress { done: 0, total: wanted.saturating_mul(BATCH_LEN).min(all) },
                 audited: Audited::new(layout.clone(), lasting),
                 waiting: VecDeque::new(),
                 tasks: JoinSet::new(),
@@ -158,6 +169,16 @@ pub(super) async fn look_at<C: Carrier>(
         groups,
         counts: opened.counts,
     })
+}
+
+/// [`BATCH_CHUNKS`], as a count of chunks.
+const BATCH_LEN: u64 = 4;
+
+const _: () = assert!(BATCH_CHUNKS == 4 && (GROUP_CHUNKS + GROUP_PARITY).is_multiple_of(BATCH_CHUNKS));
+
+/// Of a level: those in which its chunks were published.
+fn batches(level: &Level) -> u64 {
+    level.chunks().div_ceil(BATCH_LEN)
 }
 
 /// Draws so many of so many that come one by one, each as likely as any other.
@@ -185,6 +206,9 @@ type At = (u8, u64);
 struct Looking<'a, C> {
     carrier: &'a C,
     sampling: Sampling<'a>,
+    /// Whether the batch at hand was drawn.
+    takes: bool,
+    names: Option<&'a mut Names>,
     progress: &'a (dyn Fn(Progress) + Send + Sync),
     step: Progress,
     audited: Audited,
@@ -229,8 +253,19 @@ impl<C: Carrier> Looking<'_, C> {
         Ok(self.audited.finish())
     }
 
+    /// Those are asked about together that were published together: others would join what is apart.
     async fn look(&mut self, level: u8, index: u64, hash: [u8; 32]) -> Result<(), ClientError> {
-        if self.sampling.takes_next() {
+        let names = self.names.as_mut().and_then(|names| names.get_mut(usize::from(level)));
+        if let Some(name) = names.and_then(|names| usize::try_from(index).ok().and_then(|at| names.get_mut(at))) {
+            *name = hash;
+        }
+        if index.is_multiple_of(BATCH_LEN) {
+            if !self.waiting.is_empty() {
+                self.send().await?;
+            }
+            self.takes = self.sampling.takes_next();
+        }
+        if self.takes {
             self.waiting.push_back(((level, index), hash));
         }
         if self.waiting.len() >= BATCH_CHUNKS { self.send().await } else { Ok(()) }

@@ -16,7 +16,7 @@ pub use self::carrier::Carrier;
 use self::publishing::publish;
 pub use self::publishing::{BatchNo, ContentWriter, Journal, Prepared, Sealing, Source, store};
 pub use self::reading::{ContentReader, Download, Opened, Part, open};
-pub use self::upkeep::{Tended, UpkeepOptions, tend};
+pub use self::upkeep::{Extension, Goal, Tended, Upkeep};
 use super::{Client, ClientError, GetOptions, lock};
 use crate::content::{ContentKind, ContentLink, FileName};
 use crate::crypto::forget_past;

@@ -2,6 +2,7 @@
 
 use core::pin::Pin;
 use core::task::{Context, Poll};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use crate::disk::TransferLog;
 use crate::limits::{
     BATCH_CHUNKS, CHUNK_LEN, CHUNK_TRIES_MAX, CONTENT_LEVELS_MAX, FILE_LEN_MAX, TRANSFER_CIRCUITS_MAX,
 };
+use crate::net::Clock;
 use crate::record::Locator;
 use crate::request::SealedChunk;
 use crate::time::{Duration, UnixTime};
@@ -68,8 +70,9 @@ pub(super) async fn publish<C: Carrier, R: AsyncRead + Unpin + Send>(
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Published, ClientError> {
     let prepared = store(carrier, source, sealing, &mut (), progress).await?;
-    let put =
-        PutOptions { previous: options.previous, above: options.above, lifetime: options.lifetime, timeout: None };
+    // The root ends with its chunks, however long it took to store them.
+    let lifetime = sealing.expiry.lifetime_from(Clock::unix());
+    let put = PutOptions { previous: options.previous, above: options.above, lifetime, timeout: None };
     prepared.publish(carrier, &sealing.author, &options.label, put).await
 }
 
@@ -187,6 +190,9 @@ pub(super) struct Sending<'a, C> {
     total: u64,
     /// Chunks of batches that have fewer receipts than asked for.
     partly: u64,
+    /// Batches in a row of which nobody took anything, and how many may be before all of it ends.
+    refused_in_row: usize,
+    refused_in_row_max: usize,
     tasks: JoinSet<Sent>,
 }
 
@@ -205,21 +211,52 @@ impl<'a, C: Carrier> Sending<'a, C> {
         progress: &'a (dyn Fn(Progress) + Send + Sync),
         total: u64,
     ) -> Self {
-        Self { carrier, secret, expiry, journal, progress, done: 0, total, partly: 0, tasks: JoinSet::new() }
+        Self {
+            carrier,
+            secret,
+            expiry,
+            journal,
+            progress,
+            done: 0,
+            total,
+            partly: 0,
+            refused_in_row: 0,
+            refused_in_row_max: 0,
+            tasks: JoinSet::new(),
+        }
     }
 
-    /// Stores these chunks of a group again, by index in their level.
-    pub(super) async fn again(&mut self, level: u8, content: GroupContent, wanted: &[u64]) -> Result<(), ClientError> {
+    /// So many batches in a row may find nobody who takes them: the others are worth their way all the same.
+    pub(super) fn bears(mut self, refused_in_row_max: usize) -> Self {
+        self.refused_in_row_max = refused_in_row_max;
+        self
+    }
+
+    /// Stores these chunks of a group again, by index in their level, each with the name that it must come to; how many came to another one,
+    /// and are not stored.
+    pub(super) async fn again(
+        &mut self,
+        level: u8,
+        content: GroupContent,
+        wanted: &BTreeMap<u64, [u8; 32]>,
+    ) -> Result<u64, ClientError> {
         let first = content.group.first_index;
-        let sealed = seal(self.secret.clone(), level, content).await?;
-        let mut wanted = (first..).zip(sealed).filter(|(index, _)| wanted.contains(index)).peekable();
-        // The number of a batch is for a journal: the first of its chunks tells it from others.
-        while let Some(number) = wanted.peek().map(|(index, _)| *index) {
+        let sealed: BTreeMap<u64, SealedChunk> =
+            (first..).zip(seal(self.secret.clone(), level, content).await?).collect();
+        let is_good = |(index, chunk): &(u64, SealedChunk)| wanted.get(index) == Some(&chunk.hash);
+        let mut good = sealed.into_iter().filter(is_good).peekable();
+        let mut found = 0;
+        // In the fours in which they were published: others would join what those keep apart.
+        while let Some(number) = good.peek().map(|(index, _)| batch_of(first, *index)) {
             let batch = BatchNo { level, batch: u32::try_from(number).unwrap_or(u32::MAX) };
-            let chunks = wanted.by_ref().take(BATCH_CHUNKS).map(|(_, chunk)| chunk).collect();
+            let chunks: Vec<SealedChunk> =
+                core::iter::from_fn(|| good.next_if(|(index, _)| batch_of(first, *index) == number))
+                    .map(|(_, chunk)| chunk)
+                    .collect();
+            found += u64::try_from(chunks.len()).unwrap_or(u64::MAX);
             self.batch(batch, chunks).await?;
         }
-        Ok(())
+        Ok(u64::try_from(wanted.len()).unwrap_or(u64::MAX).saturating_sub(found))
     }
 
     /// Waits for all that is under way: chunks that have all their receipts, and those that have not.
@@ -323,9 +360,21 @@ impl<'a, C: Carrier> Sending<'a, C> {
                     tracing::warn!(%error, "the journal of this transfer is not kept: after an interruption it begins anew");
                 }
                 self.count(sent.chunks);
+                self.refused_in_row = 0;
             }
             // The others go on: what is stored need not be sent again.
-            Err(error) if error.ending() == Ending::Partly => self.partly += sent.chunks,
+            Err(error) if error.ending() == Ending::Partly => {
+                self.partly += sent.chunks;
+                self.refused_in_row = 0;
+            }
+            Err(error)
+                if error.ending() == Ending::Unreachable
+                    && error.reached_anybody()
+                    && self.refused_in_row < self.refused_in_row_max =>
+            {
+                self.partly += sent.chunks;
+                self.refused_in_row += 1;
+            }
             Err(error) => return Err(error),
         }
         Ok(())
@@ -335,6 +384,12 @@ impl<'a, C: Carrier> Sending<'a, C> {
         self.done += chunks;
         (self.progress)(Progress { done: self.done, total: self.total });
     }
+}
+
+/// The batch in which a chunk was published.
+fn batch_of(first: u64, index: u64) -> u64 {
+    let batch_len = u64::try_from(BATCH_CHUNKS).unwrap_or(u64::MAX);
+    first / batch_len + (index - first) / batch_len
 }
 
 async fn seal(secret: PublicationSecret, level: u8, content: GroupContent) -> Result<Vec<SealedChunk>, ClientError> {
