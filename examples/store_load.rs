@@ -46,8 +46,8 @@ use bauta::wire::message::{Answer, Ask, cells_of};
 use bauta::wire::network::{Network, SUITE, VERSIONS};
 use bauta::wire::record::{ChunkBytes, ChunkName, Expiry, Value, ValueKind};
 use bauta::wire::statement::{Nonce, Verdict};
-use rand::Rng as _;
 use rand::rngs::ChaCha20Rng;
+use rand::{Rng as _, RngExt as _};
 use raw::{Raw, circuit, rng};
 
 /// There and back through the relay, in one phase.
@@ -174,7 +174,8 @@ impl Place {
             let file = home.join(format!("{round}.redb"));
             let store = Arc::new(ValueStore::open(&file, network, quota, &mut rng(1)).unwrap());
             options.launch = Some(Arc::new(move |Launching { runtime, relay, shell, .. }| {
-                Launched::from(spawn_durable_node(runtime, relay, shell, Arc::clone(&store) as _))
+                let store = Arc::clone(&store);
+                Launched::from(spawn_durable_node(runtime, relay, shell, store))
             }));
         }
         let mut local = LocalNetwork::start(runtime, &options).await.unwrap();
@@ -317,7 +318,7 @@ async fn load(mut link: Raw, number: u8, is_over: Arc<AtomicBool>, chunks: Arc<A
         let Answer::Stored { statement } = &answer else { panic!("{answer:?}") };
         assert_eq!(statement.verdict, Verdict::Stored);
         stored.push(location);
-        let earlier = stored[usize::try_from(rng.next_u64() % stored.len() as u64).unwrap()];
+        let earlier = stored[rng.random_range(0..stored.len())];
         let find = Ask::Find { kind: ValueKind::Hashed, location: earlier, nonce: Nonce(nonce), want_value: true };
         let answer = ask(&mut link, asked + 1, &find).await;
         assert!(matches!(answer, Answer::Found { value: Some(_), .. }));
