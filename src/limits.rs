@@ -192,6 +192,8 @@ pub const LOOKUP_CONTACTS_MAX: usize = 256;
 pub const EXIT_OPERATIONS_MAX: usize = 1_024;
 /// An exit answers within this time, with whatever it has.
 pub const EXIT_TIMEOUT: Duration = Duration::from_secs(8);
+/// Of that, what is left for storing: whoever was looked up by then is taken.
+pub const EXIT_STORING_TIME: Duration = Duration::from_secs(4);
 /// Lookups that a relay has under way for its operator.
 pub const OWN_LOOKUPS_MAX: usize = 256;
 /// Holders of a record at each of its locations.
@@ -498,8 +500,6 @@ pub const CIRCUITS_AT_ONCE_MAX: usize = 2;
 pub const HEDGED_AFTER: usize = 4;
 /// Circuits of a get at once from then on; still for two locations at most.
 pub const CIRCUITS_HEDGED_MAX: usize = 4;
-/// Answers that one operation takes for a batch of chunks to get: what is missing then is asked for again later, or made from parity.
-pub const FETCH_ANSWERS_MAX: usize = 2;
 /// Answers that one operation takes for one location or batch before it gives up on it.
 pub const ANSWERS_PER_PLACE_MAX: usize = 5;
 /// Circuits of one operation are staggered by up to so much.

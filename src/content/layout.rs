@@ -48,6 +48,19 @@ pub struct Layout {
     levels: Vec<Level>,
 }
 
+/// What a reader wants of one level.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wanted {
+    /// Which level, 0 for the content.
+    pub number: u8,
+    /// What it is.
+    pub level: Level,
+    /// Chunks of content to ask for.
+    pub chunks: Range<u64>,
+    /// The bytes that are wanted of them.
+    pub bytes: Range<u64>,
+}
+
 /// Longer than [`FILE_LEN_MAX`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("content has at most {FILE_LEN_MAX} bytes")]
@@ -80,6 +93,20 @@ impl Layout {
     #[must_use]
     pub fn root_hashes(&self) -> usize {
         self.levels.last().map_or(0, |top| to_usize(top.chunks()))
+    }
+
+    /// What these bytes of a level, 0 for the content, take of it and of each level above, the lowest first; and the bytes of hashes
+    /// that they take of the root.
+    #[must_use]
+    pub fn wanted(&self, lowest: u8, bytes: &Range<u64>) -> (Vec<Wanted>, Range<u64>) {
+        let (mut wanted, mut bytes) = (Vec::new(), bytes.clone());
+        for (number, level) in (0_u8..).zip(&self.levels).skip(usize::from(lowest)) {
+            let chunks = level.chunks_of(&bytes);
+            let above = level.hashes_of(&chunks);
+            wanted.push(Wanted { number, level: *level, chunks, bytes });
+            bytes = above;
+        }
+        (wanted, bytes)
     }
 
     /// Chunks of all levels: what is stored.

@@ -21,7 +21,7 @@ pub use file_name::{FileName, NameRefused};
 pub use folder::{Entry, EntryKind, FolderIndex, FolderRefused, INDEX_HEAD_LEN, check_path};
 pub use grouping::{GroupContent, Grouping, SealingRefused};
 pub use key_text::{AuthorKey, KeyRefused};
-pub use layout::{Group, Layout, Level, TooLong, padded, parity_for};
+pub use layout::{Group, Layout, Level, TooLong, Wanted, padded, parity_for};
 pub use link::{ContentLink, LinkRefused};
 pub use name::{Name, Target, TargetRefused};
 pub use parity::{ParityRefused, protect, rebuild};

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::keyspace::{Id, Location};
-use crate::limits::{ALPHA, SIGNERS};
+use crate::limits::{ALPHA, EXIT_STORING_TIME, SIGNERS};
 use crate::membership::prefix_rule::PrefixRule;
 use crate::record::VerifiedValue;
 use crate::time::{Instant, earlier};
@@ -15,7 +15,7 @@ use crate::wire::message::{Answer, Ask};
 use crate::wire::record::{Value, ValueKind};
 use crate::wire::statement::{Nonce, Statement, Verdict};
 
-use super::lookup::{Claim, Lookup, LookupInput, LookupOutput};
+use super::lookup::{Breadth, Claim, Lookup, LookupInput, LookupOutput};
 
 /// What the errand is for.
 #[derive(Clone, Debug)]
@@ -139,15 +139,18 @@ impl Errand {
         (now, deadline): (Instant, Instant),
     ) -> Self {
         let contacts = start.iter().map(|contact| (contact.id, *contact)).collect();
-        // A chunk that was found ends the errand; whatever else is looked for, all of the closest have to be heard.
-        let ends_early = kind == ValueKind::Hashed && matches!(purpose, Purpose::Find { .. });
-        let at_once = if ends_early { ALPHA } else { SIGNERS };
+        let breadth = breadth_of(kind, &purpose);
+        let looks = match purpose {
+            Purpose::Find { .. } | Purpose::Look { .. } => now.until(deadline),
+            // Whom nothing is heard of by then is not waited for: nobody would be stored at.
+            Purpose::Put { .. } => now.until(deadline).saturating_sub(EXIT_STORING_TIME),
+        };
         let mut errand = Self {
             location,
             kind,
             nonce,
             purpose,
-            lookup: Lookup::new(location, kind, None, start, rule, at_once, (now, deadline)),
+            lookup: Lookup::new(location, kind, None, start, rule, breadth, (now, now + looks)),
             lookup_done: false,
             first_ask: true,
             contacts,
@@ -383,5 +386,74 @@ impl Errand {
             }
         };
         self.outputs.push_back(ErrandOutput::Done(Report { value: self.best.take(), statements }));
+    }
+}
+
+/// Of a record all of the closest have to be heard. A chunk that was found ends the errand, and nobody's word that it is not there
+/// counts: those are enough whom a holder is, or will be, among.
+fn breadth_of(kind: ValueKind, purpose: &Purpose) -> Breadth {
+    let closest = kind.reach();
+    match (kind, purpose) {
+        (ValueKind::Signed, _) | (_, Purpose::Look { .. }) => Breadth::SIGNERS,
+        (ValueKind::Hashed, Purpose::Find { .. }) => Breadth { at_once: ALPHA, closest },
+        (ValueKind::Hashed, Purpose::Put { .. }) => Breadth { at_once: SIGNERS, closest },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::hash::blake3;
+    use crate::limits::EXIT_TIMEOUT;
+    use crate::membership::fixture::{ISSUED, network, relay, secret};
+    use crate::wire::record::{ChunkBytes, Expiry};
+    use crate::wire::statement::{Operation, Question, Saying};
+
+    fn chunk() -> Box<VerifiedValue> {
+        let (bytes, expiry) = (vec![7; 100], Expiry::at_least(crate::time::UnixTime(ISSUED.0 + 3_600)));
+        let chunk = ChunkBytes { hash: blake3(&[&bytes]), index: 0, expiry, bytes };
+        Box::new(VerifiedValue::check(&network(), Value::Hashed(chunk), ISSUED).unwrap())
+    }
+
+    #[test]
+    fn a_chunk_is_stored_in_time_although_some_of_the_closest_are_never_heard_of() {
+        let (value, nonce) = (chunk(), Nonce([1; 16]));
+        let location = value.location();
+        let mut near: Vec<u32> = (0..20).collect();
+        near.sort_by_key(|number| relay(*number).id().distance(&location));
+        let start = near.iter().map(|number| Contact::from(&relay(*number))).collect();
+        let purpose = Purpose::Put { value, expected: None };
+        let times = (Instant::ZERO, Instant::ZERO + EXIT_TIMEOUT);
+        let mut errand =
+            Errand::new(location, ValueKind::Hashed, nonce, purpose, start, PrefixRule::RelaxedForOneHost, times);
+        let question = Question { nonce, operation: Operation::Find, location };
+        let saying = Saying { verdict: Verdict::Absent, seq: 0, digest: [0; 32], relays_estimate: 20 };
+        let statement = Statement::sign(&network(), &secret(near[0]), &question, &saying, ISSUED);
+        let answer = Answer::Found { statement, contacts: Vec::new(), value: None };
+        errand.handle(Instant::ZERO, ErrandInput::Answered { from: relay(near[0]).id(), answer: Box::new(answer) });
+        // Those asked in the place of the silent are silent, too.
+        let at = |millis| Instant::ZERO + crate::time::Duration::from_millis(millis);
+        assert!(stored_at(&mut errand, at(2_000)).is_empty() && stored_at(&mut errand, at(3_999)).is_empty());
+        assert_eq!(stored_at(&mut errand, at(4_000)), [relay(near[0]).id()]);
+    }
+
+    /// With whom the errand wants to store at this time.
+    fn stored_at(errand: &mut Errand, now: Instant) -> Vec<Id> {
+        errand.handle(now, ErrandInput::Timeout);
+        let outputs = core::iter::from_fn(|| errand.poll_output());
+        let stores = outputs.filter_map(|output| match output {
+            ErrandOutput::Ask { to, ask: Ask::Store { .. } } => Some(to.id),
+            _ => None,
+        });
+        stores.collect()
+    }
+
+    #[test]
+    fn a_chunk_takes_the_word_of_as_many_as_look_after_it_and_a_record_of_all() {
+        let find = Purpose::Find { digest: None };
+        assert_eq!(breadth_of(ValueKind::Hashed, &find), Breadth { at_once: ALPHA, closest: 4 });
+        let put = Purpose::Put { value: chunk(), expected: None };
+        assert_eq!(breadth_of(ValueKind::Hashed, &put), Breadth { at_once: SIGNERS, closest: 4 });
+        assert_eq!(breadth_of(ValueKind::Signed, &find), Breadth::SIGNERS);
     }
 }

@@ -38,3 +38,8 @@ const _: () = assert!(STORE_BYTES_MIN == 65_568 && SEALED_CHUNK_LEN == 65_568);
 const _: () = assert!(SEALED_CHUNK_LEN / RECORD_LEN < STORE_EVICTED_BATCH_MAX);
 const _: () = assert!(2 * GATEWAY_ALIVE_EVERY.as_secs() < GATEWAY_SILENCE_MAX.as_secs());
 const _: () = assert!(SIGNERS < LOOKUP_ASKS_MAX && LOOKUP_ASKS_MAX < LOOKUP_CONTACTS_MAX);
+// Two rounds of questions to look up, two to store: a holder that is silent, and the one asked in its place.
+const _: () = assert!(
+    EXIT_STORING_TIME.as_secs() >= 2 * ASK_TIMEOUT.as_secs()
+        && EXIT_TIMEOUT.as_secs() >= EXIT_STORING_TIME.as_secs() + 2 * ASK_TIMEOUT.as_secs()
+);

@@ -1,11 +1,11 @@
-//! Gets up to four chunks over one circuit at a time, over another exit when any is missing; what is missing then is told.
+//! Gets up to four chunks: circuits one after the other until an exit answers; what is missing then is told.
 //! Source: spec/requests.md §7.
 
 use super::attempts::{AttemptResult, Attempts};
 use super::{Context, Refused, RequestInput, Success};
 use crate::crypto::hash::blake3;
 use crate::crypto::random_bytes;
-use crate::limits::{BATCH_CHUNKS, FETCH_ANSWERS_MAX, SLOT_CELLS, SLOT_LEN};
+use crate::limits::{BATCH_CHUNKS, SLOT_CELLS, SLOT_LEN};
 use crate::time::{Duration, Instant, Now};
 use crate::wire::onion::{ExitAnswer, ExitRequest, are_distinct};
 use crate::wire::record::{ChunkName, ValueKind};
@@ -15,8 +15,7 @@ use crate::wire::statement::Nonce;
 pub struct ChunkGet {
     hashes: Vec<[u8; 32]>,
     found: Vec<Option<Vec<u8>>>,
-    answers: usize,
-    pub(super) attempts: Attempts<Vec<usize>>,
+    pub(super) attempts: Attempts<()>,
 }
 
 impl ChunkGet {
@@ -24,7 +23,7 @@ impl ChunkGet {
     pub fn new(mut hashes: Vec<[u8; 32]>, now: Instant, timeout: Duration, context: &mut Context<'_>) -> Self {
         hashes.truncate(BATCH_CHUNKS);
         let found = hashes.iter().map(|_| None).collect();
-        let mut request = Self { hashes, found, answers: 0, attempts: Attempts::new(now + timeout) };
+        let mut request = Self { hashes, found, attempts: Attempts::new(now + timeout) };
         if request.hashes.is_empty() || are_distinct(request.hashes.iter()) {
             request.ask(now, context.stagger, context);
         } else {
@@ -35,16 +34,10 @@ impl ChunkGet {
     }
 
     fn ask(&mut self, now: Instant, delay: Duration, context: &mut Context<'_>) {
-        if self.answers >= FETCH_ANSWERS_MAX {
-            return;
-        }
-        let missing: Vec<usize> =
-            self.found.iter().enumerate().filter(|(_, found)| found.is_none()).map(|(at, _)| at).collect();
-        let name = |at: &usize| self.hashes.get(*at).map(|hash| ChunkName { hash: *hash, index: 0 });
-        let chunks = missing.iter().filter_map(name).collect();
+        let chunks = self.hashes.iter().map(|hash| ChunkName { hash: *hash, index: 0 }).collect();
         let request = ExitRequest::FetchChunks { nonce: Nonce(random_bytes(context.rng)), chunks };
         let cells = BATCH_CHUNKS * SLOT_CELLS;
-        self.attempts.start(missing, (request, Vec::new(), cells), now, delay, context.rng);
+        self.attempts.start((), (request, Vec::new(), cells), now, delay, context.rng);
     }
 
     pub(super) fn handle(&mut self, now: Now, input: RequestInput, context: &mut Context<'_>) {
@@ -52,14 +45,12 @@ impl ChunkGet {
             return;
         }
         if let RequestInput::Attempted { id, result } = input {
-            let Some((asked, refused)) = self.attempts.end(id, &result) else { return };
+            let Some(((), refused)) = self.attempts.end(id, &result) else { return };
             if let Some(refused) = refused {
                 return self.attempts.finish(Err(refused));
             }
             if let AttemptResult::Answered { bytes, .. } = result {
-                self.on_answer(&asked, &bytes);
-            }
-            if self.found.iter().all(Option::is_some) {
+                self.on_answer(&bytes);
                 return self.end();
             }
             let delay = self.attempts.retry_delay();
@@ -81,10 +72,8 @@ impl ChunkGet {
         self.attempts.finish(Err(if is_damaged { Refused::Damaged } else { Refused::Unreachable }));
     }
 
-    fn on_answer(&mut self, asked: &[usize], bytes: &[u8]) {
-        self.answers += 1;
-        for (slot, at) in bytes.chunks(SLOT_LEN).zip(asked) {
-            let (Some(hash), Some(found)) = (self.hashes.get(*at), self.found.get_mut(*at)) else { continue };
+    fn on_answer(&mut self, bytes: &[u8]) {
+        for (slot, (hash, found)) in bytes.chunks(SLOT_LEN).zip(self.hashes.iter().zip(&mut self.found)) {
             match ExitAnswer::decode(slot, ValueKind::Hashed).map(|answer| answer.value) {
                 Ok(Some(value)) if blake3(&[&value]) == *hash => {
                     self.attempts.counts.valid += 1;

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::Progress;
 use super::carrier::Carrier;
 use crate::client::{ClientError, Ending, GetOptions};
-use crate::content::{Body, Chunks, ContentKind, ContentLink, Fetch, FileName, Layout, Level, Root};
+use crate::content::{Body, Chunks, ContentKind, ContentLink, Fetch, FileName, Layout, Level, Root, Wanted};
 use crate::crypto::hash::blake3;
 use crate::limits::{CHUNK_LEN, TRANSFER_CIRCUITS_MAX};
 use crate::request::{Counts, Sighting};
@@ -161,18 +161,10 @@ impl<C: Carrier> Opened<C> {
     async fn fetch(&self, chunks: &Chunks, level: u8, range: &Range<u64>) -> Result<Fetch, ClientError> {
         let lowest = level;
         let layout = Layout::of(chunks.len).map_err(crate::content::RootRefused::from)?;
-        // From below: which chunks of each level hold what the level under it needs.
-        let mut wanted: Vec<(u8, Level, Range<u64>, Range<u64>)> = Vec::new();
-        let mut bytes = range.clone();
-        for (number, level) in (0_u8..).zip(layout.levels()).skip(usize::from(lowest)) {
-            let chunks = level.chunks_of(&bytes);
-            let above = level.hashes_of(&chunks);
-            wanted.push((number, *level, chunks, bytes));
-            bytes = above;
-        }
-        let mut hashes = cut(&chunks.hashes, &bytes);
+        let (mut wanted, of_root) = layout.wanted(lowest, range);
+        let mut hashes = cut(&chunks.hashes, &of_root);
         let secret = || chunks.secret.clone();
-        while let Some((number, level, chunks, bytes)) = wanted.pop() {
+        while let Some(Wanted { number, level, chunks, bytes }) = wanted.pop() {
             let fetch = Fetch::new(secret(), (number, level), hashes, chunks);
             if number == lowest {
                 return Ok(fetch);

@@ -484,9 +484,9 @@ fn spot_of((kind, location): Place) -> Spot {
     (location, kind)
 }
 
-/// Anything from nothing to this.
+/// Evenly up to that, and more than nothing: who puts repair off for ages is sure of it.
 fn drawn(max: Duration, around: &mut Surroundings<'_>) -> Duration {
-    max * u32::from(u16::from_be_bytes(random_bytes(around.rng))) / (1 << 16)
+    max * (1 + u32::from(u16::from_be_bytes(random_bytes(around.rng)))) / (1 << 16)
 }
 
 /// Three quarters to five quarters of it.

@@ -394,11 +394,24 @@ impl ClientNode {
 
     /// Descriptors of signers that this client has not met: they count once checked.
     fn unknown_signers(&self, run: &Run) -> Vec<SignedDescriptor> {
-        let is_record = matches!(run.attempt.request, ExitRequest::Find { .. } | ExitRequest::Put { .. });
-        let answer = if is_record { ExitAnswer::decode(&run.bytes, ValueKind::Signed).ok() } else { None };
-        let mut descriptors = answer.map(|answer| answer.descriptors).unwrap_or_default();
-        descriptors.retain(|one| self.judged.wants(one));
-        descriptors
+        let answers: Vec<ExitAnswer> = match run.attempt.request {
+            ExitRequest::Find { .. } | ExitRequest::Put { .. } => {
+                ExitAnswer::decode(&run.bytes, ValueKind::Signed).into_iter().collect()
+            }
+            ExitRequest::PutChunks { .. } => {
+                let slots = run.bytes.chunks(CIRCUIT_DATA_LEN_MAX);
+                slots.filter_map(|slot| ExitAnswer::decode(slot, ValueKind::Hashed).ok()).collect()
+            }
+            ExitRequest::FetchChunks { .. } | ExitRequest::Look { .. } => Vec::new(),
+        };
+        // Chunks of one batch may have the same holder.
+        let unknown: BTreeMap<_, _> = answers
+            .into_iter()
+            .flat_map(|answer| answer.descriptors)
+            .filter(|one| self.judged.wants(one))
+            .map(|one| (one.claim(), one))
+            .collect();
+        unknown.into_values().collect()
     }
 
     pub(super) fn deliver(&mut self, now: Now, operation: u64, id: u32, result: AttemptResult) {
