@@ -18,3 +18,7 @@ pub const SIM_RENDEZVOUS_WEIGHTS_MAX: u64 = 3_000_000_000;
 pub const SIM_REAL_CIPHERS_MAX: usize = 64;
 /// Worlds that a hunt runs to make a list of faults that fails small.
 pub const SIM_SHRINK_RUNS_MAX: usize = 60;
+/// Files of one simulation.
+pub const SIM_FILES_MAX: usize = 10_000;
+/// KiB of the longest of them.
+pub const SIM_FILE_KIB_MAX: usize = 1 << 20;

@@ -6,6 +6,7 @@
 pub mod adversary;
 pub mod chart;
 pub mod draw;
+pub mod files;
 pub mod internet;
 mod merge;
 pub mod meter;

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::internet::Internet;
 use super::report::Cell;
 use crate::limits::{
-    HOPS_CLIENT_MIN, HOPS_MAX, SIM_CLIENTS_MAX, SIM_DURATION_HOURS_MAX, SIM_LIST_MAX, SIM_NODES_MAX,
-    SIM_OPERATIONS_MAX, SIM_REPEATS_MAX,
+    HOPS_CLIENT_MIN, HOPS_MAX, SIM_CLIENTS_MAX, SIM_DURATION_HOURS_MAX, SIM_FILE_KIB_MAX, SIM_FILES_MAX, SIM_LIST_MAX,
+    SIM_NODES_MAX, SIM_OPERATIONS_MAX, SIM_REPEATS_MAX,
 };
 use crate::time::Duration;
 
@@ -36,6 +36,10 @@ pub enum Scenario {
     FlashCrowd,
     /// A long run with everything at once.
     Soak,
+    /// Files, and a part of all nodes stops at once.
+    Content,
+    /// Files, and nodes come and go.
+    ContentChurn,
     /// Random small worlds until something does not hold.
     Hunt,
 }
@@ -107,6 +111,14 @@ pub struct Settings {
     pub sybils: Vec<usize>,
     /// Share of the nodes that stop.
     pub stopped: f64,
+    /// Shares of the nodes that stop, a world of their own each.
+    pub stops: Vec<f64>,
+    /// Files that are published.
+    pub files: usize,
+    /// Their shortest and longest, KiB; lengths lie evenly by their logarithm.
+    pub file_kib: Vec<usize>,
+    /// A file has a second more for each so many KiB.
+    pub slowest_kib_s: f64,
     /// Relays in every path; for `anonymity` the most, from three on.
     pub hops: usize,
     /// An operation ends within this, virtual seconds.
@@ -143,6 +155,10 @@ impl Default for Settings {
             behaviours: Vec::new(),
             sybils: vec![16],
             stopped: 0.5,
+            stops: vec![0.3, 0.5],
+            files: 100,
+            file_kib: vec![1_024, 65_536],
+            slowest_kib_s: 64.0,
             hops: HOPS_CLIENT_MIN,
             deadline_s: 30.0,
             repeats: 1,
@@ -172,7 +188,7 @@ pub enum SettingRefused {
 
 impl Scenario {
     /// All of them, in the order of a list for people.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Scale,
         Self::Partitioning,
         Self::Faults,
@@ -184,6 +200,8 @@ impl Scenario {
         Self::Anonymity,
         Self::FlashCrowd,
         Self::Soak,
+        Self::Content,
+        Self::ContentChurn,
         Self::Hunt,
     ];
 
@@ -202,6 +220,8 @@ impl Scenario {
             Self::Anonymity => "anonymity",
             Self::FlashCrowd => "flash-crowd",
             Self::Soak => "soak",
+            Self::Content => "content",
+            Self::ContentChurn => "content-churn",
             Self::Hunt => "hunt",
         }
     }
@@ -223,6 +243,10 @@ impl Scenario {
             }
             Self::Soak => {
                 "clients records gets hours session_minutes shape returns pause_minutes disk_kept crash_silent bad"
+            }
+            Self::Content => "clients files file_kib stops crash_silent repeats deadline_s slowest_kib_s",
+            Self::ContentChurn => {
+                "clients files file_kib hours session_minutes shape returns pause_minutes disk_kept crash_silent deadline_s slowest_kib_s"
             }
             // No packets go between their nodes, or the hunt draws how.
             Self::Partitioning => "records repeats",
@@ -272,6 +296,10 @@ impl Settings {
             "faults" if self.faults.len() > SIM_LIST_MAX => list_length("faults", self.faults.len()),
             "sybils" => counts("sybils", &self.sybils, 0, SIM_NODES_MAX),
             "stopped" => reals("stopped", &[self.stopped], "a share", 0.0, 1.0),
+            "stops" => reals("stops", &self.stops, "shares", 0.0, 1.0),
+            "files" => counts("files", &[self.files], 1, SIM_FILES_MAX),
+            "file_kib" => lengths("file_kib", &self.file_kib),
+            "slowest_kib_s" => reals("slowest_kib_s", &[self.slowest_kib_s], "KiB a second", 0.1, 1e6),
             "hops" => counts("hops", &[self.hops], HOPS_CLIENT_MIN, HOPS_MAX),
             "deadline_s" => reals("deadline_s", &[self.deadline_s], "virtual seconds", 0.1, 86_400.0),
             "repeats" => counts("repeats", &[self.repeats], 1, SIM_REPEATS_MAX),
@@ -331,6 +359,10 @@ impl Settings {
             "behaviours" => Cell::List(self.behaviours.iter().map(|name| Cell::text(name)).collect()),
             "sybils" => counts(&self.sybils),
             "stopped" => Cell::real(self.stopped),
+            "stops" => reals(&self.stops),
+            "files" => Cell::count(self.files),
+            "file_kib" => counts(&self.file_kib),
+            "slowest_kib_s" => Cell::real(self.slowest_kib_s),
             "hops" => Cell::count(self.hops),
             "deadline_s" => Cell::real(self.deadline_s),
             "repeats" => Cell::count(self.repeats),
@@ -357,6 +389,16 @@ fn counts(key: &'static str, values: &[usize], min: usize, max: usize) -> Result
     match values.iter().find(|value| !(min..=max).contains(*value)) {
         Some(value) => refused(key, value.to_string(), format!("takes {min} to {max}")),
         None => Ok(()),
+    }
+}
+
+/// The shortest, then the longest. What stands in a root alone is no file in chunks.
+fn lengths(key: &'static str, values: &[usize]) -> Result<(), SettingRefused> {
+    match values {
+        [shortest, longest] if (2..=*longest).contains(shortest) && *longest <= SIM_FILE_KIB_MAX => Ok(()),
+        _ => {
+            refused(key, format!("{values:?}"), format!("takes the shortest and the longest, 2 to {SIM_FILE_KIB_MAX}"))
+        }
     }
 }
 
@@ -421,6 +463,17 @@ mod tests {
         is_refused(Scenario::FlashCrowd, |to| to.bandwidth_mbit = -3.0, "bandwidth_mbit = -3");
         is_refused(Scenario::FlashCrowd, |to| to.deadline_s = 0.0, "deadline_s = 0");
         is_refused(Scenario::Hunt, |to| to.minutes = 0.0, "minutes = 0");
+        is_refused(Scenario::Content, |to| to.stops = vec![0.3, 1.5], "stops = 1.5: takes 0 to 1");
+        is_refused(Scenario::Content, |to| to.files = 0, "files = 0: takes 1 to");
+        is_refused(
+            Scenario::Content,
+            |to| to.file_kib = vec![64],
+            "file_kib = [64]: takes the shortest and the longest",
+        );
+        is_refused(Scenario::Content, |to| to.file_kib = vec![64, 8], "file_kib = [64, 8]");
+        is_refused(Scenario::Content, |to| to.file_kib = vec![1, 8], "file_kib = [1, 8]");
+        is_refused(Scenario::Content, |to| to.file_kib = vec![64, SIM_FILE_KIB_MAX + 1], "2 to");
+        is_refused(Scenario::ContentChurn, |to| to.slowest_kib_s = 0.0, "slowest_kib_s = 0");
         let both = |to: &mut Settings| (to.one_way_ms, to.internet) = (Some(1.0), Some(World::Synthetic));
         is_refused(Scenario::Scale, both, "one_way_ms does not go with internet");
     }

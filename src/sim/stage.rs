@@ -1,7 +1,7 @@
 //! A world with a timetable: who starts and stops when, what clients ask, and how each operation ended. What every scenario that
 //! runs nodes stands on; it must not know what a scenario wants to show.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::records::Record;
 use super::scenario::{Progress, Watch};
@@ -56,7 +56,7 @@ impl Ending {
         }
     }
 
-    fn of(outcome: &Outcome) -> Self {
+    pub(super) fn of(outcome: &Outcome) -> Self {
         match &outcome.result {
             Ok(_) => Self::Done,
             Err(Refused::NotFound) => Self::NotFound,
@@ -111,6 +111,17 @@ pub struct Ended {
     pub copies: usize,
 }
 
+/// What an operation brought that a scenario began itself ([`Stage::start`]).
+#[derive(Debug)]
+pub struct Brought {
+    /// Whose.
+    pub client: NodeNo,
+    /// Its number.
+    pub id: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
 /// What is going to happen by the timetable.
 #[derive(Clone, Copy, Debug)]
 enum Act {
@@ -154,6 +165,9 @@ pub struct Stage<'w> {
     pub sessions: (u64, u64),
     consistency: Consistency,
     open: BTreeMap<(NodeNo, u64), Open>,
+    /// Operations under way of which the scenario is told.
+    started: BTreeSet<(NodeNo, u64)>,
+    brought: VecDeque<Brought>,
     ready: BTreeMap<NodeNo, Instant>,
     plan: BTreeMap<(Instant, u64), Act>,
     planned: u64,
@@ -180,6 +194,8 @@ impl<'w> Stage<'w> {
             sessions: (0, 0),
             consistency: Consistency::Quorum,
             open: BTreeMap::new(),
+            started: BTreeSet::new(),
+            brought: VecDeque::new(),
             ready: BTreeMap::new(),
             plan: BTreeMap::new(),
             planned: 0,
@@ -312,8 +328,7 @@ impl<'w> Stage<'w> {
 
     /// Starts an operation now.
     pub fn ask(&mut self, client: NodeNo, doing: Doing, record: usize, timeout: Duration) -> Option<u64> {
-        self.next_operation += 1;
-        let (id, begun, now) = (self.next_operation, self.world.now(), self.world.unix());
+        let (begun, now) = (self.world.now(), self.world.unix());
         let (network, consistency) = (self.world.network(), self.consistency);
         let one = self.records.get_mut(record)?;
         let operation: Operation = match doing {
@@ -321,10 +336,28 @@ impl<'w> Stage<'w> {
             Doing::Get => one.get(consistency, 0),
         };
         let seq = if doing == Doing::Put { one.seq } else { 0 };
+        let id = self.next_id();
         self.open.insert((client, id), Open { doing, record, begun, seq });
-        self.world.checks.begun(client, id, begun + timeout);
-        self.world.command(client, ClientCommand::Start { id, operation, timeout });
+        self.command(client, id, operation, timeout);
         Some(id)
+    }
+
+    /// Starts an operation of which [`Self::run_on`] tells the outcome; its number.
+    pub fn start(&mut self, client: NodeNo, operation: Operation, timeout: Duration) -> u64 {
+        let id = self.next_id();
+        self.started.insert((client, id));
+        self.command(client, id, operation, timeout);
+        id
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.next_operation += 1;
+        self.next_operation
+    }
+
+    fn command(&mut self, client: NodeNo, id: u64, operation: Operation, timeout: Duration) {
+        self.world.checks.begun(client, id, self.world.now() + timeout);
+        self.world.command(client, ClientCommand::Start { id, operation, timeout });
     }
 
     /// Ends a client's process, and what it had under way with it.
@@ -332,6 +365,8 @@ impl<'w> Stage<'w> {
         self.world.stop(client, Stop::Crash, true);
         self.world.checks.gone(client);
         self.open.retain(|(of, _), _| *of != client);
+        self.started.retain(|(of, _)| *of != client);
+        self.brought.retain(|one| one.client != client);
         self.ready.remove(&client);
     }
 
@@ -355,13 +390,22 @@ impl<'w> Stage<'w> {
 
     /// Everything until then.
     pub fn run(&mut self, until: Instant) {
+        while self.run_on(until).is_some() {}
+    }
+
+    /// Everything until then, or until an operation of [`Self::start`] has ended.
+    pub fn run_on(&mut self, until: Instant) -> Option<Brought> {
         while !self.watch.is_stopped() {
+            if let Some(brought) = self.brought.pop_front() {
+                return Some(brought);
+            }
             let next = self.plan.first_key_value().map(|((at, _), _)| *at).filter(|at| *at <= until);
             let to = next.unwrap_or(until);
             let looks = self.look_at <= to;
-            while let Some(heard) = self.world.run(if looks { self.look_at } else { to }) {
+            if let Some(heard) = self.world.run(if looks { self.look_at } else { to }) {
                 self.hear(heard);
                 self.tell_progress();
+                continue;
             }
             self.tell_progress();
             if looks {
@@ -375,6 +419,7 @@ impl<'w> Stage<'w> {
                 self.act(act);
             }
         }
+        None
     }
 
     /// Every minute in small worlds; in large ones so rarely that it costs little.
@@ -416,6 +461,9 @@ impl<'w> Stage<'w> {
         match said {
             Said::Client(ClientEvent::Done { id, outcome }) => {
                 self.world.checks.ended(node, id, at);
+                if self.started.remove(&(node, id)) {
+                    return self.brought.push_back(Brought { client: node, id, outcome });
+                }
                 let Some(open) = self.open.remove(&(node, id)) else { return };
                 let ended = self.ended_as(at, (node, id), open, &outcome);
                 self.ended.push(ended);

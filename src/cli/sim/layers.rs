@@ -53,6 +53,8 @@ pub(super) const fn built_in(scenario: Scenario) -> &'static str {
         Scenario::Anonymity => include_str!("../../sim/scenarios/anonymity.toml"),
         Scenario::FlashCrowd => include_str!("../../sim/scenarios/flash-crowd.toml"),
         Scenario::Soak => include_str!("../../sim/scenarios/soak.toml"),
+        Scenario::Content => include_str!("../../sim/scenarios/content.toml"),
+        Scenario::ContentChurn => include_str!("../../sim/scenarios/content-churn.toml"),
         Scenario::Hunt => include_str!("../../sim/scenarios/hunt.toml"),
     }
 }

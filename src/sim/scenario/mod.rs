@@ -4,6 +4,8 @@
 mod adversary;
 mod anonymity;
 mod churn;
+mod content;
+mod content_churn;
 mod faults;
 mod flash_crowd;
 mod halves;
@@ -17,6 +19,7 @@ mod running;
 mod scale;
 mod soak;
 mod sybil;
+mod transfers;
 
 use super::report::Report;
 use super::settings::{Scenario, SettingRefused, Settings};
@@ -107,7 +110,7 @@ struct Entry {
 }
 
 /// Every scenario that can be run.
-const ENTRIES: [Entry; 12] = [
+const ENTRIES: [Entry; 14] = [
     Entry { scenario: Scenario::Scale, parts: parts::one, run: scale::run, memory_needed: scale::memory_needed },
     Entry {
         scenario: Scenario::Partitioning,
@@ -144,6 +147,18 @@ const ENTRIES: [Entry; 12] = [
         memory_needed: flash_crowd::memory_needed,
     },
     Entry { scenario: Scenario::Soak, parts: parts::sessions, run: soak::run, memory_needed: soak::memory_needed },
+    Entry {
+        scenario: Scenario::Content,
+        parts: parts::stops,
+        run: content::run,
+        memory_needed: content::memory_needed,
+    },
+    Entry {
+        scenario: Scenario::ContentChurn,
+        parts: parts::sessions,
+        run: content_churn::run,
+        memory_needed: content_churn::memory_needed,
+    },
     Entry { scenario: Scenario::Hunt, parts: parts::one, run: hunt::run, memory_needed: hunt::memory_needed },
 ];
 

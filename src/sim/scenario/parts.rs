@@ -29,6 +29,11 @@ pub(super) fn sessions(settings: &Settings) -> Result<Vec<Settings>, Refused> {
     Ok(each(&sizes(settings)?, |part| &mut part.session_minutes))
 }
 
+/// One for each number of nodes and each share that stops.
+pub(super) fn stops(settings: &Settings) -> Result<Vec<Settings>, Refused> {
+    Ok(each(&sizes(settings)?, |part| &mut part.stops))
+}
+
 /// One for each number of nodes and each number of Sybils.
 pub(super) fn sybils(settings: &Settings) -> Result<Vec<Settings>, Refused> {
     Ok(each(&sizes(settings)?, |part| &mut part.sybils))
@@ -62,6 +67,9 @@ pub(super) fn cost(scenario: Scenario, part: &Settings) -> f64 {
         }
         Scenario::Partition => 3.0 * (part.minutes / 60.0 + 2.2),
         Scenario::Halves | Scenario::FlashCrowd => 2.0 * BEGIN,
+        // A file keeps some four relays as busy as an hour does.
+        Scenario::Content => BEGIN * repeats + 0.05 * real_count(part.files),
+        Scenario::ContentChurn => part.hours * real_count(part.session_minutes.len()) + 0.05 * real_count(part.files),
         Scenario::Adversary => {
             (BEGIN + gets / 36_000.0) * real_count(part.bad.len()) * real_count(part.behaviours.len().max(1))
         }
@@ -86,13 +94,16 @@ mod tests {
             fail: vec![0.3, 0.1],
             session_minutes: vec![60.0, 20.0],
             sybils: vec![0, 5],
+            stops: vec![0.3, 0.5],
             ..Settings::default()
         };
         let both = |scenario| -> Vec<String> {
             let parts = parts(scenario, &settings).unwrap();
             parts
                 .iter()
-                .map(|part| format!("{:?} {:?} {:?} {:?}", part.nodes, part.fail, part.session_minutes, part.sybils))
+                .map(|Settings { nodes, fail, session_minutes, sybils, stops, .. }| {
+                    format!("{nodes:?} {fail:?} {session_minutes:?} {sybils:?} {stops:?}")
+                })
                 .collect()
         };
         let [first, .., last] = &both(Scenario::Faults)[..] else { panic!("too few") };
@@ -103,6 +114,8 @@ mod tests {
             (Scenario::Soak, 4),
             (Scenario::Sybil, 4),
             (Scenario::Halves, 2),
+            (Scenario::Content, 4),
+            (Scenario::ContentChurn, 4),
             (Scenario::Partition, 2),
             (Scenario::FlashCrowd, 2),
             (Scenario::Anonymity, 2),

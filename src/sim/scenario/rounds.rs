@@ -8,7 +8,7 @@ use rand::rngs::ChaCha20Rng;
 
 use crate::crypto::keys::DhKey;
 use crate::crypto::random_bytes;
-use crate::dht::lookup::{Lookup, LookupInput, LookupOutput};
+use crate::dht::lookup::{Breadth, Lookup, LookupInput, LookupOutput};
 use crate::keyspace::Id;
 use crate::limits::{BUCKET_SIZE, EXIT_TIMEOUT, SIGNERS};
 use crate::membership::prefix_rule::PrefixRule;
@@ -72,7 +72,7 @@ impl Tables {
         let start = self.known(&from, &place).into_iter().map(contact).collect();
         let times = (Instant::ZERO, Instant::ZERO + EXIT_TIMEOUT);
         let rule = PrefixRule::RelaxedForOneHost;
-        let mut lookup = Lookup::new(place, ValueKind::Signed, Some(from), start, rule, SIGNERS, times);
+        let mut lookup = Lookup::new(place, ValueKind::Signed, Some(from), start, rule, Breadth::SIGNERS, times);
         let (mut rounds, mut questions) = (0, 0);
         loop {
             let mut asked = Vec::new();

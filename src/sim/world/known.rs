@@ -74,9 +74,14 @@ impl Known {
     }
 
     fn value(&mut self, network: &Network, value: Value, now: UnixTime) -> Option<VerifiedValue> {
-        let Value::Signed(record) = &value else { return VerifiedValue::check(network, value, now).ok() };
-        let digest = record.digest();
-        if let Some(known) = self.values.get(&digest) {
+        let (digest, expiry) = match &value {
+            Value::Signed(record) => (record.digest(), None),
+            Value::Hashed(chunk) => (chunk.hash, Some(chunk.expiry)),
+        };
+        // A chunk's expiry is not under its hash: what has another one is another value.
+        let is_it =
+            |known: &&VerifiedValue| expiry.is_none_or(|expiry| known.expiry() == expiry) && *known.value() == value;
+        if let Some(known) = self.values.get(&digest).filter(is_it) {
             let end = known.expiry().time().0;
             return (end > now.0 && end <= now.0 + EXPIRY_MAX_S).then(|| known.clone());
         }
