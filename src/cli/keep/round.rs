@@ -304,6 +304,7 @@ mod tests {
     use crate::client::ClientOptions;
     use crate::client::fixture::{Memory, author};
     use crate::content::{Body, FileName, Layout, Root};
+    use crate::crypto::hash::blake3;
     use crate::gateway::Demands;
     use crate::net::Runtime;
 
@@ -477,7 +478,7 @@ mod tests {
             let Body::Chunks(chunks) = &mut root.body else { panic!("it has chunks") };
             chunks.len = len;
             let top = *Layout::of(len).unwrap().levels().last().unwrap();
-            chunks.hashes = vec![[1; 32]; usize::try_from(top.chunks()).unwrap()];
+            chunks.hashes = (0..top.chunks()).map(|number| blake3(&[&number.to_be_bytes()])).collect();
             kept.memory.held().payload = root.encode().unwrap();
             kept.entry.fingerprint = None;
             let link: ContentLink = kept.entry.link.parse().unwrap();
