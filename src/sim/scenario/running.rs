@@ -144,9 +144,14 @@ pub(super) fn rounded(number: f64, digits: i32) -> f64 {
     (number * by).round() / by
 }
 
+/// For each relay of a world a client may take so much longer until it has a way in: it fetches the membership from bootstraps
+/// that all relays ask when the world begins.
+const READY_FOR_EACH: Duration = Duration::from_millis(12);
+
 /// Runs until the clients have a way in, or it is too late.
 pub(super) fn wait_ready(stage: &mut Stage<'_>, clients: &[NodeNo], at_most: Duration) {
-    let until = stage.world.now() + at_most;
+    let relays = u32::try_from(stage.world.relays().len()).unwrap_or(u32::MAX);
+    let until = stage.world.now() + at_most.max(READY_FOR_EACH * relays);
     while stage.world.now() < until
         && !stage.is_stopped()
         && clients.iter().any(|client| stage.ready_at(*client).is_none())
