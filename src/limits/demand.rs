@@ -3,7 +3,7 @@
 use crate::time::Duration;
 
 /// An exit asks somebody else for a chunk, too, when it has not come after so long.
-pub const FETCH_PATIENCE: Duration = Duration::from_millis(500);
+pub const FETCH_PATIENCE: Duration = Duration::from_millis(250);
 /// Nearest members that have a chunk which very many ask for.
 pub const CHUNK_HOLDERS_HOT: usize = 4;
 /// A value may be asked for so often at one holder, for long, without becoming hot.

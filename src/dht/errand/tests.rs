@@ -154,13 +154,14 @@ fn nobody_else_is_asked_for_a_chunk_that_is_under_way_before_patience_ends() {
     finding.errand.handle(Instant::ZERO + FETCH_PATIENCE, ErrandInput::Timeout);
     let second = finding.asked();
     assert!(matches!(second[..], [(1 | 2, true, true) | (0, true, true)]) && second[0].0 != drawn, "{second:?}");
-    finding.errand.handle(at(600), ErrandInput::Timeout);
+    let soon = Instant::ZERO + FETCH_PATIENCE + FETCH_PATIENCE / 2;
+    finding.errand.handle(soon, ErrandInput::Timeout);
     assert_eq!(finding.asked(), [], "nor a third before it had its time");
     // Who says that it cannot is not waited for.
     let failed = relay(finding.near[second[0].0]).id();
-    finding.errand.handle(at(700), ErrandInput::Failed { from: failed });
+    finding.errand.handle(soon, ErrandInput::Failed { from: failed });
     assert_eq!(finding.asked(), []);
-    finding.errand.handle(at(700), ErrandInput::Failed { from: relay(finding.near[drawn]).id() });
+    finding.errand.handle(soon, ErrandInput::Failed { from: relay(finding.near[drawn]).id() });
     assert_eq!(finding.asked().iter().filter(|(_, wants, _)| *wants).count(), 1);
 }
 
