@@ -2,10 +2,12 @@
 //!
 //! The same table, with the reasons, stands in `spec/limits.md`; a test holds the two together.
 
+mod demand;
 mod relations;
 mod simulation;
 mod upkeep;
 
+pub use demand::*;
 pub use simulation::*;
 pub use upkeep::*;
 
@@ -178,7 +180,7 @@ pub const FINGERPRINTS_MAX: usize = 640;
 pub const ID_LEN: usize = 20;
 /// Contacts of a bucket, and of a find-answer (Kademlia's k).
 pub const BUCKET_SIZE: usize = 20;
-/// Questions of a chunk's lookup under way at once (Kademlia's alpha); of hearsay one less.
+/// Values that an exit asks for at once, and questions of a lookup to hearsay, one less (Kademlia's alpha).
 pub const ALPHA: usize = 3;
 /// Nodes of one IPv4 /24 or IPv6 /48 in a bucket, and among the closest set and the signers.
 pub const PREFIX_PER_BUCKET_MAX: usize = 2;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::keyspace::{Id, Location};
-use crate::limits::{ALPHA, EXIT_STORING_TIME, SIGNERS};
+use crate::limits::{ALPHA, EXIT_STORING_TIME, FETCH_PATIENCE, SIGNERS};
 use crate::membership::prefix_rule::PrefixRule;
 use crate::record::VerifiedValue;
 use crate::time::{Instant, earlier};
@@ -100,6 +100,8 @@ struct Heard {
     contact: Contact,
     statement: Statement,
     tried: bool,
+    /// It was asked for a chunk, and says to have it, and left it to others to send it (spec/dht.md §7.5).
+    passed_on: bool,
 }
 
 /// The machine.
@@ -110,7 +112,12 @@ pub struct Errand {
     purpose: Purpose,
     lookup: Lookup,
     lookup_done: bool,
-    first_ask: bool,
+    /// Of whom was drawn who is asked for the value at once: as many of the nearest as keep one.
+    drawn_from: Vec<Id>,
+    /// Who was drawn, until it has answered.
+    drawn: Option<Id>,
+    /// Until then nobody else is asked for a chunk while one is.
+    patience: Option<Instant>,
     contacts: BTreeMap<Id, Contact>,
     heard: BTreeMap<Id, Heard>,
     best: Option<Box<VerifiedValue>>,
@@ -152,7 +159,9 @@ impl Errand {
             purpose,
             lookup: Lookup::new(location, kind, None, start, rule, breadth, (now, now + looks)),
             lookup_done: false,
-            first_ask: true,
+            drawn_from: Vec::new(),
+            drawn: None,
+            patience: None,
             contacts,
             heard: BTreeMap::new(),
             best: None,
@@ -182,8 +191,9 @@ impl Errand {
             ErrandInput::Failed { from } => self.on_failed(now, from),
             ErrandInput::Checked { from, value } => self.on_checked(from, value),
         }
-        self.drain_lookup();
-        self.advance();
+        self.drain_lookup(now);
+        self.patience = self.patience.filter(|until| now < *until);
+        self.advance(now);
         if now >= self.deadline {
             self.finish();
         }
@@ -197,13 +207,15 @@ impl Errand {
     /// When [`ErrandInput::Timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.done { None } else { earlier(Some(self.deadline), self.lookup.poll_timeout()) }
+        let until = earlier(self.patience, self.lookup.poll_timeout());
+        if self.done { None } else { earlier(Some(self.deadline), until) }
     }
 
     fn on_answer(&mut self, now: Instant, from: Id, answer: Answer) {
         match answer {
             Answer::Found { statement, contacts, value } => {
                 let was_fetch = self.fetching.remove(&from);
+                let was_drawn = self.drawn.take_if(|drawn| *drawn == from).is_some();
                 let present = (statement.verdict == Verdict::Present).then_some((statement.seq, statement.digest));
                 let came_with_value = value.is_some();
                 if let Some(value) = value.filter(|value| value.kind() == self.kind) {
@@ -217,7 +229,9 @@ impl Errand {
                     self.contacts.entry(contact.id).or_insert(*contact);
                 }
                 if let Some(contact) = self.contacts.get(&from).copied() {
-                    self.heard.insert(from, Heard { contact, statement, tried: came_with_value });
+                    let is_chunk = self.kind == ValueKind::Hashed;
+                    let passed_on = is_chunk && was_drawn && !came_with_value && present.is_some();
+                    self.heard.insert(from, Heard { contact, statement, tried: came_with_value, passed_on });
                 }
                 self.lookup.handle(now, LookupInput::Answered { from, contacts, says_present: present });
             }
@@ -231,6 +245,7 @@ impl Errand {
     }
 
     fn on_failed(&mut self, now: Instant, from: Id) {
+        self.drawn.take_if(|drawn| *drawn == from);
         if !self.fetching.remove(&from) && !self.storing.remove(&from) {
             self.lookup.handle(now, LookupInput::Failed { from });
         }
@@ -251,15 +266,17 @@ impl Errand {
         }
     }
 
-    fn drain_lookup(&mut self) {
-        while let Some(output) = self.lookup.poll_output() {
+    fn drain_lookup(&mut self, now: Instant) {
+        let outputs: Vec<LookupOutput> = core::iter::from_fn(|| self.lookup.poll_output()).collect();
+        if self.drawn_from.is_empty() && matches!(self.purpose, Purpose::Find { .. }) {
+            self.draw(now, &outputs);
+        }
+        for output in outputs {
             match output {
                 LookupOutput::Ask(to) => {
                     self.contacts.entry(to.id).or_insert(to);
-                    // One holder sends the value, the others what they have; the nearest node most likely holds it.
-                    let want_value = self.first_ask && matches!(self.purpose, Purpose::Find { .. });
-                    self.first_ask = false;
-                    let ask = self.find(want_value);
+                    // One holder sends the value, the others what they have.
+                    let ask = self.find(self.nonce, self.drawn == Some(to.id));
                     self.outputs.push_back(ErrandOutput::Ask { to, ask });
                 }
                 LookupOutput::Done => {
@@ -272,21 +289,40 @@ impl Errand {
         }
     }
 
+    /// Draws who is asked for the value at once, among those that most likely hold it: what many ask for is sent by all of them.
+    fn draw(&mut self, now: Instant, outputs: &[LookupOutput]) {
+        let asked = outputs.iter().filter_map(|output| match output {
+            LookupOutput::Ask(to) => Some(to.id),
+            LookupOutput::Done => None,
+        });
+        self.drawn_from = asked.take(self.kind.holders()).collect();
+        self.drawn = self.pick(&self.drawn_from);
+        if self.kind == ValueKind::Hashed {
+            self.patience = self.drawn.map(|_| now + FETCH_PATIENCE);
+        }
+    }
+
+    /// One of these, by the nonce.
+    fn pick(&self, among: &[Id]) -> Option<Id> {
+        let turn = usize::from(self.nonce.0[1]).checked_rem(among.len())?;
+        among.get(turn).copied()
+    }
+
     /// Whether a storer says that it keeps the value, and a chunk for as long as was asked: else another is asked in its place.
     fn is_receipt(&self, statement: &Statement) -> bool {
         let Purpose::Put { value, .. } = &self.purpose else { return false };
         statement.verdict == Verdict::Stored && statement.digest == value.digest() && statement.seq >= value.seq()
     }
 
-    fn find(&self, want_value: bool) -> Ask {
-        Ask::Find { kind: self.kind, location: self.location, nonce: self.nonce, want_value }
+    fn find(&self, nonce: Nonce, want_value: bool) -> Ask {
+        Ask::Find { kind: self.kind, location: self.location, nonce, want_value }
     }
 
-    fn advance(&mut self) {
+    fn advance(&mut self, now: Instant) {
         match &self.purpose {
             Purpose::Find { digest } => {
                 let digest = *digest;
-                self.advance_find(digest);
+                self.advance_find(now, digest);
             }
             Purpose::Look { .. } => {
                 if self.lookup_done {
@@ -300,24 +336,34 @@ impl Errand {
         }
     }
 
-    fn advance_find(&mut self, digest: Option<[u8; 32]>) {
+    fn advance_find(&mut self, now: Instant, digest: Option<[u8; 32]>) {
         let is_chunk = self.kind == ValueKind::Hashed;
         if is_chunk && self.best.is_some() {
             // A chunk that fits its hash needs no witness.
             return self.finish();
         }
-        if (self.lookup_done || is_chunk) && self.checking == 0 {
-            // Several at a time: one who claims the newest and never sends it must not use up the time of all.
-            while self.fetching.len() < ALPHA {
-                let Some(to) = self.next_fetch(digest) else { break };
-                self.fetching.insert(to.id);
-                let ask = self.find(true);
-                self.outputs.push_back(ErrandOutput::Ask { to, ask });
-            }
-            if self.lookup_done && self.fetching.is_empty() {
-                self.finish();
-            }
+        if self.checking > 0 || !(self.lookup_done || is_chunk) {
+            return;
         }
+        // Several at a time: one who claims the newest and never sends it must not use up the time of all. But a chunk is large,
+        // and what is under way mostly comes.
+        while self.under_way() < ALPHA && (self.under_way() == 0 || !is_chunk || self.patience.is_none()) {
+            let Some(to) = self.next_fetch(digest) else { break };
+            self.fetching.insert(to.id);
+            self.patience = is_chunk.then_some(now + FETCH_PATIENCE);
+            // Who is asked now is asked in somebody's place already.
+            let ask = self.find(self.nonce.insisting(), true);
+            self.outputs.push_back(ErrandOutput::Ask { to, ask });
+        }
+        if self.lookup_done && self.under_way() == 0 {
+            self.finish();
+        }
+    }
+
+    /// How many are asked for the value. A record's lookup has ended by the time when that matters.
+    fn under_way(&self) -> usize {
+        let is_drawn = self.kind == ValueKind::Hashed && self.drawn.is_some();
+        self.fetching.len() + usize::from(is_drawn)
     }
 
     /// Who claims something newer than what is here: first what most claim, then what is newest. Liars rarely agree.
@@ -330,12 +376,23 @@ impl Errand {
         }
         let is_wanted = |heard: &Heard| {
             let is_new = heard.statement.verdict == Verdict::Present && Some(claim(heard)) > have;
-            is_new && !heard.tried && digest.is_none_or(|digest| heard.statement.digest == digest)
+            // Who left it to others is asked again when nobody else has sent it.
+            let may_be_asked = !heard.tried && (!heard.passed_on || self.lookup_done);
+            is_new && may_be_asked && digest.is_none_or(|digest| heard.statement.digest == digest)
         };
-        let weight = |heard: &Heard| (claimed.get(&claim(heard)).copied(), claim(heard));
-        let wanted = self.heard.values_mut().filter(|heard| is_wanted(heard)).max_by_key(|heard| weight(heard))?;
-        wanted.tried = true;
-        Some(wanted.contact)
+        let is_passed_on = self.heard.values().any(|heard| heard.passed_on);
+        let weight = |heard: &Heard| {
+            // Others were told to go on, too: those beyond the holders have the most room.
+            let is_beyond = is_passed_on && !self.drawn_from.contains(&heard.contact.id);
+            (!heard.passed_on, is_beyond, claimed.get(&claim(heard)).copied(), claim(heard))
+        };
+        let wanted: Vec<&Heard> = self.heard.values().filter(|heard| is_wanted(heard)).collect();
+        let best = wanted.iter().map(|heard| weight(heard)).max()?;
+        let equal: Vec<Id> =
+            wanted.into_iter().filter(|heard| weight(heard) == best).map(|heard| heard.contact.id).collect();
+        let picked = self.heard.get_mut(&self.pick(&equal)?)?;
+        picked.tried = true;
+        Some(picked.contact)
     }
 
     fn advance_put(&mut self, value: &Value, expected: Option<u64>) {
@@ -395,65 +452,10 @@ fn breadth_of(kind: ValueKind, purpose: &Purpose) -> Breadth {
     let closest = kind.reach();
     match (kind, purpose) {
         (ValueKind::Signed, _) | (_, Purpose::Look { .. }) => Breadth::SIGNERS,
-        (ValueKind::Hashed, Purpose::Find { .. }) => Breadth { at_once: ALPHA, closest },
+        (ValueKind::Hashed, Purpose::Find { .. }) => Breadth { at_once: closest, closest },
         (ValueKind::Hashed, Purpose::Put { .. }) => Breadth { at_once: SIGNERS, closest },
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::crypto::hash::blake3;
-    use crate::limits::EXIT_TIMEOUT;
-    use crate::membership::fixture::{ISSUED, network, relay, secret};
-    use crate::wire::record::{ChunkBytes, Expiry};
-    use crate::wire::statement::{Operation, Question, Saying};
-
-    fn chunk() -> Box<VerifiedValue> {
-        let (bytes, expiry) = (vec![7; 100], Expiry::at_least(crate::time::UnixTime(ISSUED.0 + 3_600)));
-        let chunk = ChunkBytes { hash: blake3(&[&bytes]), index: 0, expiry, bytes };
-        Box::new(VerifiedValue::check(&network(), Value::Hashed(chunk), ISSUED).unwrap())
-    }
-
-    #[test]
-    fn a_chunk_is_stored_in_time_although_some_of_the_closest_are_never_heard_of() {
-        let (value, nonce) = (chunk(), Nonce([1; 16]));
-        let location = value.location();
-        let mut near: Vec<u32> = (0..20).collect();
-        near.sort_by_key(|number| relay(*number).id().distance(&location));
-        let start = near.iter().map(|number| Contact::from(&relay(*number))).collect();
-        let purpose = Purpose::Put { value, expected: None };
-        let times = (Instant::ZERO, Instant::ZERO + EXIT_TIMEOUT);
-        let mut errand =
-            Errand::new(location, ValueKind::Hashed, nonce, purpose, start, PrefixRule::RelaxedForOneHost, times);
-        let question = Question { nonce, operation: Operation::Find, location };
-        let saying = Saying { verdict: Verdict::Absent, seq: 0, digest: [0; 32], relays_estimate: 20 };
-        let statement = Statement::sign(&network(), &secret(near[0]), &question, &saying, ISSUED);
-        let answer = Answer::Found { statement, contacts: Vec::new(), value: None };
-        errand.handle(Instant::ZERO, ErrandInput::Answered { from: relay(near[0]).id(), answer: Box::new(answer) });
-        // Those asked in the place of the silent are silent, too.
-        let at = |millis| Instant::ZERO + crate::time::Duration::from_millis(millis);
-        assert!(stored_at(&mut errand, at(2_000)).is_empty() && stored_at(&mut errand, at(3_999)).is_empty());
-        assert_eq!(stored_at(&mut errand, at(4_000)), [relay(near[0]).id()]);
-    }
-
-    /// With whom the errand wants to store at this time.
-    fn stored_at(errand: &mut Errand, now: Instant) -> Vec<Id> {
-        errand.handle(now, ErrandInput::Timeout);
-        let outputs = core::iter::from_fn(|| errand.poll_output());
-        let stores = outputs.filter_map(|output| match output {
-            ErrandOutput::Ask { to, ask: Ask::Store { .. } } => Some(to.id),
-            _ => None,
-        });
-        stores.collect()
-    }
-
-    #[test]
-    fn a_chunk_takes_the_word_of_as_many_as_look_after_it_and_a_record_of_all() {
-        let find = Purpose::Find { digest: None };
-        assert_eq!(breadth_of(ValueKind::Hashed, &find), Breadth { at_once: ALPHA, closest: 4 });
-        let put = Purpose::Put { value: chunk(), expected: None };
-        assert_eq!(breadth_of(ValueKind::Hashed, &put), Breadth { at_once: SIGNERS, closest: 4 });
-        assert_eq!(breadth_of(ValueKind::Signed, &find), Breadth::SIGNERS);
-    }
-}
+mod tests;

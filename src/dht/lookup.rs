@@ -251,7 +251,9 @@ impl Lookup {
             new.map(|candidate| candidate.contact.id.distance(&self.location))
         };
         let of_all = first_new(self.closest_live());
-        of_all.or_else(|| first_new(self.nearest(SIGNERS, |candidate| !candidate.hearsay && candidate.is_live())))
+        // Of a chunk that is wanted no more than hold one.
+        let own = self.breadth.at_once.max(self.breadth.closest);
+        of_all.or_else(|| first_new(self.nearest(own, |candidate| !candidate.hearsay && candidate.is_live())))
     }
 
     fn closest_have_answered(&self) -> bool {

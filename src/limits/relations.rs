@@ -22,6 +22,11 @@ const _: () = assert!(
 const _: () = assert!(SIGNERS_LEFT_MIN <= SIGNERS && HOLDERS <= SIGNERS && SIGNERS <= BUCKET_SIZE);
 const _: () = assert!(ANSWER_DESCRIPTORS_MAX * 100 < SIGNERS * SIGNERS_PERCENT_MIN);
 const _: () = assert!(CHUNK_HOLDERS < HOLDERS && CHUNK_LOCATIONS == 1);
+// Whoever is given a further copy is asked for it by every lookup, and looks after the place anyway.
+const _: () = assert!(CHUNK_HOLDERS < CHUNK_HOLDERS_HOT && CHUNK_HOLDERS_HOT <= CHUNK_HOLDERS + REPAIR_REACH - HOLDERS);
+const _: () = assert!(FETCH_PATIENCE.as_millis() < ASK_TIMEOUT.as_millis());
+// Further copies take a small part of what repair may.
+const _: () = assert!(16 * HOT_BYTES_PER_S <= REPAIR_BYTES_PER_S && 4 * HOT_BYTES_BURST <= REPAIR_BYTES_BURST);
 const _: () = assert!(RECEIPT_NEWCOMERS_MAX == HOLDERS / 2 && RECEIPT_SIGNERS_REACH <= NEIGHBOURS_KNOWN);
 const _: () = assert!(SETTLED_WAIT.as_secs() + JOIN_TIMEOUT.as_secs() < OPERATION_TIMEOUT.as_secs());
 const _: () = assert!(SETTLED_QUIET.as_secs() < SETTLED_WAIT.as_secs() && SETTLED_PERCENT_MIN <= 100);

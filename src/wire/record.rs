@@ -5,8 +5,8 @@ use crate::crypto::hash::{blake3, hashed_location};
 use crate::crypto::keys::{NodeKey, Signature};
 use crate::keyspace::Location;
 use crate::limits::{
-    CHUNK_HOLDERS, CHUNK_LOCATIONS, EXPIRY_STEP_S, HOLDERS, LOCATIONS, PAYLOAD_LEN_MAX, RECORD_LEN, REPAIR_REACH,
-    SEALED_CHUNK_LEN, TAG_LEN,
+    CHUNK_HOLDERS, CHUNK_HOLDERS_HOT, CHUNK_LOCATIONS, EXPIRY_STEP_S, HOLDERS, LOCATIONS, PAYLOAD_LEN_MAX, RECORD_LEN,
+    REPAIR_REACH, SEALED_CHUNK_LEN, TAG_LEN,
 };
 use crate::time::{Duration, UnixTime};
 
@@ -38,6 +38,15 @@ impl ValueKind {
     #[must_use]
     pub const fn reach(self) -> usize {
         self.holders() + (REPAIR_REACH - HOLDERS)
+    }
+
+    /// How many of the nearest members have one that very many ask for (spec/dht.md §7.5).
+    #[must_use]
+    pub const fn holders_hot(self) -> usize {
+        match self {
+            Self::Signed => HOLDERS,
+            Self::Hashed => CHUNK_HOLDERS_HOT,
+        }
     }
 
     pub(super) fn encode(self) -> u8 {

@@ -25,6 +25,19 @@ impl Nonce {
         let digest = blake3(&[b"bauta/1 slot nonce", &self.0, &slot]);
         Self(*digest.first_chunk::<NONCE_LEN>().unwrap_or(&self.0))
     }
+
+    /// Whether a holder may leave it to others to send the value that is asked for with it (spec/dht.md §7.5).
+    #[must_use]
+    pub const fn may_be_passed_on(&self) -> bool {
+        self.0[NONCE_LEN - 1] & 1 == 1
+    }
+
+    /// The same nonce as one with which the value itself must come, if it is there.
+    #[must_use]
+    pub const fn insisting(mut self) -> Self {
+        self.0[NONCE_LEN - 1] &= !1;
+        self
+    }
 }
 
 /// What was asked of the storer.

@@ -1,39 +1,46 @@
-//! How many bytes repair may still spend: a burst, then a rate. Knows nothing of what they are spent on.
+//! How many bytes may still be spent: a burst, then a rate. Knows nothing of what they are spent on.
 
-use crate::limits::{REPAIR_BYTES_BURST, REPAIR_BYTES_PER_S};
 use crate::time::{Duration, Instant};
 
 /// The budget. What was begun is paid for even if it costs more than there is; nothing new begins until the debt is gone.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Budget {
+    burst: Duration,
+    per_s: u64,
     /// When all that was spent will have been earned at the rate alone.
     earned_at: Instant,
 }
 
 impl Budget {
+    /// Nothing of it is spent yet.
+    pub(super) fn new(burst: u64, per_s: u64) -> Self {
+        Self { burst: time_for(burst, per_s), per_s, earned_at: Instant::ZERO }
+    }
+
     /// When something new may begin; now or before, if it may.
     pub(super) fn free_at(&self) -> Instant {
-        let burst = time_for(REPAIR_BYTES_BURST);
-        Instant::ZERO + Instant::ZERO.until(self.earned_at).saturating_sub(burst)
+        Instant::ZERO + Instant::ZERO.until(self.earned_at).saturating_sub(self.burst)
     }
 
     pub(super) fn spend(&mut self, now: Instant, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        self.earned_at = self.earned_at.max(now) + time_for(bytes);
+        self.earned_at = self.earned_at.max(now) + time_for(bytes, self.per_s);
     }
 }
 
-fn time_for(bytes: u64) -> Duration {
-    Duration::from_micros(bytes.saturating_mul(1_000_000) / REPAIR_BYTES_PER_S)
+fn time_for(bytes: u64, per_s: u64) -> Duration {
+    Duration::from_micros(bytes.saturating_mul(1_000_000) / per_s.max(1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::{REPAIR_BYTES_BURST, REPAIR_BYTES_PER_S};
 
     #[test]
     fn a_burst_is_free_then_the_rate_holds() {
-        let (mut budget, start) = (Budget::default(), Instant::ZERO + Duration::from_secs(100));
+        let (mut budget, start) =
+            (Budget::new(REPAIR_BYTES_BURST, REPAIR_BYTES_PER_S), Instant::ZERO + Duration::from_secs(100));
         let mebibyte = 1 << 20;
         let mut spent = 0;
         while budget.free_at() <= start {

@@ -46,6 +46,8 @@ pub(super) struct Check {
     /// Rank of this relay among the live members nearest to the place.
     pub(super) rank: usize,
     pub(super) deadline: Instant,
+    /// It is for copies beyond the holders, not for those that have to be.
+    pub(super) widens: bool,
     /// Whether somebody did not answer, or declined.
     pub(super) failed: bool,
     /// Holders that now have it from us.
@@ -67,6 +69,7 @@ impl Check {
         Self {
             rank,
             deadline,
+            widens: false,
             failed: false,
             sent: 0,
             value: None,
@@ -93,7 +96,10 @@ impl Check {
                 self.stage = Stage::Checking;
                 return Next::Check(value);
             }
-            (Stage::Sending, Answer::Stored { statement }) if statement.verdict == Verdict::Stored => self.sent += 1,
+            (Stage::Sending, Answer::Stored { statement }) if statement.verdict == Verdict::Stored => {
+                self.sent += 1;
+                self.said.insert(from, Some(self.own));
+            }
             // What was promised and not sent is forgotten; the next who promises is asked.
             _ => self.failed = true,
         }
@@ -131,7 +137,10 @@ impl Check {
 
     /// What the own store has.
     pub(super) fn on_loaded(&mut self, value: Option<Box<VerifiedValue>>) -> Next {
-        match value.filter(|_| self.stage == Stage::Loading) {
+        if self.stage != Stage::Loading {
+            return Next::Wait;
+        }
+        match value {
             Some(value) => {
                 self.own = (value.seq(), value.digest());
                 self.value = Some(value);
@@ -139,6 +148,12 @@ impl Check {
             }
             None => Next::Done,
         }
+    }
+
+    /// How many of those asked have it, but for so many of the nearest.
+    pub(super) fn copies_beyond(&self, nearest: usize) -> usize {
+        let has = |one: &&Contact| self.said.get(&one.id).is_some_and(|claim| *claim >= Some(self.own));
+        self.holders.iter().skip(nearest).filter(has).count()
     }
 
     fn proceed(&mut self) -> Next {

@@ -6,23 +6,27 @@
 
 mod budget;
 mod check;
+mod demand;
 mod places;
 #[cfg(test)]
 mod tests;
 mod timing;
+mod widening;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use self::budget::Budget;
 use self::check::{Check, Next};
+use self::demand::Demand;
 use self::places::{Passes, Places, Spot, Whom, end_of};
 pub use self::timing::RepairTiming;
 use super::store::{Holding, Place};
 use crate::crypto::{CryptoRng, random_bytes};
 use crate::keyspace::{Id, Location};
 use crate::limits::{
-    BODY_LEN, CELL_LEN, HOLDERS, REPAIR_CHECKS_MAX, REPAIR_PASSES_MAX, REPAIR_PLACES_MAX, REPAIR_REACH,
-    REPAIR_SCAN_EVERY, REPAIR_SCAN_MAX,
+    BODY_LEN, CELL_LEN, HOLDERS, HOT_BYTES_BURST, HOT_BYTES_PER_S, HOT_CHECKS_MAX, HOT_COUNTED_MAX, REPAIR_BYTES_BURST,
+    REPAIR_BYTES_PER_S, REPAIR_CHECKS_MAX, REPAIR_PASSES_MAX, REPAIR_PLACES_MAX, REPAIR_REACH, REPAIR_SCAN_EVERY,
+    REPAIR_SCAN_MAX,
 };
 use crate::record::VerifiedValue;
 use crate::time::{Duration, Instant, Now, earlier};
@@ -110,9 +114,11 @@ pub struct RepairCounts {
     pub checks_failed: u64,
     /// Copies that other holders took from this relay.
     pub copies_sent: u64,
+    /// Copies that members beyond the holders took, of what very many ask for.
+    pub copies_widened: u64,
     /// Newer values that this relay took from other holders.
     pub copies_fetched: u64,
-    /// Bytes of cells paid for, questions and copies, this relay's own alone.
+    /// Bytes of cells paid for, questions and copies of all kinds, this relay's own alone.
     pub bytes: u64,
 }
 
@@ -134,6 +140,8 @@ pub struct Repair {
     scan_at: Instant,
     checks: BTreeMap<Spot, Check>,
     budget: Budget,
+    demand: Demand,
+    widening: Budget,
     counts: RepairCounts,
     last: Now,
     outputs: VecDeque<RepairOutput>,
@@ -150,7 +158,9 @@ impl Repair {
             passes: Passes::default(),
             scan_at: Instant::ZERO,
             checks: BTreeMap::new(),
-            budget: Budget::default(),
+            budget: Budget::new(REPAIR_BYTES_BURST, REPAIR_BYTES_PER_S),
+            demand: Demand::new(timing.hot_after),
+            widening: Budget::new(HOT_BYTES_BURST, HOT_BYTES_PER_S),
             counts: RepairCounts::default(),
             last: now,
             outputs: VecDeque::new(),
@@ -207,7 +217,7 @@ impl Repair {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let scan = (!self.passes.is_empty()).then_some(self.scan_at);
         let checks = self.checks.values().map(|check| check.deadline).min();
-        let has_place = self.checks.len() < REPAIR_CHECKS_MAX;
+        let has_place = self.checks_under_way(false) < REPAIR_CHECKS_MAX;
         let due = self.places.first_due().filter(|_| has_place).map(|(due, _)| due.max(self.budget.free_at()));
         earlier(earlier(scan, checks), due)
     }
@@ -226,12 +236,13 @@ impl Repair {
 
     /// Entries and caps of its tables.
     #[must_use]
-    pub fn sizes(&self) -> [(&'static str, usize, usize); 5] {
+    pub fn sizes(&self) -> [(&'static str, usize, usize); 6] {
         [
             ("places", self.places.len(), REPAIR_PLACES_MAX),
             ("times of places", self.places.due_len(), self.places.len()),
             ("changes to hold against places", self.passes.len(), REPAIR_PASSES_MAX),
-            ("checks of places", self.checks.len(), REPAIR_CHECKS_MAX),
+            ("checks of places", self.checks.len(), REPAIR_CHECKS_MAX + HOT_CHECKS_MAX),
+            ("values asked for", self.demand.len(), HOT_COUNTED_MAX),
             // Polled after every input.
             ("what repair wants", self.outputs.len(), 0),
         ]
@@ -335,7 +346,7 @@ impl Repair {
     }
 
     fn look_soon(&mut self, now: Now, spot: &Spot, rank: usize, around: &mut Surroundings<'_>) {
-        let is_under_way = self.checks.contains_key(spot);
+        let is_under_way = self.checks.get(spot).is_some_and(|check| !check.widens);
         let Some(kept) = self.places.get_mut(spot) else { return };
         kept.again = is_under_way;
         if is_under_way || (kept.handed_over && rank >= spot.1.reach()) {
@@ -347,7 +358,7 @@ impl Repair {
     }
 
     fn has_room(&self, now: Instant) -> bool {
-        self.checks.len() < REPAIR_CHECKS_MAX && self.budget.free_at() <= now
+        self.checks_under_way(false) < REPAIR_CHECKS_MAX && self.budget.free_at() <= now
     }
 
     fn begin_check(&mut self, now: Now, spot: Spot, around: &mut Surroundings<'_>) {
@@ -380,13 +391,16 @@ impl Repair {
 
     fn ask_what(&mut self, now: Now, spot: &Spot, to: Contact, want_value: bool, around: &mut Surroundings<'_>) {
         let (location, kind) = *spot;
-        let ask = Ask::Find { kind, location, nonce: Nonce(random_bytes(around.rng)), want_value };
-        self.spend(now, CELL_LEN);
+        let nonce = Nonce(random_bytes(around.rng)).insisting();
+        let ask = Ask::Find { kind, location, nonce, want_value };
+        self.spend(now, spot, CELL_LEN);
         self.outputs.push_back(RepairOutput::Ask { place: (kind, location), to, ask });
     }
 
-    fn spend(&mut self, now: Now, bytes: usize) {
-        self.budget.spend(now.instant, bytes);
+    fn spend(&mut self, now: Now, spot: &Spot, bytes: usize) {
+        let widens = self.checks.get(spot).is_some_and(|check| check.widens);
+        let budget = if widens { &mut self.widening } else { &mut self.budget };
+        budget.spend(now.instant, bytes);
         self.counts.bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
     }
 
@@ -423,7 +437,7 @@ impl Repair {
         let (location, kind) = *spot;
         let Some(value) = self.checks.get(spot).and_then(|check| check.value.clone()) else { return };
         for to in lacking {
-            self.spend(now, (value.len_bytes() / BODY_LEN + 1) * CELL_LEN);
+            self.spend(now, spot, (value.len_bytes() / BODY_LEN + 1) * CELL_LEN);
             let (nonce, value) = (Nonce(random_bytes(around.rng)), value.value().clone());
             let ask = Ask::Store { nonce, expected: None, value };
             self.outputs.push_back(RepairOutput::Ask { place: (kind, location), to, ask });
@@ -433,6 +447,9 @@ impl Repair {
     /// A check is over: says when the place is looked after next.
     fn finish(&mut self, now: Now, spot: &Spot, around: &mut Surroundings<'_>) {
         let Some(check) = self.checks.remove(spot) else { return };
+        if check.widens {
+            return self.widened(now, spot, &check);
+        }
         self.counts.copies_sent += u64::try_from(check.sent).unwrap_or(u64::MAX);
         self.counts.checks_failed += u64::from(check.failed);
         let Some(kept) = self.places.get_mut(spot) else { return };

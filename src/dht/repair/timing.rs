@@ -1,8 +1,8 @@
 //! Times of repair: those of `limits.rs`, unless a test asks for others. Knows nothing else.
 
 use crate::limits::{
-    DIAL_BACKOFF, GONE_AFTER, GONE_RETRY, NEIGHBOURS_EVERY, REPAIR_CHECK_MAX, REPAIR_EVERY, REPAIR_HINT_AFTER,
-    REPAIR_PAUSE_MIN, REPAIR_RETRY, REPAIR_STEP, RETURN_TOLD_EVERY, WATCH_REDIAL,
+    DIAL_BACKOFF, GONE_AFTER, GONE_RETRY, HOT_AFTER, NEIGHBOURS_EVERY, REPAIR_CHECK_MAX, REPAIR_EVERY,
+    REPAIR_HINT_AFTER, REPAIR_PAUSE_MIN, REPAIR_RETRY, REPAIR_STEP, RETURN_TOLD_EVERY, WATCH_REDIAL,
 };
 use crate::time::Duration;
 
@@ -33,6 +33,8 @@ pub struct RepairTiming {
     pub neighbours: Duration,
     /// That a watched member is back is acted on once in so long.
     pub told_every: Duration,
+    /// So much ahead of what a holder takes for long, questions for a value make it hot.
+    pub hot_after: Duration,
 }
 
 impl Default for RepairTiming {
@@ -50,6 +52,7 @@ impl Default for RepairTiming {
             redial: WATCH_REDIAL,
             neighbours: NEIGHBOURS_EVERY,
             told_every: RETURN_TOLD_EVERY,
+            hot_after: HOT_AFTER,
         }
     }
 }

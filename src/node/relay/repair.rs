@@ -17,6 +17,7 @@ use crate::wire::address::Address;
 use crate::wire::contact::Contact;
 use crate::wire::descriptor::VerifiedDescriptor;
 use crate::wire::message::Answer;
+use crate::wire::statement::Nonce;
 
 /// A question of repair.
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +89,13 @@ impl Relay {
         let Self { members, links, rng, repair, .. } = self;
         let closest = |location: &Location, count| live_closest(members, &links.presence, location, count);
         repair.handle(now, input, &mut Surroundings { closest: &closest, rng });
+    }
+
+    /// Whether others are to send a value that is held here and asked for.
+    pub(super) fn is_passed_on(&mut self, now: Now, place: Place, nonce: &Nonce) -> bool {
+        let Self { members, links, rng, repair, .. } = self;
+        let closest = |location: &Location, count| live_closest(members, &links.presence, location, count);
+        repair.is_passed_on(now, place, nonce, &mut Surroundings { closest: &closest, rng })
     }
 
     pub(super) fn repair_time(&mut self, now: Now) {

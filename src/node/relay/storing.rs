@@ -181,7 +181,13 @@ impl Relay {
             || self.saying(Verdict::Absent, 0, [0; 32]),
             |value| self.saying(Verdict::Present, value.seq(), value.digest()),
         );
-        let value = value.filter(|_| want_value).map(Box::new);
+        // Its own exit has the value without a link: others have nothing to spare there.
+        let is_wanted = want_value
+            && !value.as_ref().is_some_and(|value| {
+                let place = (value.kind(), value.location());
+                matches!(asker, Asker::Remote(..)) && self.is_passed_on(now, place, &question.nonce)
+            });
+        let value = value.filter(|_| is_wanted).map(Box::new);
         self.sign(now, question, saying, Pending::FindSigned { asker, contacts, value });
     }
 

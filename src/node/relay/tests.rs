@@ -42,13 +42,25 @@ struct World {
     accepted: u64,
     /// What relays say on links that have no relay at the other end.
     said: Vec<Cell>,
+    /// Of lookups of operators, whether each brought the value.
+    looked: Vec<bool>,
 }
 
 impl World {
     fn new() -> Self {
         let (relays, stores, dials) = (Vec::new(), Vec::new(), Vec::new());
         let (links, inputs) = (BTreeMap::new(), VecDeque::new());
-        Self { relays, stores, links, inputs, dials, now: Instant::ZERO, accepted: 0, said: Vec::new() }
+        Self {
+            relays,
+            stores,
+            links,
+            inputs,
+            dials,
+            now: Instant::ZERO,
+            accepted: 0,
+            said: Vec::new(),
+            looked: Vec::new(),
+        }
     }
 
     fn time(&self) -> Now {
@@ -111,6 +123,9 @@ impl World {
                     one.handle_worked(now, id, done);
                 }
                 Effect::Io(output) => self.follow(number, output),
+                Effect::Event(RelayEvent::Looked { looked, .. }) => {
+                    self.looked.push(looked.is_some_and(|looked| looked.seq.is_some()));
+                }
                 Effect::Event(_) => (),
             }
         }
@@ -231,6 +246,39 @@ fn what_one_disk_held_comes_to_its_holders_and_stays_when_they_leave() {
     }
     let sent: u64 = world.relays.iter().flatten().map(|one| one.repair_counts().copies_sent).sum();
     assert!(sent > 0);
+}
+
+#[test]
+fn what_very_many_ask_for_is_sent_by_four_and_comes_to_everybody_all_the_time() {
+    let by_distance = |value: &VerifiedValue| {
+        let mut all: Vec<usize> = (0..16).collect();
+        all.sort_by_key(|number| relay(u32::try_from(*number).unwrap()).id().distance(&value.location()));
+        all
+    };
+    // Such that the one that has it at first is none of those that shall.
+    let value = (0..).map(chunk).find(|value| !by_distance(value)[..6].contains(&2)).unwrap();
+    let mut world = started(16, std::slice::from_ref(&value));
+    world.run_for(180);
+    let holding = |world: &World| (0..16).filter(|number| world.holds(*number, &value)).collect::<Vec<_>>();
+    let mut near = by_distance(&value);
+    let askers = near.split_off(6);
+    let before = holding(&world).len();
+    for id in 0..400 {
+        let asker = askers[usize::try_from(id).unwrap() % askers.len()];
+        let look = RelayCommand::Look { id, location: value.location(), kind: value.kind() };
+        let now = world.time();
+        world.relays[asker].as_mut().unwrap().handle_command(now, look);
+        world.drain(asker);
+        if id % 6 == 0 {
+            world.run_for(1);
+        }
+    }
+    world.run_for(10);
+    assert_eq!(world.looked, vec![true; 400]);
+    let four = near.iter().take(4).filter(|number| world.holds(**number, &value)).count();
+    assert_eq!((four, holding(&world).len()), (4, before + 2));
+    let widened: u64 = world.relays.iter().flatten().map(|one| one.repair_counts().copies_widened).sum();
+    assert_eq!(widened, 2);
 }
 
 #[test]

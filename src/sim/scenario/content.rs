@@ -71,7 +71,14 @@ pub(super) fn run(settings: &Settings, watch: &mut dyn Watch) -> Result<Report, 
 
 /// A world in which nothing is repaired.
 fn still(settings: &Settings, nodes: usize, number: usize) -> Options {
-    let repair = RepairTiming { step: NEVER, every: NEVER, hint_after: NEVER, retry: NEVER, ..RepairTiming::default() };
+    let repair = RepairTiming {
+        step: NEVER,
+        every: NEVER,
+        hint_after: NEVER,
+        retry: NEVER,
+        hot_after: NEVER,
+        ..RepairTiming::default()
+    };
     Options { repair, ..options(settings, nodes, u64::try_from(number).unwrap_or(u64::MAX)) }
 }
 

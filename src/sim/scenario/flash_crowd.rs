@@ -1,11 +1,11 @@
-//! Everybody wants one record within ten seconds: how many get it and how soon, and what the busiest of its holders, of the exits
-//! and of all relays send against the mean. Source: spec/simulation.md §12.4.
+//! Everybody wants one record within ten seconds, then one file: how many get it and how soon, and what the busiest of its holders,
+//! of the exits and of all relays send against the mean. Source: spec/simulation.md §12.4.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::holding::Holding;
 use super::running::{Endings, Tally, options, percent, put_all, rounded, seconds, wait_ready};
-use super::{Refused, Watch};
+use super::{Refused, Watch, flash_chunks};
 use crate::sim::chart::Chart;
 use crate::sim::draw::{real, real_count};
 use crate::sim::report::{Cell, Report, Table};
@@ -54,11 +54,12 @@ pub(super) fn run(settings: &Settings, watch: &mut dyn Watch) -> Result<Report, 
     let mut table = Table::new("flash-crowd", title, &columns);
     let mut chart = Chart::lines("flash-crowd", "Gets that are done", "seconds after they began", "%");
     let mut tally = Tally::default();
+    let mut of_chunks = flash_chunks::table();
     let total = real_count(settings.nodes.len());
-    for (nodes, number) in settings.nodes.iter().zip(0_u32..) {
+    'sizes: for (nodes, number) in settings.nodes.iter().zip(0_u32..) {
         let at = f64::from(number) / total;
         let mut stage = Stage::new(options(settings, *nodes, number.into()), &format!("{nodes} nodes"), watch);
-        stage.span(at, at + 1.0 / total, Duration::from_secs(70));
+        stage.span(at, at + 0.3 / total, Duration::from_secs(70));
         let sent = one(settings, *nodes, &mut stage);
         let gets = Endings::of(&stage.ended, Doing::Get);
         let stopped = stage.is_stopped();
@@ -72,8 +73,20 @@ pub(super) fn run(settings: &Settings, watch: &mut dyn Watch) -> Result<Report, 
             let detail = format!("{nodes} nodes: {:.2} %, others: {}", percent(gets.share()), gets.others());
             report.check("a crowd gets what it came for", gets.share() >= AIM, detail);
         }
+        for (widens, from) in [(false, 0.3), (true, 0.65)] {
+            let of_world = flash_chunks::world(settings, *nodes, number.into(), widens);
+            let mut stage = Stage::new(of_world, &format!("{nodes} nodes, a file"), watch);
+            stage.span(at + from / total, at + (from + 0.35) / total, Duration::from_secs(140));
+            let row = flash_chunks::row(settings, (*nodes, widens), &mut stage);
+            let stopped = stage.is_stopped();
+            tally.take(&mut stage);
+            if stopped {
+                break 'sizes;
+            }
+            of_chunks.row(row);
+        }
     }
-    report.tables.push(table);
+    report.tables.extend([table, of_chunks]);
     report.charts.push(chart);
     report.note("frames are of 2,064 bytes; each goes out through its sender's access, one after the other");
     tally.close(&mut report);

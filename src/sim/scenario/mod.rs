@@ -7,6 +7,7 @@ mod churn;
 mod content;
 mod content_churn;
 mod faults;
+mod flash_chunks;
 mod flash_crowd;
 mod halves;
 mod holding;

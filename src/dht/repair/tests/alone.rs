@@ -16,28 +16,40 @@ use crate::wire::record::{Expiry, ValueKind};
 use crate::wire::statement::{Operation, Question, Saying, Statement, Verdict};
 
 /// A node alone with what it holds, and three others that are asked and say what the test has them say.
-struct Alone {
-    repair: Repair,
-    others: Vec<Contact>,
+pub(super) struct Alone {
+    pub(super) repair: Repair,
+    pub(super) others: Vec<Contact>,
     rng: ChaCha20Rng,
 }
 
 impl Alone {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let own = Contact::from(&RELAYS[0]);
         let repair = Repair::new(own.id, RepairTiming::default(), time(Instant::ZERO));
         let others = RELAYS.iter().skip(1).take(3).map(Contact::from).collect();
         Self { repair, others, rng: ChaCha20Rng::seed_from_u64(1) }
     }
 
-    fn step(&mut self, at: Instant, input: Option<RepairInput>) -> Vec<RepairOutput> {
+    /// What it knows: itself and the three others.
+    fn closest(&self) -> impl Fn(&Location, usize) -> Vec<Contact> + use<> {
         let all: Vec<Contact> = core::iter::once(Contact::from(&RELAYS[0])).chain(self.others.clone()).collect();
-        let closest = |location: &Location, count: usize| {
+        move |location, count| {
             let mut all = all.clone();
             all.sort_by_key(|one| one.id.distance(location));
             all.truncate(count);
             all
-        };
+        }
+    }
+
+    /// Is asked for the value there; whether it leaves that to others.
+    pub(super) fn is_passed_on(&mut self, at: Instant, place: Place, nonce: &Nonce) -> bool {
+        let closest = self.closest();
+        let mut around = Surroundings { closest: &closest, rng: &mut self.rng };
+        self.repair.is_passed_on(time(at), place, nonce, &mut around)
+    }
+
+    pub(super) fn step(&mut self, at: Instant, input: Option<RepairInput>) -> Vec<RepairOutput> {
+        let closest = self.closest();
         let mut around = Surroundings { closest: &closest, rng: &mut self.rng };
         if let Some(input) = input {
             self.repair.handle(time(at), input, &mut around);
@@ -66,7 +78,7 @@ impl Alone {
     }
 }
 
-fn found(claim: Option<(u64, [u8; 32])>, value: Option<Value>) -> Answer {
+pub(super) fn found(claim: Option<(u64, [u8; 32])>, value: Option<Value>) -> Answer {
     let (verdict, (seq, digest)) = claim.map_or((Verdict::Absent, (0, [0; 32])), |claim| (Verdict::Present, claim));
     let question = Question { nonce: Nonce([0; 16]), operation: Operation::Find, location: Id([0; 20]) };
     let saying = Saying { verdict, seq, digest, relays_estimate: 0 };

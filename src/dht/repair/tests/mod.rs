@@ -2,6 +2,7 @@
 //! nodes holding the newest value, whatever happened.
 
 mod alone;
+mod hot;
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
