@@ -2,10 +2,12 @@
 //!
 //! The same table, with the reasons, stands in `spec/limits.md`; a test holds the two together.
 
+mod paying;
 mod relations;
 mod simulation;
 mod upkeep;
 
+pub use paying::*;
 pub use simulation::*;
 pub use upkeep::*;
 
