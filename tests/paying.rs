@@ -7,7 +7,8 @@ mod world;
 use std::sync::{Arc, Mutex};
 
 use bauta::cli::local::{Launched, Launching, LocalNetwork, LocalOptions};
-use bauta::client::{Client, ClientOptions, GetOptions, PutOptions};
+use bauta::client::{Client, ClientOptions, GetOptions, PublishOptions, PutOptions};
+use bauta::content::FileName;
 use bauta::crypto::hash::blake3;
 use bauta::dht::store::{MemoryStore, StoreOp, StoreResult};
 use bauta::limits::{HOLDERS, LOCATIONS};
@@ -65,7 +66,7 @@ fn launch(issued: &Arc<Issued>, Launching { runtime, index, relay, shell, store 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_pays_where_relays_ask_for_work_and_what_it_stores_has_all_its_receipts() {
+async fn a_client_pays_where_relays_ask_for_work_for_records_and_chunks_and_has_all_its_receipts() {
     let runtime = Runtime::start().unwrap();
     let issued = Arc::new(watch::channel(vec![0; RELAYS]).0);
     let mut options = LocalOptions::new(network(91), RELAYS, 91);
@@ -87,4 +88,12 @@ async fn a_client_pays_where_relays_ask_for_work_and_what_it_stores_has_all_its_
     assert_eq!(stored.copies, vec![HOLDERS; LOCATIONS]);
     let got = client(2).get_record(&locator(1, b"label"), GetOptions::default()).await.unwrap();
     assert_eq!(got.payload, b"paid for");
+
+    // Chunks in batches of four, each chunk with a puzzle of its own.
+    let content = vec![7; 5_000];
+    let name = FileName::new("paid").unwrap();
+    let (writer, reader) = (client(3), client(4));
+    let published = patiently(writer.publish(&name, content.clone(), PublishOptions::default(), |_| ())).await.unwrap();
+    let got = patiently(reader.get(&published.link, GetOptions::default(), |_| ())).await.unwrap();
+    assert!(got.bytes == content);
 }
