@@ -3,11 +3,13 @@
 //! The same table, with the reasons, stands in `spec/limits.md`; a test holds the two together.
 
 mod demand;
+mod paying;
 mod relations;
 mod simulation;
 mod upkeep;
 
 pub use demand::*;
+pub use paying::*;
 pub use simulation::*;
 pub use upkeep::*;
 

@@ -24,6 +24,7 @@ use bauta::wire::cell::{Cell, CircuitId, Command};
 use bauta::wire::contact::Contact;
 use bauta::wire::message::{Answer, Ask, cells_of};
 use bauta::wire::onion::ExitRequest;
+use bauta::wire::payment::Account;
 use bauta::wire::record::{ChunkBytes, Expiry, Value, ValueKind};
 use bauta::wire::statement::Nonce;
 use tokio::io::AsyncWriteExt;
@@ -249,7 +250,8 @@ async fn a_client_may_ask_no_storer_itself() {
         let bytes = vec![1; len];
         let hash = bauta::crypto::hash::blake3(&[&bytes]);
         let expiry = Expiry::at_least(siege.world.runtime.clock().now().unix);
-        Ask::Store { nonce, expected: None, value: Value::Hashed(ChunkBytes { hash, index: 0, expiry, bytes }) }
+        let value = Value::Hashed(ChunkBytes { hash, index: 0, expiry, bytes });
+        Ask::Store { nonce, expected: None, value, account: Account::Anonymous(None) }
     };
     assert_eq!(raw.ask(3, &store(1_000)).await, Answer::Refused);
     assert_eq!(siege.world.network.relays[TARGET].values(), 0);

@@ -117,7 +117,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::Refused`] with [`Refused::Conflict`] when something else is there, [`Refused::Partly`] when fewer copies
-    /// than asked have a receipt.
+    /// than asked have a receipt, [`Refused::Unpaid`] when holders ask for more work than was done.
     pub async fn put_record(
         &self,
         author: &IdentitySecret,

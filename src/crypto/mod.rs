@@ -1,4 +1,4 @@
-//! The only room that names cipher crates: keys, hashes, key derivation, AEAD, Noise, blinding, the identity puzzle.
+//! The only room that names cipher crates: keys, hashes, key derivation, AEAD, Noise, blinding, the two puzzles.
 //!
 //! Randomness comes in as `&mut dyn CryptoRng`. All failures to authenticate look the same: [`Forged`].
 //! Source: `spec/crypto.md`.
@@ -13,6 +13,7 @@ pub mod noise_ik;
 pub mod puzzle;
 mod resolver;
 pub mod sealed;
+pub mod storage_puzzle;
 pub mod stretch;
 #[cfg(test)]
 mod tests;

@@ -36,15 +36,7 @@ impl Solution {
     /// Whether `y` shows the zero bits that the network asks for: cheap, at sight.
     #[must_use]
     pub fn looks_solved(&self, difficulty: u8) -> bool {
-        let digest = blake3(&[&self.y]);
-        let mut zeros = 0;
-        for byte in digest {
-            zeros += byte.leading_zeros();
-            if byte != 0 {
-                break;
-            }
-        }
-        zeros >= u32::from(difficulty)
+        zero_bits(&self.y) >= u32::from(difficulty)
     }
 
     /// Whether `y` is what Argon2id makes of key and counter: dear (4 MiB), once for each member before its first use.
@@ -54,16 +46,32 @@ impl Solution {
     }
 }
 
-fn trial(network: &[u8; 32], key: &NodeKey, counter: u32) -> Option<[u8; 32]> {
-    let params = Params::new(MEMORY_KIB, 1, 1, Some(32)).ok()?;
-    let mut input = [0; 36];
-    input.iter_mut().zip(key.0.iter().chain(&counter.to_le_bytes())).for_each(|(to, from)| *to = *from);
+/// Zero bits with which BLAKE3 of what Argon2id gave begins.
+pub(super) fn zero_bits(y: &[u8; 32]) -> u32 {
+    let mut zeros = 0;
+    for byte in blake3(&[y]) {
+        zeros += byte.leading_zeros();
+        if byte != 0 {
+            break;
+        }
+    }
+    zeros
+}
+
+/// Argon2id of one pass and one lane over so much memory; `blocks` grows to it, and what it held does not count.
+pub(super) fn argon2id(memory_kib: u32, input: &[u8], salt: &[u8; 32], blocks: &mut Vec<Block>) -> Option<[u8; 32]> {
+    let params = Params::new(memory_kib, 1, 1, Some(32)).ok()?;
     let mut y = [0; 32];
-    let mut blocks = SCRATCH.lock().unwrap_or_else(PoisonError::into_inner);
     blocks.resize(params.block_count(), Block::new());
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    argon2.hash_password_into_with_memory(&input, network, &mut y, &mut *blocks).ok()?;
+    argon2.hash_password_into_with_memory(input, salt, &mut y, blocks).ok()?;
     Some(y)
+}
+
+fn trial(network: &[u8; 32], key: &NodeKey, counter: u32) -> Option<[u8; 32]> {
+    let mut input = [0; 36];
+    input.iter_mut().zip(key.0.iter().chain(&counter.to_le_bytes())).for_each(|(to, from)| *to = *from);
+    argon2id(MEMORY_KIB, &input, network, &mut SCRATCH.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Tries counters `from..from + trials`; `None` when none of them has enough zero bits.

@@ -12,6 +12,7 @@ use crate::record::VerifiedValue;
 use crate::time::{Instant, earlier};
 use crate::wire::contact::Contact;
 use crate::wire::message::{Answer, Ask};
+use crate::wire::payment::{Account, Payment};
 use crate::wire::record::{Value, ValueKind};
 use crate::wire::statement::{Nonce, Statement, Verdict};
 
@@ -36,6 +37,8 @@ pub enum Purpose {
         value: Box<VerifiedValue>,
         /// Compare-and-swap.
         expected: Option<u64>,
+        /// What its writer paid.
+        payment: Option<Payment>,
     },
 }
 
@@ -329,9 +332,14 @@ impl Errand {
                     self.finish();
                 }
             }
-            Purpose::Put { value, expected } => {
-                let (value, expected) = (value.value().clone(), *expected);
-                self.advance_put(&value, expected);
+            Purpose::Put { value, expected, payment } => {
+                let ask = Ask::Store {
+                    nonce: self.nonce,
+                    expected: *expected,
+                    value: value.value().clone(),
+                    account: Account::Anonymous(*payment),
+                };
+                self.advance_put(&ask);
             }
         }
     }
@@ -395,7 +403,7 @@ impl Errand {
         Some(picked.contact)
     }
 
-    fn advance_put(&mut self, value: &Value, expected: Option<u64>) {
+    fn advance_put(&mut self, ask: &Ask) {
         // Whoever keeps another value holds its place: nodes farther off keep none, and would take what the holders refused.
         // A few may lie; their places are given to others once all have answered.
         let few = self.storing.is_empty() && 2 * self.conflicts < self.kind.holders();
@@ -403,8 +411,7 @@ impl Errand {
         while self.stored + kept_otherwise + self.storing.len() < self.kind.holders() {
             let Some(to) = self.to_store.pop_front() else { break };
             self.storing.insert(to.id);
-            let ask = Ask::Store { nonce: self.nonce, expected, value: value.clone() };
-            self.outputs.push_back(ErrandOutput::Ask { to, ask });
+            self.outputs.push_back(ErrandOutput::Ask { to, ask: ask.clone() });
         }
         if self.lookup_done && self.storing.is_empty() {
             self.finish();

@@ -2,7 +2,9 @@
 //!
 //! Source: `spec/dht.md`, `spec/evidence.md`.
 
+pub mod budget;
 pub mod denylist;
+pub mod effort;
 pub mod errand;
 pub mod evidence;
 pub mod lookup;

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use super::effort::enough_for;
 use super::evidence::Added;
 use super::lookup::Claim;
 use super::neighbourhood::Neighbourhood;
 use crate::crypto::keys::NodeKey;
 use crate::keyspace::Location;
-use crate::limits::{EXPIRY_MAX_S, EXPIRY_STEP_S, RECEIPT_SIGNERS_REACH};
+use crate::limits::{EFFORT_MAX, EXPIRY_MAX_S, EXPIRY_STEP_S, RECEIPT_SIGNERS_REACH};
 use crate::membership::members::Members;
 use crate::time::UnixTime;
 use crate::wire::network::Network;
@@ -30,6 +31,8 @@ enum StoreAnswer {
     Stored,
     Conflict(Claim),
     Full,
+    /// It asks for this effort.
+    Unpaid(u8),
     Refused,
 }
 
@@ -104,6 +107,14 @@ impl Receipts {
         self.count(|answer| answer == StoreAnswer::Full)
     }
 
+    /// The least effort with which those that ask for more would be enough, with those that keep it; `None` where nobody asks.
+    #[must_use]
+    pub fn effort_wanted(&self) -> Option<u8> {
+        let efforts: Vec<u8> = self.answers.values().filter_map(|answer| answer.effort()).collect();
+        let wanting = self.kind.holders().saturating_sub(self.stored());
+        (!efforts.is_empty()).then(|| enough_for(efforts, wanting))
+    }
+
     /// Where it was stored.
     #[must_use]
     pub fn location(&self) -> Location {
@@ -120,6 +131,11 @@ impl Receipts {
             Verdict::Stored if self.kind == ValueKind::Hashed && about.1 == self.value.1 => Some(StoreAnswer::Refused),
             Verdict::Conflict if about != self.value => Some(StoreAnswer::Conflict(about)),
             Verdict::Full => Some(StoreAnswer::Full),
+            // Off the ladder it asks for what nobody can pay.
+            Verdict::Unpaid => {
+                let effort = u8::try_from(statement.seq).ok().filter(|effort| (1..=EFFORT_MAX).contains(effort));
+                Some(effort.map_or(StoreAnswer::Refused, StoreAnswer::Unpaid))
+            }
             Verdict::NotCloseEnough | Verdict::Invalid => Some(StoreAnswer::Refused),
             Verdict::Stored | Verdict::Conflict | Verdict::Absent | Verdict::Present => None,
         }
@@ -135,12 +151,21 @@ impl Receipts {
     fn conflicting(&self) -> impl Iterator<Item = Claim> {
         self.answers.values().filter_map(|answer| match answer {
             StoreAnswer::Conflict(held) => Some(*held),
-            StoreAnswer::Stored | StoreAnswer::Full | StoreAnswer::Refused => None,
+            StoreAnswer::Stored | StoreAnswer::Full | StoreAnswer::Unpaid(_) | StoreAnswer::Refused => None,
         })
     }
 
     fn count(&self, which: impl Fn(StoreAnswer) -> bool) -> usize {
         self.answers.values().filter(|answer| which(**answer)).count()
+    }
+}
+
+impl StoreAnswer {
+    fn effort(self) -> Option<u8> {
+        match self {
+            Self::Unpaid(effort) => Some(effort),
+            Self::Stored | Self::Conflict(_) | Self::Full | Self::Refused => None,
+        }
     }
 }
 
@@ -265,6 +290,25 @@ mod tests {
         assert_eq!((receipts.stored(), receipts.full()), (1, 0));
         added(&mut receipts, &members, &[said(near[0], Verdict::Conflict, (9, [1; 32]))]);
         assert_eq!((receipts.stored(), receipts.conflicts()), (0, 1));
+    }
+
+    #[test]
+    fn the_effort_that_is_wanted_is_the_least_with_which_there_are_holders_enough() {
+        let (members, near) = (members_of((0..60).map(relay)), nearest_of(60));
+        let asks = |at: usize, effort: u64| said(near[at], Verdict::Unpaid, (effort, [0; 32]));
+        let keeps = |at: usize| said(near[at], Verdict::Stored, VALUE);
+        for (statements, wanted) in [
+            (vec![keeps(0)], None),
+            (vec![asks(0, 1), asks(1, 1), asks(2, 1), asks(3, 1), asks(4, 1), asks(5, 3)], Some(1)),
+            (vec![asks(0, 3), asks(1, 2), asks(2, 1)], Some(3)),
+            (vec![keeps(0), keeps(1), keeps(2), asks(3, 3), asks(4, 1), asks(5, 2)], Some(2)),
+            (vec![asks(0, 0), asks(1, u64::from(EFFORT_MAX) + 1), asks(2, u64::MAX)], None),
+            (vec![said(near[20], Verdict::Unpaid, (3, [0; 32]))], None),
+        ] {
+            let mut receipts = Receipts::new(ValueKind::Signed, LOCATION, VALUE, &members);
+            added(&mut receipts, &members, &statements);
+            assert_eq!(receipts.effort_wanted(), wanted, "{statements:?}");
+        }
     }
 
     #[test]

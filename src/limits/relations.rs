@@ -48,3 +48,14 @@ const _: () = assert!(
     EXIT_STORING_TIME.as_secs() >= 2 * ASK_TIMEOUT.as_secs()
         && EXIT_TIMEOUT.as_secs() >= EXIT_STORING_TIME.as_secs() + 2 * ASK_TIMEOUT.as_secs()
 );
+const _: () = {
+    // A step is a number of zero bits.
+    let [none, one, two, three] = EFFORT_TRIALS;
+    assert!(none == 0 && one.is_power_of_two() && two.is_power_of_two() && three.is_power_of_two());
+    assert!(1 < one && one < two && two < three && EFFORT_MAX == 3);
+    let [none, one, two, three] = EFFORT_FULL_PERMILLE;
+    assert!(none == 0 && one < two && two < three && three < 1_000);
+};
+const _: () = assert!(STORE_PLENTIFUL_PERMILLE + EFFORT_FULL_LESS_PERMILLE < EFFORT_FULL_PERMILLE[1]);
+const _: () = assert!(PAYMENT_CHECKS_PER_RELAY_PER_S < PAYMENT_CHECKS_PER_S);
+const _: () = assert!(STORE_HOUR_BYTES_MIN > STORE_BYTES_MIN && CLOCK_SKEW_S < PAYMENT_STEP_S);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::crypto::CryptoRng;
 use crate::crypto::keys::IdentitySecret;
+use crate::crypto::storage_puzzle::StoragePuzzle;
 use crate::limits::BODY_LEN;
 use crate::node::machine::Puzzles;
 use crate::onion::{OnionSecrets, Peeled, peel};
@@ -45,6 +46,22 @@ pub enum Job {
         /// When.
         now: UnixTime,
     },
+    /// Check what was paid for a value: one Argon2id.
+    CheckPayment {
+        /// What it has to solve.
+        puzzle: StoragePuzzle,
+        /// The counter that was shown.
+        counter: u32,
+    },
+    /// Try so many counters of a puzzle.
+    Solve {
+        /// The puzzle.
+        puzzle: StoragePuzzle,
+        /// The first of them.
+        from: u32,
+        /// How many.
+        trials: u32,
+    },
     /// Check descriptors that came from elsewhere.
     CheckDescriptors {
         /// The network.
@@ -57,11 +74,11 @@ pub enum Job {
 }
 
 impl Job {
-    /// Whether it takes a fraction of a millisecond at most. Descriptors do not: each may take an Argon2id.
+    /// Whether it takes a fraction of a millisecond at most. Descriptors and payments do not: each may take an Argon2id.
     pub(super) fn is_short(&self) -> bool {
         match self {
             Self::Peel { .. } | Self::Sign { .. } | Self::CheckValue { .. } => true,
-            Self::CheckDescriptors { .. } => false,
+            Self::CheckDescriptors { .. } | Self::CheckPayment { .. } | Self::Solve { .. } => false,
         }
     }
 }
@@ -74,6 +91,10 @@ pub enum Done {
     Signed(Statement),
     /// Of [`Job::CheckValue`]; `None`: it did not hold.
     Value(Option<Box<VerifiedValue>>),
+    /// Of [`Job::CheckPayment`]: whether it holds.
+    Paid(bool),
+    /// Of [`Job::Solve`]: the counter that does; `None`: none of those tried.
+    Solved(Option<u32>),
     /// Of [`Job::CheckDescriptors`]: those that held.
     Descriptors(Vec<VerifiedDescriptor>),
 }
@@ -88,6 +109,8 @@ pub fn run(job: Job, puzzles: &dyn Puzzles, rng: &mut dyn CryptoRng) -> Done {
         Job::CheckValue { network, value, now } => {
             Done::Value(VerifiedValue::check(&network, value, now).ok().map(Box::new))
         }
+        Job::CheckPayment { puzzle, counter } => Done::Paid(puzzle.is_solved_by(counter)),
+        Job::Solve { puzzle, from, trials } => Done::Solved(puzzle.solve(from, trials)),
         Job::CheckDescriptors { network, descriptors, now } => {
             let check = |signed: SignedDescriptor| {
                 signed
@@ -107,6 +130,8 @@ impl core::fmt::Debug for Job {
             Self::Peel { .. } => "Peel",
             Self::Sign { .. } => "Sign",
             Self::CheckValue { .. } => "CheckValue",
+            Self::CheckPayment { .. } => "CheckPayment",
+            Self::Solve { .. } => "Solve",
             Self::CheckDescriptors { .. } => "CheckDescriptors",
         })
     }

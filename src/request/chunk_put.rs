@@ -1,14 +1,17 @@
 //! Stores up to four chunks at their locations and counts receipts. Source: spec/requests.md §8.
 
 use super::attempts::{AttemptResult, Attempts};
+use super::paying::{Price, Terms};
 use super::{Context, Refused, RequestInput, Success};
 use crate::crypto::random_bytes;
+use crate::crypto::storage_puzzle::StoragePuzzle;
 use crate::dht::receipts::Receipts;
 use crate::limits::{
     ANSWERS_PER_PLACE_MAX, BATCH_CHUNKS, CHUNK_HOLDERS, CHUNK_LOCATIONS, CIRCUIT_DATA_LEN_MAX, SLOT_LEN,
 };
 use crate::time::{Duration, Instant, Now};
 use crate::wire::onion::{ExitAnswer, ExitRequest};
+use crate::wire::payment::Payment;
 use crate::wire::record::{ChunkName, Expiry, ValueKind};
 use crate::wire::statement::{Nonce, Operation, Question};
 
@@ -40,6 +43,8 @@ pub struct ChunkPut {
     expiry: Expiry,
     /// By location, then by chunk; made with the first circuit, when the members are known.
     receipts: Vec<Vec<Option<Receipts>>>,
+    /// In the same order.
+    prices: Vec<Vec<Price>>,
     answers: [usize; CHUNK_LOCATIONS],
     pub(super) attempts: Attempts<Batch>,
 }
@@ -55,8 +60,9 @@ impl ChunkPut {
     ) -> Self {
         chunks.truncate(BATCH_CHUNKS);
         let receipts = (0..CHUNK_LOCATIONS).map(|_| chunks.iter().map(|_| None).collect()).collect();
+        let prices = vec![vec![Price::default(); chunks.len()]; CHUNK_LOCATIONS];
         let attempts = Attempts::new(now + timeout);
-        let mut request = Self { chunks, expiry, receipts, answers: [0; CHUNK_LOCATIONS], attempts };
+        let mut request = Self { chunks, expiry, receipts, prices, answers: [0; CHUNK_LOCATIONS], attempts };
         for index in 0..CHUNK_LOCATIONS {
             request.ask(index, now, context.stagger, context);
         }
@@ -78,7 +84,7 @@ impl ChunkPut {
         let named = |chunk: &&SealedChunk| (name(chunk, index), u32::try_from(chunk.bytes.len()).unwrap_or(0));
         let chunks = picked.iter().map(named).collect();
         let upload = upload_cells(&picked);
-        let request = ExitRequest::PutChunks { nonce, expiry: self.expiry, chunks };
+        let request = ExitRequest::PutChunks { nonce, expiry: self.expiry, chunks, payments: Vec::new() };
         let batch = Batch { index, chunks: wanting, nonce };
         self.attempts.start(batch, (request, upload, BATCH_CHUNKS), now, delay, context.rng);
     }
@@ -127,12 +133,45 @@ impl ChunkPut {
             let question = Question { nonce: batch.nonce.of_slot(slot), operation: Operation::Store, location };
             let Some(receipts) = receipts else { continue };
             receipts.add(context.network, &question, &answer.statements, context.members, now.unix);
+            if let Some(price) = self.prices.get_mut(batch.index).and_then(|all| all.get_mut(*at)) {
+                price.on_answer(receipts);
+            }
             if receipts.stored() > 0 {
                 self.attempts.counts.valid += 1;
             } else {
                 self.attempts.counts.empty += 1;
             }
         }
+    }
+
+    pub(super) fn puzzles(&self, id: u32, terms: &Terms<'_>) -> Vec<Option<StoragePuzzle>> {
+        let Some(batch) = self.attempts.what(id) else { return Vec::new() };
+        let puzzle = |at: &usize| {
+            let (chunk, price) = (self.chunks.get(*at)?, self.prices.get(batch.index)?.get(*at)?);
+            price.puzzle(terms, ValueKind::Hashed, name(chunk, batch.index).location(), chunk.hash)
+        };
+        batch.chunks.iter().map(puzzle).collect()
+    }
+
+    pub(super) fn on_paid(&mut self, id: u32, payments: &[Option<Payment>]) {
+        let Some(batch) = self.attempts.what(id) else { return };
+        let Some(prices) = self.prices.get_mut(batch.index) else { return };
+        for (at, payment) in batch.chunks.iter().zip(payments) {
+            if let (Some(price), Some(payment)) = (prices.get_mut(*at), payment) {
+                price.on_paid(*payment);
+            }
+        }
+    }
+
+    pub(super) fn payments(&self, id: u32) -> Vec<Option<Payment>> {
+        let Some(batch) = self.attempts.what(id) else { return Vec::new() };
+        let payment = |at: &usize| self.prices.get(batch.index)?.get(*at)?.payment();
+        batch.chunks.iter().map(payment).collect()
+    }
+
+    fn unpaid(&self) -> Option<Refused> {
+        let asked = self.receipts.iter().flatten().filter_map(|receipts| receipts.as_ref()?.effort_wanted());
+        asked.max().map(|effort| Refused::Unpaid { effort })
     }
 
     fn settle(&mut self, refused: Option<Refused>) {
@@ -144,7 +183,7 @@ impl ChunkPut {
         let copies_min = (0..self.chunks.len()).map(copies).min().unwrap_or(asked);
         let result = match copies_min {
             all if all == asked => Ok(Success::ChunksStored { copies_min }),
-            0 => Err(refused.unwrap_or(Refused::Unreachable)),
+            0 => Err(refused.or_else(|| self.unpaid()).unwrap_or(Refused::Unreachable)),
             copies => Err(Refused::Partly { copies, asked }),
         };
         self.attempts.finish(result);

@@ -5,6 +5,7 @@ mod attempts;
 mod chunk_get;
 mod chunk_look;
 mod chunk_put;
+mod paying;
 mod record_get;
 mod record_put;
 #[cfg(test)]
@@ -14,13 +15,16 @@ pub use attempts::{Attempt, AttemptResult, Counts, Failure};
 pub use chunk_get::ChunkGet;
 pub use chunk_look::ChunkLook;
 pub use chunk_put::{ChunkPut, SealedChunk};
+pub use paying::Terms;
 pub use record_get::{Consistency, RecordGet};
 pub use record_put::RecordPut;
 
 use crate::crypto::CryptoRng;
+use crate::crypto::storage_puzzle::StoragePuzzle;
 use crate::membership::members::Members;
 use crate::time::{Duration, Instant, Now};
 use crate::wire::network::Network;
+use crate::wire::payment::Payment;
 use crate::wire::record::{Expiry, RecordBytes};
 
 /// What an operation looks things up in.
@@ -148,6 +152,16 @@ pub enum Refused {
         /// Copies asked.
         asked: usize,
     },
+    /// Nobody keeps it for what was paid, which is what the nearest relays published, and once what they asked for.
+    #[error(
+        "not stored: the nearest nodes ask for more work than was done (step {effort} of {}); their storage is scarce, and what they \
+         ask for holds for an hour. Or the clock of this machine is wrong",
+        crate::limits::EFFORT_MAX
+    )]
+    Unpaid {
+        /// The step of the ladder that they ask for.
+        effort: u8,
+    },
     /// No path as strong as asked exists.
     #[error("privacy floor not met: {0}")]
     PrivacyFloor(crate::membership::path::PathRefused),
@@ -200,6 +214,35 @@ impl Request {
             Self::ChunkGet(request) => request.attempts.used_exits(),
             Self::ChunkPut(request) => request.attempts.used_exits(),
             Self::ChunkLook(request) => request.attempts.used_exits(),
+        }
+    }
+
+    /// What is to be solved before the circuit of this number is built, slot by slot; none where storing costs nothing.
+    #[must_use]
+    pub fn puzzles(&self, id: u32, terms: &Terms<'_>) -> Vec<Option<StoragePuzzle>> {
+        match self {
+            Self::RecordPut(request) => request.puzzles(id, terms),
+            Self::ChunkPut(request) => request.puzzles(id, terms),
+            Self::RecordGet(_) | Self::ChunkGet(_) | Self::ChunkLook(_) => Vec::new(),
+        }
+    }
+
+    /// Takes what was solved for that circuit; `None` for what was not, or needed not be.
+    pub fn on_paid(&mut self, id: u32, payments: &[Option<Payment>]) {
+        match self {
+            Self::RecordPut(request) => request.on_paid(id, payments),
+            Self::ChunkPut(request) => request.on_paid(id, payments),
+            Self::RecordGet(_) | Self::ChunkGet(_) | Self::ChunkLook(_) => (),
+        }
+    }
+
+    /// What that circuit shows, slot by slot.
+    #[must_use]
+    pub fn payments(&self, id: u32) -> Vec<Option<Payment>> {
+        match self {
+            Self::RecordPut(request) => request.payments(id),
+            Self::ChunkPut(request) => request.payments(id),
+            Self::RecordGet(_) | Self::ChunkGet(_) | Self::ChunkLook(_) => Vec::new(),
         }
     }
 

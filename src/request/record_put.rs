@@ -1,13 +1,16 @@
 //! Stores a signed value at its three locations and counts receipts. Source: spec/requests.md §6.
 
 use super::attempts::{AttemptResult, Attempts};
+use super::paying::{Price, Terms};
 use super::{Context, Refused, RequestInput, Success};
 use crate::crypto::random_bytes;
+use crate::crypto::storage_puzzle::StoragePuzzle;
 use crate::dht::receipts::Receipts;
 use crate::limits::{ANSWERS_PER_PLACE_MAX, HOLDERS};
 use crate::record::Place;
 use crate::time::{Duration, Instant, Now};
 use crate::wire::onion::{ExitAnswer, ExitRequest};
+use crate::wire::payment::Payment;
 use crate::wire::record::{RecordBytes, ValueKind};
 use crate::wire::statement::{Nonce, Operation, Question};
 
@@ -17,6 +20,7 @@ struct Target {
     seq: u64,
     /// Made with the first circuit: the members are known by then, and no answer for this location has added to them.
     receipts: Option<Receipts>,
+    price: Price,
     answers: usize,
 }
 
@@ -38,7 +42,7 @@ impl RecordPut {
     ) -> Self {
         let target = |(place, record): (Place, RecordBytes)| {
             let seq = record.fields().map_or(0, |fields| fields.seq);
-            Target { place, record, seq, receipts: None, answers: 0 }
+            Target { place, record, seq, receipts: None, price: Price::default(), answers: 0 }
         };
         let places: Vec<_> = records.into_iter().map(target).collect();
         let mut request = Self { places, expected, attempts: Attempts::new(now + timeout) };
@@ -52,7 +56,7 @@ impl RecordPut {
         let Some(target) = self.places.get(at).filter(|target| target.answers < ANSWERS_PER_PLACE_MAX) else { return };
         let nonce = Nonce(random_bytes(context.rng));
         let expected = self.expected.map(|seq| if seq == 0 { 0 } else { target.place.seq_there(seq) });
-        let request = ExitRequest::Put { nonce, expected, record: target.record.clone() };
+        let request = ExitRequest::Put { nonce, expected, record: target.record.clone(), payment: None };
         self.attempts.start((at, nonce), (request, Vec::new(), 1), now, delay, context.rng);
     }
 
@@ -95,11 +99,32 @@ impl RecordPut {
         let Some(receipts) = &mut target.receipts else { return };
         let before = receipts.stored();
         receipts.add(context.network, &question, &answer.statements, context.members, now.unix);
+        target.price.on_answer(receipts);
         if receipts.stored() > before {
             self.attempts.counts.valid += 1;
         } else {
             self.attempts.counts.empty += 1;
         }
+    }
+
+    pub(super) fn puzzles(&self, id: u32, terms: &Terms<'_>) -> Vec<Option<StoragePuzzle>> {
+        let target = self.attempts.what(id).and_then(|(at, _)| self.places.get(*at));
+        let puzzle = |target: &Target| {
+            target.price.puzzle(terms, ValueKind::Signed, target.place.location, target.record.digest())
+        };
+        target.map(puzzle).into_iter().collect()
+    }
+
+    pub(super) fn on_paid(&mut self, id: u32, payments: &[Option<Payment>]) {
+        let target = self.attempts.what(id).and_then(|(at, _)| self.places.get_mut(*at));
+        if let (Some(target), Some(Some(payment))) = (target, payments.first()) {
+            target.price.on_paid(*payment);
+        }
+    }
+
+    pub(super) fn payments(&self, id: u32) -> Vec<Option<Payment>> {
+        let target = self.attempts.what(id).and_then(|(at, _)| self.places.get(*at));
+        target.map(|target| target.price.payment()).into_iter().collect()
     }
 
     fn settle(&mut self, refused: Option<Refused>) {
@@ -112,10 +137,17 @@ impl RecordPut {
         let result = match conflict {
             _ if stored == asked => Ok(Success::RecordStored { copies }),
             Some(seq) => Err(Refused::Conflict { seq }),
-            None if stored == 0 => Err(refused.unwrap_or(Refused::Unreachable)),
+            None if stored == 0 => Err(refused.or_else(|| self.unpaid()).unwrap_or(Refused::Unreachable)),
             None => Err(Refused::Partly { copies: stored, asked }),
         };
         self.attempts.finish(result);
+    }
+}
+
+impl RecordPut {
+    fn unpaid(&self) -> Option<Refused> {
+        let asked = self.places.iter().filter_map(|target| target.receipts.as_ref()?.effort_wanted());
+        asked.max().map(|effort| Refused::Unpaid { effort })
     }
 }
 

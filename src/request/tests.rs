@@ -2,6 +2,7 @@
 //! signatures and records are real.
 
 mod looking;
+mod paying;
 
 use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;

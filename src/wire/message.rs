@@ -6,6 +6,7 @@ use super::cell::{Cell, CircuitId, Command};
 use super::codec::{Malformed, Reader, put_list};
 use super::contact::Contact;
 use super::descriptor::{Fingerprint, SignedDescriptor};
+use super::payment::{Account, Payment};
 use super::record::{Value, ValueKind};
 use super::statement::{Nonce, Statement};
 use crate::crypto::keys::NodeKey;
@@ -34,6 +35,8 @@ pub enum Ask {
         expected: Option<u64>,
         /// The value.
         value: Value,
+        /// On whose account.
+        account: Account,
     },
     /// Which relays do you know, in the order of keys after this one? Anybody.
     Members {
@@ -119,8 +122,15 @@ impl Ask {
                 out.extend_from_slice(&nonce.0);
                 out.push(u8::from(*want_value));
             }
-            Self::Store { nonce, expected, value } => {
-                out.push(2);
+            Self::Store { nonce, expected, value, account } => {
+                match account {
+                    Account::Anonymous(None) => out.push(2),
+                    Account::Anonymous(Some(payment)) => {
+                        out.push(5);
+                        payment.encode(&mut out);
+                    }
+                    Account::Upkeep => out.push(6),
+                }
                 out.extend_from_slice(&nonce.0);
                 put_option(&mut out, expected.as_ref(), |out, seq| out.extend_from_slice(&seq.to_be_bytes()));
                 value.encode(&mut out);
@@ -153,17 +163,23 @@ impl Ask {
                 nonce: Nonce(reader.array()?),
                 want_value: reader.flag()?,
             },
-            2 => Self::Store {
-                nonce: Nonce(reader.array()?),
-                expected: option(&mut reader, Reader::u64)?,
-                value: Value::decode(&mut reader)?,
-            },
+            2 => Self::decode_store(&mut reader, Account::Anonymous(None))?,
             3 => Self::Members { after: option(&mut reader, key)? },
             4 => Self::decode_differences(&mut reader)?,
+            5 => {
+                let payment = Payment::decode(&mut reader)?;
+                Self::decode_store(&mut reader, Account::Anonymous(Some(payment)))?
+            }
+            6 => Self::decode_store(&mut reader, Account::Upkeep)?,
             _ => return Err(Malformed::Value),
         };
         reader.finish()?;
         Ok(ask)
+    }
+
+    fn decode_store(reader: &mut Reader<'_>, account: Account) -> Result<Self, Malformed> {
+        let (nonce, expected) = (Nonce(reader.array()?), option(reader, Reader::u64)?);
+        Ok(Self::Store { nonce, expected, value: Value::decode(reader)?, account })
     }
 
     fn decode_differences(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
@@ -293,7 +309,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::record::{ChunkBytes, Expiry};
+    use crate::limits::{RECORD_LEN, SEALED_CHUNK_LEN};
+    use crate::wire::record::{ChunkBytes, Expiry, RecordBytes};
 
     proptest! {
         #[test]
@@ -326,13 +343,37 @@ mod tests {
         let nonce = Nonce([1; 16]);
         for ask in [
             Ask::Find { kind: ValueKind::Hashed, location: Id([2; 20]), nonce, want_value: true },
-            Ask::Store { nonce, expected: Some(9), value: Value::Hashed(chunk) },
+            store(Some(9), &chunk, Account::Anonymous(None)),
+            store(None, &chunk, Account::Anonymous(Some(Payment { effort: 3, hour: 9, counter: 7 }))),
+            store(Some(0), &chunk, Account::Upkeep),
             Ask::Members { after: Some(NodeKey([3; 32])) },
             Ask::Members { after: None },
             differences(Some(1), Some(2), &[[0, 0, 1], [0, 1, 0]]),
             differences(None, None, &[]),
         ] {
             assert_eq!(Ask::decode(&ask.encode()), Ok(ask));
+        }
+    }
+
+    fn store(expected: Option<u64>, chunk: &ChunkBytes, account: Account) -> Ask {
+        Ask::Store { nonce: Nonce([1; 16]), expected, value: Value::Hashed(chunk.clone()), account }
+    }
+
+    #[test]
+    fn what_was_paid_for_a_value_takes_no_cell_more() {
+        let chunk = ChunkBytes {
+            hash: [1; 32],
+            index: 0,
+            expiry: Expiry::from_wire([0, 1, 2]),
+            bytes: vec![5; SEALED_CHUNK_LEN],
+        };
+        let record = Value::Signed(RecordBytes(Box::new([7; RECORD_LEN])));
+        for (value, cells) in [(record, 1), (Value::Hashed(chunk), 33)] {
+            let paid = Account::Anonymous(Some(Payment { effort: 1, hour: 1, counter: 1 }));
+            for account in [Account::Anonymous(None), paid, Account::Upkeep] {
+                let ask = Ask::Store { nonce: Nonce([1; 16]), expected: Some(1), value: value.clone(), account };
+                assert_eq!(cells_of(CircuitId(1), Command::Ask, &ask.encode()).unwrap().len(), cells);
+            }
         }
     }
 

@@ -12,5 +12,6 @@ pub mod hex;
 pub mod message;
 pub mod network;
 pub mod onion;
+pub mod payment;
 pub mod record;
 pub mod statement;

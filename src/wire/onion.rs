@@ -3,6 +3,7 @@
 
 use super::codec::{Malformed, Reader, padded, put_list};
 use super::descriptor::SignedDescriptor;
+use super::payment::Payment;
 use super::record::{ChunkName, Expiry, RecordBytes, ValueKind};
 use super::statement::{Nonce, Statement};
 use crate::keyspace::{Id, Location};
@@ -93,6 +94,8 @@ pub enum ExitRequest {
         expected: Option<u64>,
         /// The record; its location follows from it.
         record: RecordBytes,
+        /// What was paid, if its place is paid for.
+        payment: Option<Payment>,
     },
     /// Fetch up to four chunks; four slots come back, filled or not.
     FetchChunks {
@@ -109,6 +112,8 @@ pub enum ExitRequest {
         expiry: Expiry,
         /// Which, each with the length of its bytes.
         chunks: Vec<(ChunkName, u32)>,
+        /// What was paid for each of them; empty where nothing was for any.
+        payments: Vec<Option<Payment>>,
     },
     /// Ask who has up to four chunks; nothing but statements comes back, in as many cells as to [`Self::Find`].
     Look {
@@ -130,8 +135,11 @@ impl ExitRequest {
                 out.extend_from_slice(&location.0);
                 out.extend_from_slice(&nonce.0);
             }
-            Self::Put { nonce, expected, record } => {
-                out.push(2);
+            Self::Put { nonce, expected, record, payment } => {
+                out.push(if payment.is_some() { 6 } else { 2 });
+                if let Some(payment) = payment {
+                    payment.encode(&mut out);
+                }
                 out.extend_from_slice(&nonce.0);
                 out.push(u8::from(expected.is_some()));
                 out.extend_from_slice(&expected.unwrap_or(0).to_be_bytes());
@@ -142,14 +150,15 @@ impl ExitRequest {
                 out.extend_from_slice(&nonce.0);
                 put_list(&mut out, chunks, |out, name| name.encode(out));
             }
-            Self::PutChunks { nonce, expiry, chunks } => {
-                out.push(4);
+            Self::PutChunks { nonce, expiry, chunks, payments } => {
+                out.push(if payments.is_empty() { 4 } else { 7 });
                 out.extend_from_slice(&nonce.0);
                 out.extend_from_slice(&expiry.to_wire());
                 put_list(&mut out, chunks, |out, (name, len)| {
                     name.encode(out);
                     out.extend_from_slice(&len.to_be_bytes());
                 });
+                payments.iter().for_each(|payment| Payment::encode_option(payment.as_ref(), &mut out));
             }
             Self::Look { nonce, chunks } => {
                 out.push(5);
@@ -168,25 +177,18 @@ impl ExitRequest {
         let mut reader = Reader::new(bytes);
         let request = match reader.u8()? {
             1 => Self::Find { location: Id(reader.array()?), nonce: Nonce(reader.array()?) },
-            2 => {
-                let nonce = Nonce(reader.array()?);
-                let expected = match (reader.flag()?, reader.u64()?) {
-                    (true, seq) => Some(seq),
-                    (false, 0) => None,
-                    (false, _) => return Err(Malformed::Value),
-                };
-                Self::Put { nonce, expected, record: RecordBytes::new(reader.bytes(RECORD_LEN)?)? }
-            }
+            2 => Self::decode_put(&mut reader, None)?,
             3 => Self::FetchChunks {
                 nonce: Nonce(reader.array()?),
                 chunks: reader.list(BATCH_CHUNKS, ChunkName::decode)?,
             },
-            4 => Self::PutChunks {
-                nonce: Nonce(reader.array()?),
-                expiry: Expiry::from_wire(reader.array()?),
-                chunks: reader.list(BATCH_CHUNKS, |reader| Ok((ChunkName::decode(reader)?, chunk_len(reader)?)))?,
-            },
+            4 => Self::decode_put_chunks(&mut reader, false)?,
             5 => Self::Look { nonce: Nonce(reader.array()?), chunks: reader.list(BATCH_CHUNKS, ChunkName::decode)? },
+            6 => {
+                let payment = Payment::decode(&mut reader)?;
+                Self::decode_put(&mut reader, Some(payment))?
+            }
+            7 => Self::decode_put_chunks(&mut reader, true)?,
             _ => return Err(Malformed::Value),
         };
         reader.finish()?;
@@ -198,6 +200,38 @@ impl ExitRequest {
                 Err(Malformed::Value)
             }
             _ => Ok(request),
+        }
+    }
+
+    fn decode_put(reader: &mut Reader<'_>, payment: Option<Payment>) -> Result<Self, Malformed> {
+        let nonce = Nonce(reader.array()?);
+        let expected = match (reader.flag()?, reader.u64()?) {
+            (true, seq) => Some(seq),
+            (false, 0) => None,
+            (false, _) => return Err(Malformed::Value),
+        };
+        Ok(Self::Put { nonce, expected, record: RecordBytes::new(reader.bytes(RECORD_LEN)?)?, payment })
+    }
+
+    fn decode_put_chunks(reader: &mut Reader<'_>, is_paid: bool) -> Result<Self, Malformed> {
+        let (nonce, expiry) = (Nonce(reader.array()?), Expiry::from_wire(reader.array()?));
+        let chunks = reader.list(BATCH_CHUNKS, |reader| Ok((ChunkName::decode(reader)?, chunk_len(reader)?)))?;
+        let paid = if is_paid { chunks.len() } else { 0 };
+        let payments: Vec<_> = (0..paid).map(|_| Payment::decode_option(reader)).collect::<Result<_, _>>()?;
+        // Where nothing is paid it is the other kind: one request has one encoding.
+        if is_paid && payments.iter().all(Option::is_none) {
+            return Err(Malformed::Value);
+        }
+        Ok(Self::PutChunks { nonce, expiry, chunks, payments })
+    }
+
+    /// Puts in what was paid for what it stores, slot by slot; it is unpaid where all are `None`.
+    pub fn pay(&mut self, paid: Vec<Option<Payment>>) {
+        match self {
+            Self::Put { payment, .. } => *payment = paid.into_iter().next().flatten(),
+            Self::PutChunks { payments, .. } if paid.iter().any(Option::is_some) => *payments = paid,
+            Self::PutChunks { payments, .. } => payments.clear(),
+            Self::Find { .. } | Self::FetchChunks { .. } | Self::Look { .. } => (),
         }
     }
 }
@@ -329,14 +363,19 @@ mod tests {
     fn the_longest_requests_fit_a_build_packet() {
         let name = |hash| ChunkName { hash: [hash; 32], index: 1 };
         let names: Vec<ChunkName> = (0..BATCH_CHUNKS).map(|n| name(u8::try_from(n).unwrap())).collect();
-        let named = names.iter().map(|name| (*name, 65_552)).collect();
+        let named: Vec<_> = names.iter().map(|name| (*name, 65_552)).collect();
+        let paid = Some(Payment { effort: 3, hour: 500_000, counter: u32::MAX });
+        let payments = vec![paid, None, paid, paid];
+        let expiry = Expiry::from_wire([0, 0, 9]);
         let nonce = Nonce([0; 16]);
         let record = RecordBytes(Box::new([7; RECORD_LEN]));
         for request in [
             ExitRequest::Find { location: Id([1; 20]), nonce },
-            ExitRequest::Put { nonce, expected: Some(3), record },
+            ExitRequest::Put { nonce, expected: Some(3), record: record.clone(), payment: None },
+            ExitRequest::Put { nonce, expected: Some(3), record, payment: paid },
             ExitRequest::FetchChunks { nonce, chunks: names.clone() },
-            ExitRequest::PutChunks { nonce, expiry: Expiry::from_wire([0, 0, 9]), chunks: named },
+            ExitRequest::PutChunks { nonce, expiry, chunks: named.clone(), payments: vec![] },
+            ExitRequest::PutChunks { nonce, expiry, chunks: named.clone(), payments },
             ExitRequest::Look { nonce, chunks: names.clone() },
         ] {
             let bytes = request.encode();
@@ -347,6 +386,8 @@ mod tests {
         {
             assert_eq!(ExitRequest::decode(&nothing.encode()), Err(Malformed::Value));
         }
+        let unpaid = ExitRequest::PutChunks { nonce, expiry, chunks: named, payments: vec![None; BATCH_CHUNKS] };
+        assert_eq!(ExitRequest::decode(&unpaid.encode()), Err(Malformed::Value));
         let twice = ExitRequest::Look { nonce, chunks: vec![names[0], names[0]] };
         assert_eq!(ExitRequest::decode(&twice.encode()), Err(Malformed::Value));
     }

@@ -66,11 +66,21 @@ pub enum Verdict {
     NotCloseEnough,
     /// The value is not valid, or over its time.
     Invalid,
+    /// It asks for an effort (spec/dht.md §8), named in the place of the sequence number, and nothing sufficient was paid.
+    Unpaid,
 }
 
 impl Verdict {
-    const ALL: [Self; 7] =
-        [Self::Absent, Self::Present, Self::Stored, Self::Conflict, Self::Full, Self::NotCloseEnough, Self::Invalid];
+    const ALL: [Self; 8] = [
+        Self::Absent,
+        Self::Present,
+        Self::Stored,
+        Self::Conflict,
+        Self::Full,
+        Self::NotCloseEnough,
+        Self::Invalid,
+        Self::Unpaid,
+    ];
 
     fn to_wire(self) -> u8 {
         match self {
@@ -81,6 +91,7 @@ impl Verdict {
             Self::Full => 4,
             Self::NotCloseEnough => 5,
             Self::Invalid => 6,
+            Self::Unpaid => 7,
         }
     }
 }
@@ -103,7 +114,8 @@ pub struct Statement {
     pub signer: NodeKey,
     /// What it says.
     pub verdict: Verdict,
-    /// Sequence number of the value meant, 0 for none. Of a hashed value the step at which the copy that is held ends.
+    /// Sequence number of the value meant, 0 for none. Of a hashed value the step at which the copy that is held ends; of
+    /// [`Verdict::Unpaid`] the effort that is asked for.
     pub seq: u64,
     /// BLAKE3 of the value meant, zeros for none.
     pub digest: [u8; 32],

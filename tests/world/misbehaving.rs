@@ -195,9 +195,9 @@ impl Misbehaving {
         let Ok(Some(message)) = assembler.push(cell.body()) else { return };
         self.asking.remove(&(link, circuit));
         let message = match Ask::decode(&message) {
-            Ok(Ask::Store { nonce, expected, value: Value::Hashed(chunk) }) => {
+            Ok(Ask::Store { nonce, expected, value: Value::Hashed(chunk), account }) => {
                 let value = Value::Hashed(shortened(chunk, self.now));
-                Ask::Store { nonce, expected, value }.encode()
+                Ask::Store { nonce, expected, value, account }.encode()
             }
             _ => message,
         };

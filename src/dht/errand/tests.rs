@@ -22,7 +22,7 @@ fn a_chunk_is_stored_in_time_although_some_of_the_closest_are_never_heard_of() {
     let mut near: Vec<u32> = (0..20).collect();
     near.sort_by_key(|number| relay(*number).id().distance(&location));
     let start = near.iter().map(|number| Contact::from(&relay(*number))).collect();
-    let purpose = Purpose::Put { value, expected: None };
+    let purpose = Purpose::Put { value, expected: None, payment: None };
     let times = (Instant::ZERO, Instant::ZERO + EXIT_TIMEOUT);
     let mut errand =
         Errand::new(location, ValueKind::Hashed, nonce, purpose, start, PrefixRule::RelaxedForOneHost, times);
@@ -52,7 +52,7 @@ fn stored_at(errand: &mut Errand, now: Instant) -> Vec<Id> {
 fn a_chunk_takes_the_word_of_as_many_as_look_after_it_and_a_record_of_all() {
     let find = Purpose::Find { digest: None };
     assert_eq!(breadth_of(ValueKind::Hashed, &find), Breadth { at_once: 4, closest: 4 });
-    let put = Purpose::Put { value: chunk(), expected: None };
+    let put = Purpose::Put { value: chunk(), expected: None, payment: None };
     assert_eq!(breadth_of(ValueKind::Hashed, &put), Breadth { at_once: SIGNERS, closest: 4 });
     assert_eq!(breadth_of(ValueKind::Signed, &find), Breadth::SIGNERS);
 }

@@ -32,6 +32,7 @@ use crate::record::VerifiedValue;
 use crate::time::{Duration, Instant, Now, earlier};
 use crate::wire::contact::Contact;
 use crate::wire::message::{Answer, Ask};
+use crate::wire::payment::Account;
 use crate::wire::record::{Value, ValueKind};
 use crate::wire::statement::Nonce;
 
@@ -439,7 +440,7 @@ impl Repair {
         for to in lacking {
             self.spend(now, spot, (value.len_bytes() / BODY_LEN + 1) * CELL_LEN);
             let (nonce, value) = (Nonce(random_bytes(around.rng)), value.value().clone());
-            let ask = Ask::Store { nonce, expected: None, value };
+            let ask = Ask::Store { nonce, expected: None, value, account: Account::Upkeep };
             self.outputs.push_back(RepairOutput::Ask { place: (kind, location), to, ask });
         }
     }

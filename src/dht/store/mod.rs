@@ -51,7 +51,7 @@ pub enum StoreOp {
 /// What a store answers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum StoreResult {
-    /// To a get: the value, if there is one. To an expiry: none.
+    /// To a get: the value, if there is one.
     Value(Option<VerifiedValue>),
     /// To a put: this value is held now, whether it was before or not.
     Kept,
@@ -75,6 +75,13 @@ pub enum StoreResult {
     Denied,
     /// To a question for places: a page of them in their order; a short page is the last.
     Places(Vec<Holding>),
+    /// To an expiry: how full it is now.
+    Filled {
+        /// What it holds.
+        held: Quota,
+        /// What it may hold.
+        max: Quota,
+    },
 }
 
 /// Where a value stands.
@@ -160,7 +167,12 @@ impl MemoryStore {
             StoreOp::Put { value, expected } => self.put(now, value, expected),
             StoreOp::Expire { now } => {
                 self.expire(now);
-                StoreResult::Value(None)
+                let of = |values: usize, bytes: usize| Quota {
+                    values: u64::try_from(values).unwrap_or(u64::MAX),
+                    bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
+                };
+                let held = of(self.values.len(), self.bytes);
+                StoreResult::Filled { held, max: of(self.values_max, self.bytes_max) }
             }
             StoreOp::Places { after, max } => {
                 let from = after.map_or(Bound::Unbounded, Bound::Excluded);

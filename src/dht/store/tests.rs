@@ -81,7 +81,8 @@ fn what_is_over_is_never_served_and_is_freed() {
     assert_eq!((store.len(), store.bytes()), (1, RECORD_LEN));
     assert_eq!(store.apply(end, StoreOp::Put { value: short, expected: None }), StoreResult::Full);
     let all_over = StoreOp::Expire { now: long.expiry().time() };
-    assert_eq!(store.apply(end, all_over), StoreResult::Value(None));
+    let max = Quota { values: 9, bytes: 99_999 };
+    assert_eq!(store.apply(end, all_over), StoreResult::Filled { held: Quota::default(), max });
     assert_eq!((store.is_empty(), store.bytes(), store.expiries.len()), (true, 0, 0));
 }
 

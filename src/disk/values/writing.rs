@@ -90,7 +90,7 @@ impl<'t> Writing<'t> {
             StoreOp::Put { value, expected } => self.put(now, value, *expected),
             StoreOp::Expire { now } => {
                 self.expire(*now, STORE_EXPIRED_BATCH_MAX)?;
-                Ok(StoreResult::Value(None))
+                Ok(StoreResult::Filled { held: self.held, max: self.max })
             }
             StoreOp::Get { .. } | StoreOp::Places { .. } => Ok(StoreResult::Failed),
         }

@@ -3,6 +3,7 @@
 
 mod agreement;
 mod entry;
+mod paying;
 mod runs;
 mod sizes;
 #[cfg(test)]
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::rngs::ChaCha20Rng;
 
 use self::entry::Entry;
+use self::paying::Solving;
 use self::runs::{Due, Runs};
 use super::asks::{AskId, Asks};
 use super::deadlines::Deadlines;
@@ -245,6 +247,8 @@ enum Pending {
     Members,
     /// Descriptors that came with an answer: the answer waits for them.
     Signers { operation: u64, attempt: u32, result: AttemptResult },
+    /// A circuit that is to be paid for.
+    Solving(Box<Solving>),
 }
 
 /// The machine.
@@ -329,6 +333,7 @@ impl ClientNode {
     /// Takes what came of work.
     pub fn handle_worked(&mut self, now: Now, id: u64, done: Done) {
         let pending = self.pending.remove(&id);
+        let solved = if let Done::Solved(counter) = done { counter } else { None };
         if let Done::Descriptors(descriptors) = done {
             if matches!(pending, Some(Pending::Members)) {
                 self.members.merge_all(descriptors.iter().cloned(), now.unix);
@@ -339,6 +344,7 @@ impl ClientNode {
         match pending {
             Some(Pending::Members) => self.on_members_checked(now),
             Some(Pending::Signers { operation, attempt, result }) => self.deliver(now, operation, attempt, result),
+            Some(Pending::Solving(solving)) => self.on_solved(*solving, solved),
             None => (),
         }
         self.handle_time(now);
@@ -411,7 +417,9 @@ impl ClientNode {
     fn drain_operation(&mut self, now: Now, id: u64) {
         while let Some(output) = self.operations.get_mut(&id).and_then(Request::poll_output) {
             match output {
-                RequestOutput::Attempt(attempt) => self.due.push(Due { operation: id, attempt: *attempt }),
+                RequestOutput::Attempt(attempt) => {
+                    self.due.push(Due { operation: id, attempt: *attempt, is_paid: false });
+                }
                 RequestOutput::Done(outcome) => {
                     self.forget_operation(id);
                     self.keep_counts(now);

@@ -30,6 +30,8 @@ use crate::wire::record::ValueKind;
 pub(super) struct Due {
     pub(super) operation: u64,
     pub(super) attempt: Attempt,
+    /// Whether what it stores was paid for, as far as that is asked.
+    pub(super) is_paid: bool,
 }
 
 /// A circuit under way.
@@ -124,7 +126,12 @@ impl ClientNode {
     pub(super) fn start_due(&mut self, now: Now) {
         let Some(guard) = self.guard_in_use() else { return };
         for due in core::mem::take(&mut self.due) {
-            if due.attempt.at > now.instant || self.must_wait(&due) {
+            if due.attempt.at > now.instant {
+                self.due.push(due);
+                continue;
+            }
+            let Some(due) = self.paid(now, due) else { continue };
+            if self.must_wait(&due) {
                 self.due.push(due);
             } else {
                 self.start_run(now, guard, due);
@@ -142,7 +149,7 @@ impl ClientNode {
         self.due.iter().filter(|due| !self.must_wait(due)).map(|due| due.attempt.at).min()
     }
 
-    fn is_at_work_fully(&self, Due { operation, attempt }: &Due) -> bool {
+    fn is_at_work_fully(&self, Due { operation, attempt, .. }: &Due) -> bool {
         let at_work = self.runs.of(*operation).count();
         if at_work < CIRCUITS_AT_ONCE_MAX {
             return false;
@@ -163,12 +170,12 @@ impl ClientNode {
 
     /// No way in: whatever waits for a circuit learns why it gets none.
     pub(super) fn fail_due(&mut self, now: Now, why: Failure) {
-        for Due { operation, attempt } in core::mem::take(&mut self.due) {
+        for Due { operation, attempt, .. } in core::mem::take(&mut self.due) {
             self.deliver(now, operation, attempt.id, AttemptResult::Failed { exit: None, why });
         }
     }
 
-    fn start_run(&mut self, now: Now, guard: NodeKey, Due { operation, attempt }: Due) {
+    fn start_run(&mut self, now: Now, guard: NodeKey, Due { operation, attempt, is_paid }: Due) {
         let fail = |why| AttemptResult::Failed { exit: None, why };
         let at_work = self.is_at_work(operation);
         let avoid = self.exits_to_avoid(operation);
@@ -179,7 +186,7 @@ impl ClientNode {
             Err(PathRefused::ExitsUsedUp) if at_work => {
                 // In a small network an exit is free again once its circuit has ended.
                 let attempt = Attempt { at: now.instant + RETRY_DELAY_MAX, ..attempt };
-                return self.due.push(Due { operation, attempt });
+                return self.due.push(Due { operation, attempt, is_paid });
             }
             Err(refused) => return self.deliver(now, operation, attempt.id, fail(Failure::Path(refused))),
         };

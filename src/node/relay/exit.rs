@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::paying::Handed;
 use super::{AskOwner, Pending, Relay};
 use crate::dht::errand::{Errand, ErrandInput, ErrandOutput, Purpose, Report};
 use crate::keyspace::{Id, Location};
@@ -19,6 +20,7 @@ use crate::time::Now;
 use crate::wire::cell::Command;
 use crate::wire::message::Answer;
 use crate::wire::onion::{ExitAnswer, ExitRequest};
+use crate::wire::payment::Payment;
 use crate::wire::record::{ChunkBytes, ChunkName, Expiry, Value, ValueKind};
 use crate::wire::statement::{Nonce, Question, Statement};
 
@@ -49,6 +51,7 @@ enum Shape {
 struct Upload {
     expiry: Expiry,
     chunks: Vec<(ChunkName, u32)>,
+    payments: Vec<Option<Payment>>,
     cells: usize,
     bytes: Vec<u8>,
 }
@@ -93,8 +96,8 @@ impl Relay {
             ExitRequest::Find { location, .. } => {
                 self.start_errand(now, no, 0, (location, ValueKind::Signed), Purpose::Find { digest: None });
             }
-            ExitRequest::Put { expected, record, .. } => {
-                let pending = Pending::PutChecked { circuit: no, slot: 0, expected };
+            ExitRequest::Put { expected, record, payment, .. } => {
+                let pending = Pending::PutChecked { circuit: no, slot: 0, expected, payment };
                 let value = Value::Signed(record);
                 self.work(pending, Job::CheckValue { network: self.config.network, value, now: now.unix });
             }
@@ -105,11 +108,11 @@ impl Relay {
             ExitRequest::Look { chunks, .. } => {
                 self.start_slots(now, no, &chunks, |name| Purpose::Look { digest: name.hash })
             }
-            ExitRequest::PutChunks { expiry, chunks, .. } => {
+            ExitRequest::PutChunks { expiry, chunks, payments, .. } => {
                 self.send_backward(no, Command::Reply0, &[]);
                 let used = chunks.len();
                 if let Some(exit) = self.exits.get_mut(&no) {
-                    exit.upload = Some(Upload { expiry, chunks, cells: 0, bytes: Vec::new() });
+                    exit.upload = Some(Upload { expiry, chunks, payments, cells: 0, bytes: Vec::new() });
                 }
                 self.fill_slots(now, no, used);
             }
@@ -153,26 +156,48 @@ impl Relay {
         let mut bytes = core::mem::take(&mut upload.bytes);
         bytes.truncate(usize::try_from(len).unwrap_or(usize::MAX));
         let value = Value::Hashed(ChunkBytes { hash: name.hash, index: name.index, expiry: upload.expiry, bytes });
-        let pending = Pending::PutChecked { circuit: no, slot, expected: None };
+        let payment = upload.payments.get(slot).copied().flatten();
+        let pending = Pending::PutChecked { circuit: no, slot, expected: None, payment };
         self.work(pending, Job::CheckValue { network: self.config.network, value, now: now.unix });
     }
 
     pub(super) fn on_put_checked(
         &mut self,
         now: Now,
-        no: CircuitNo,
-        slot: usize,
+        (no, slot): (CircuitNo, usize),
         expected: Option<u64>,
+        payment: Option<Payment>,
         value: Option<Box<VerifiedValue>>,
     ) {
-        match value {
-            Some(value) => {
-                let place = (value.location(), value.kind());
-                self.start_errand(now, no, slot, place, Purpose::Put { value, expected });
+        match (value, payment) {
+            (Some(value), None) => self.start_put(now, (no, slot), expected, None, value),
+            (Some(value), Some(payment)) => {
+                self.on_handed(now, Handed { slot: (no, slot), expected, value, payment });
             }
             // What no storer would keep is answered with no receipt.
-            None => self.slot_ready(now, no, slot, ExitAnswer::default()),
+            (None, _) => self.slot_ready(now, no, slot, ExitAnswer::default()),
         }
+    }
+
+    pub(super) fn on_put_paid(&mut self, now: Now, handed: Handed, holds: bool) {
+        let Handed { slot: (no, slot), expected, value, payment } = handed;
+        if holds {
+            self.start_put(now, (no, slot), expected, Some(payment), value);
+        } else {
+            self.slot_ready(now, no, slot, ExitAnswer::default());
+        }
+    }
+
+    fn start_put(
+        &mut self,
+        now: Now,
+        (no, slot): (CircuitNo, usize),
+        expected: Option<u64>,
+        payment: Option<Payment>,
+        value: Box<VerifiedValue>,
+    ) {
+        let place = (value.location(), value.kind());
+        self.start_errand(now, no, slot, place, Purpose::Put { value, expected, payment });
     }
 
     fn start_errand(

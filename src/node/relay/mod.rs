@@ -6,6 +6,7 @@ mod exit;
 mod gossip;
 mod own;
 mod passing;
+mod paying;
 mod repair;
 mod settling;
 mod sizes;
@@ -23,6 +24,7 @@ use self::errands::Errands;
 use self::exit::ExitOperation;
 use self::own::Drain;
 pub use self::own::{Looked, RelayCommand};
+use self::paying::{Handed, Offered, Paying};
 use self::repair::RepairAsk;
 use self::settling::Settling;
 use self::storing::Asker;
@@ -50,8 +52,9 @@ use crate::wire::address::Address;
 use crate::wire::cell::{Cell, Command};
 use crate::wire::contact::Contact;
 use crate::wire::descriptor::{Descriptor, VerifiedDescriptor};
-use crate::wire::message::Ask;
+use crate::wire::message::{Answer, Ask};
 use crate::wire::network::{Network, VERSIONS};
+use crate::wire::payment::{Account, Payment};
 use crate::wire::statement::Question;
 
 /// How often a relay looks for what is idle, stale or due for renewal.
@@ -119,11 +122,13 @@ enum Pending {
     Peel(CircuitNo),
     FindStored { asker: Asker, question: Question, contacts: Vec<Contact>, want_value: bool },
     FindSigned { asker: Asker, contacts: Vec<Contact>, value: Option<Box<VerifiedValue>> },
-    StoreChecked { asker: Asker, question: Question, expected: Option<u64> },
+    StoreChecked { asker: Asker, question: Question, expected: Option<u64>, account: Account },
+    StorePaid(Box<Offered>),
     StoreStored { asker: Asker, question: Question, holding: Holding },
     StoreSigned { asker: Asker },
     ErrandChecked { errand: u64, from: crate::keyspace::Id },
-    PutChecked { circuit: CircuitNo, slot: usize, expected: Option<u64> },
+    PutChecked { circuit: CircuitNo, slot: usize, expected: Option<u64>, payment: Option<Payment> },
+    PutPaid(Box<Handed>),
     Descriptors { from: Contact, sent: usize, next: Option<NodeKey> },
     Places,
     RepairLoaded(Place),
@@ -168,6 +173,7 @@ pub struct Relay {
     /// For how long after their last meeting it tells of others.
     presence: Duration,
     settling: Settling,
+    paying: Paying,
     next_id: u64,
     sweep_at: Instant,
     /// When it looks next whom it has to stay linked to.
@@ -183,7 +189,7 @@ impl Relay {
     #[must_use]
     pub fn new(mut config: RelayConfig, mut rng: ChaCha20Rng, now: Now) -> Self {
         let onion = OnionKeys::new(config.network, config.identity.public(), now, &mut rng);
-        let descriptor = describe(&config, &onion, config.issued_before, now);
+        let descriptor = describe(&config, &onion, (config.issued_before, 0), now);
         let mut members = core::mem::take(&mut config.stored).with_rule(config.rule).with_life(MEMBER_LIFE_S);
         members.expire(now.unix);
         let mut relay = Self {
@@ -206,6 +212,7 @@ impl Relay {
             watch: Watch::default(),
             presence: gossip::presence(config.bootstraps.len()),
             settling: Settling::new(now.instant, gossip::presence(config.bootstraps.len())),
+            paying: Paying::default(),
             next_id: 0,
             sweep_at: now.instant + SWEEP_EVERY,
             neighbours_at: now.instant,
@@ -272,6 +279,7 @@ impl Relay {
             Some(Pending::RepairKept(holding)) => self.on_held(now, holding, &result),
             Some(Pending::RepairLoaded(place)) => self.on_repair_loaded(now, place, result),
             Some(Pending::Places) => self.on_places(now, result),
+            Some(Pending::Expired) => self.on_filled(now, &result),
             _ => (),
         }
         self.handle_time(now);
@@ -287,15 +295,18 @@ impl Relay {
             (Some(Pending::StoreSigned { asker }), Done::Signed(statement)) => {
                 self.on_store_signed(now, asker, statement);
             }
-            (Some(Pending::StoreChecked { asker, question, expected }), Done::Value(value)) => {
-                self.on_store_checked(now, asker, question, expected, value);
-            }
+            (Some(Pending::StoreChecked { asker, question, expected, account }), Done::Value(value)) => match value {
+                Some(value) => self.on_store_checked(now, Offered { asker, question, expected, value }, account),
+                None => self.reply(now, asker, Answer::Refused),
+            },
+            (Some(Pending::StorePaid(offered)), Done::Paid(holds)) => self.on_offer_paid(now, *offered, holds),
             (Some(Pending::ErrandChecked { errand, from }), Done::Value(value)) => {
                 self.on_errand_checked(now, errand, from, value);
             }
-            (Some(Pending::PutChecked { circuit, slot, expected }), Done::Value(value)) => {
-                self.on_put_checked(now, circuit, slot, expected, value);
+            (Some(Pending::PutChecked { circuit, slot, expected, payment }), Done::Value(value)) => {
+                self.on_put_checked(now, (circuit, slot), expected, payment, value);
             }
+            (Some(Pending::PutPaid(handed)), Done::Paid(holds)) => self.on_put_paid(now, *handed, holds),
             (Some(Pending::RepairChecked(place)), Done::Value(value)) => {
                 self.repair_handle(now, RepairInput::Checked { place, value });
             }
@@ -487,7 +498,7 @@ impl Relay {
 
     /// Issues the descriptor anew; its number is the time, strictly increasing.
     fn publish_descriptor(&mut self, now: Now) {
-        let descriptor = describe(&self.config, &self.onion, self.descriptor.issued, now);
+        let descriptor = describe(&self.config, &self.onion, (self.descriptor.issued, self.paying.effort.step()), now);
         self.descriptor = descriptor.clone();
         // Relays that started together do not renew together.
         let drawn = u64::from(u16::from_be_bytes(random_bytes(&mut self.rng)));
@@ -499,7 +510,12 @@ impl Relay {
     }
 }
 
-fn describe(config: &RelayConfig, onion: &OnionKeys, issued_before: u32, now: Now) -> VerifiedDescriptor {
+fn describe(
+    config: &RelayConfig,
+    onion: &OnionKeys,
+    (issued_before, effort): (u32, u8),
+    now: Now,
+) -> VerifiedDescriptor {
     let (onion_key, onion_epoch) = onion.public();
     let descriptor = Descriptor {
         key: config.identity.public(),
@@ -511,7 +527,7 @@ fn describe(config: &RelayConfig, onion: &OnionKeys, issued_before: u32, now: No
         family: config.family,
         versions: VERSIONS,
         issued: now.unix.to_wire().max(issued_before.saturating_add(1)),
-        effort: 0,
+        effort,
     };
     descriptor.sign(&config.network, &config.identity)
 }

@@ -63,7 +63,8 @@ impl Relay {
             | StoreResult::KeptLonger { .. }
             | StoreResult::Conflict { .. }
             | StoreResult::Full
-            | StoreResult::Places(_) => None,
+            | StoreResult::Places(_)
+            | StoreResult::Filled { .. } => None,
         };
         self.repair_handle(now, RepairInput::Loaded { place, value });
     }

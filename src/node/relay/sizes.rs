@@ -5,7 +5,7 @@ use super::Relay;
 use crate::crypto::keys::NodeKey;
 use crate::limits::{
     BANNED_MAX, BOOTSTRAPS_MAX, BUCKET_SIZE, BUCKET_WAITING_MAX, COMMANDS_MAX, EXIT_OPERATIONS_MAX, ID_LEN,
-    MEMBERS_MAX, REPAIR_WATCHED_MAX,
+    MEMBERS_MAX, REPAIR_WATCHED_MAX, STORE_HOUR_RELAYS_MAX,
 };
 use crate::node::sizes::{PENDING_MAX, TableSize};
 
@@ -28,6 +28,7 @@ impl Relay {
             ("pending jobs", self.pending.len(), PENDING_MAX),
             ("pulls", self.pulls.len(), MEMBERS_MAX + BOOTSTRAPS_MAX),
             ("watched", self.watch.len(), REPAIR_WATCHED_MAX),
+            ("relays whose writes are counted", self.paying.budgets.relays_counted(), STORE_HOUR_RELAYS_MAX),
             ("effects", self.effects.len(), COMMANDS_MAX),
             ("owners of questions", self.ask_owners.len(), self.asks.open() + self.pending.len()),
             ("questions about to be sent", self.ask_ids.len(), self.ask_owners.len()),

@@ -1,7 +1,8 @@
 //! Questions of other relays (and our own): what is here, keep this, whom do you know. Source: spec/messages.md §2.
 
+use super::paying::Offered;
 use super::{AskOwner, Pending, Relay};
-use crate::dht::store::{Holding, StoreOp, StoreResult};
+use crate::dht::store::{StoreOp, StoreResult};
 use crate::limits::{ASKS_PER_LINK_MAX, BUCKET_SIZE, CIRCUITS_PER_LINK_MAX, CLOSER_MEMBERS_MAX};
 use crate::node::asks::{AskId, Heard};
 use crate::node::io::{DownReason, LinkId, Output};
@@ -14,8 +15,8 @@ use crate::wire::cell::{Cell, CircuitId, Command};
 use crate::wire::contact::Contact;
 use crate::wire::descriptor::VerifiedDescriptor;
 use crate::wire::message::{Answer, Ask, cells_of};
-use crate::wire::record::Value;
-use crate::wire::statement::{Nonce, Operation, Question, Saying, Statement, Verdict};
+use crate::wire::payment::Account;
+use crate::wire::statement::{Operation, Question, Saying, Statement, Verdict};
 
 /// Who is to be answered.
 #[derive(Clone, Copy, Debug)]
@@ -129,7 +130,13 @@ impl Relay {
                 let pending = Pending::FindStored { asker, question, contacts, want_value };
                 self.store(pending, StoreOp::Get { kind, location });
             }
-            Ask::Store { nonce, expected, value } => self.on_store_ask(asker, nonce, expected, value, now),
+            Ask::Store { nonce, expected, value, account } => {
+                // The location is not known before the value is checked; until then the question is about nowhere.
+                let location = crate::keyspace::Id([0; 20]);
+                let question = Question { nonce, operation: Operation::Store, location };
+                let pending = Pending::StoreChecked { asker, question, expected, account };
+                self.work(pending, Job::CheckValue { network: self.config.network, value, now: now.unix });
+            }
             Ask::Differences { after, until, salt, held } => {
                 self.answer_differences(now, asker, (after, until), (salt, &held));
             }
@@ -175,7 +182,8 @@ impl Relay {
             | StoreResult::KeptLonger { .. }
             | StoreResult::Conflict { .. }
             | StoreResult::Full
-            | StoreResult::Places(_) => None,
+            | StoreResult::Places(_)
+            | StoreResult::Filled { .. } => None,
         };
         let saying = value.as_ref().map_or_else(
             || self.saying(Verdict::Absent, 0, [0; 32]),
@@ -203,23 +211,9 @@ impl Relay {
         self.reply(now, asker, Answer::Found { statement, contacts, value });
     }
 
-    fn on_store_ask(&mut self, asker: Asker, nonce: Nonce, expected: Option<u64>, value: Value, now: Now) {
-        // The location is not known before the value is checked; until then the question is about nowhere.
-        let question = Question { nonce, operation: Operation::Store, location: crate::keyspace::Id([0; 20]) };
-        let pending = Pending::StoreChecked { asker, question, expected };
-        self.work(pending, Job::CheckValue { network: self.config.network, value, now: now.unix });
-    }
-
-    pub(super) fn on_store_checked(
-        &mut self,
-        now: Now,
-        asker: Asker,
-        question: Question,
-        expected: Option<u64>,
-        value: Option<Box<VerifiedValue>>,
-    ) {
-        let Some(value) = value else { return self.reply(now, asker, Answer::Refused) };
-        let question = Question { location: value.location(), ..question };
+    pub(super) fn on_store_checked(&mut self, now: Now, offered: Offered, account: Account) {
+        let (asker, location) = (offered.asker, offered.value.location());
+        let question = Question { location, ..offered.question };
         self.note_asked(asker, &question);
         // Who is gone would take nothing: it does not count.
         let presence = &self.links.presence;
@@ -229,8 +223,7 @@ impl Relay {
             let saying = self.saying(Verdict::NotCloseEnough, 0, [0; 32]);
             return self.sign(now, question, saying, Pending::StoreSigned { asker });
         }
-        let pending = Pending::StoreStored { asker, question, holding: Holding::from(&*value) };
-        self.store(pending, StoreOp::Put { value: *value, expected });
+        self.on_offered(now, Offered { question, ..offered }, account);
     }
 
     pub(super) fn on_store_stored(
@@ -246,7 +239,7 @@ impl Relay {
             StoreResult::KeptLonger { until } => self.saying(Verdict::Stored, until.step(), digest),
             StoreResult::Conflict { seq, digest } => self.saying(Verdict::Conflict, seq, digest),
             StoreResult::Failed | StoreResult::Denied => return self.reply(now, asker, Answer::Refused),
-            StoreResult::Full | StoreResult::Value(_) | StoreResult::Places(_) => {
+            StoreResult::Full | StoreResult::Value(_) | StoreResult::Places(_) | StoreResult::Filled { .. } => {
                 self.saying(Verdict::Full, 0, [0; 32])
             }
         };
@@ -257,17 +250,17 @@ impl Relay {
         self.reply(now, asker, Answer::Stored { statement });
     }
 
-    fn saying(&self, verdict: Verdict, seq: u64, digest: [u8; 32]) -> Saying {
+    pub(super) fn saying(&self, verdict: Verdict, seq: u64, digest: [u8; 32]) -> Saying {
         let relays_estimate = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
         Saying { verdict, seq, digest, relays_estimate }
     }
 
-    fn sign(&mut self, now: Now, question: Question, saying: Saying, pending: Pending) {
+    pub(super) fn sign(&mut self, now: Now, question: Question, saying: Saying, pending: Pending) {
         let (network, secret) = (self.config.network, self.config.identity.clone());
         self.work(pending, Job::Sign { network, secret, question, saying, now: now.unix });
     }
 
-    fn reply(&mut self, now: Now, asker: Asker, answer: Answer) {
+    pub(super) fn reply(&mut self, now: Now, asker: Asker, answer: Answer) {
         match asker {
             Asker::Own(ask) => self.on_answer(now, ask, answer),
             Asker::Remote(..) => self.send_answer(asker, &answer),

@@ -1,5 +1,7 @@
 //! Several relays in one world without sockets: links that come up and end, stores, work done in line, a clock that jumps.
 
+mod paying;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -20,6 +22,7 @@ use crate::time::UnixTime;
 use crate::wire::cell::CircuitId;
 use crate::wire::message::{Answer, Ask, cells_of};
 use crate::wire::onion::ExitRequest;
+use crate::wire::payment::Account;
 use crate::wire::record::{ChunkBytes, Expiry, Value};
 use crate::wire::statement::Nonce;
 
@@ -454,7 +457,7 @@ fn a_relay_whose_disk_fails_refuses_and_states_nothing_and_forgets_no_place() {
     one.handle(now, Input::LinkUp { link: LINK, peer: Box::new(peer) });
     let (kind, location, nonce) = (value.kind(), value.location(), Nonce([1; 16]));
     let find = Ask::Find { kind, location, nonce, want_value: true };
-    let store = Ask::Store { nonce, expected: None, value: value.value().clone() };
+    let store = Ask::Store { nonce, expected: None, value: value.value().clone(), account: Account::Upkeep };
     for (ask, circuit) in [(find, CircuitId(0x8000_0001)), (store, CircuitId(0x8000_0002))] {
         for cell in cells_of(circuit, Command::Ask, &ask.encode()).unwrap() {
             one.handle(now, Input::Cell { link: LINK, cell });

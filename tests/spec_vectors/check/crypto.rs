@@ -5,6 +5,8 @@ use bauta::crypto::hash::{blake3, hashed_location, signed_location};
 use bauta::crypto::kdf::{Label, derive};
 use bauta::crypto::keys::{IdentitySecret, NodeKey, Signature};
 use bauta::crypto::puzzle::{Solution, solve};
+use bauta::crypto::storage_puzzle::StoragePuzzle;
+use bauta::keyspace::Id;
 use bauta::record::Locator;
 use bauta::wire::network::Network;
 use bauta::wire::statement::Nonce;
@@ -61,4 +63,32 @@ pub(super) fn place(case: &Case) {
         assert_eq!(solve(&network, &key, difficulty, 0, 1_000), Some(solution), "it is the first");
         assert_eq!(solution.id(&key).0, case.array("node_id"));
     }
+}
+
+fn storage_puzzle(case: &Case) -> (StoragePuzzle, u32) {
+    let puzzle = StoragePuzzle {
+        network: case.array("network_id"),
+        hour: case.number("hour").try_into().unwrap(),
+        location: Id(case.array("location")),
+        digest: case.array("digest"),
+        effort: case.byte("effort"),
+    };
+    (puzzle, case.number("counter").try_into().unwrap())
+}
+
+pub(super) fn payment(case: &Case) {
+    let (puzzle, counter) = storage_puzzle(case);
+    let (hour, effort) = (puzzle.hour.to_be_bytes(), [puzzle.effort]);
+    let parts: [&[u8]; 6] = [b"bauta pow", &puzzle.network, &hour, &puzzle.location.0, &puzzle.digest, &effort];
+    assert_eq!(puzzle.challenge(), case.array("challenge"));
+    assert_eq!(blake3(&parts), case.array("challenge"));
+    assert!(puzzle.is_solved_by(counter));
+    let from = case.number("from").try_into().unwrap();
+    assert_eq!(puzzle.solve(from, 1 << 14), Some(counter), "it is the first from there");
+}
+
+pub(super) fn refused_payment(case: &Case) -> String {
+    let (puzzle, counter) = storage_puzzle(case);
+    let word = if puzzle.is_solved_by(counter) { "taken" } else { "not a solution" };
+    word.to_owned()
 }

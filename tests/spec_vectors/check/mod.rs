@@ -31,13 +31,13 @@ const fn check(file: &'static str, counts: (usize, usize), case: fn(&Case), refu
 }
 
 /// Every file.
-pub(crate) const CHECKS: [Check; 24] = [
+pub(crate) const CHECKS: [Check; 25] = [
     check("blinding", (5, 4), crypto::blinding, crypto::refused_author),
     check("cells", (10, 9), wire::cell, wire::refused_cell),
     check("chunks", (4, 0), content::chunk, never_refused),
     check("descriptors", (2, 12), wire::descriptor, wire::refused_descriptor),
     check("exit_answers", (5, 7), wire::exit_answer, wire::refused_exit_answer),
-    check("exit_requests", (6, 9), wire::exit_request, wire::refused_exit_request),
+    check("exit_requests", (8, 12), wire::exit_request, wire::refused_exit_request),
     check("folders", (3, 10), content::folder, content::refused_folder),
     check("fragments", (6, 2), wire::fragments, wire::refused_fragment),
     check("handshakes", (2, 0), noise::handshake, never_refused),
@@ -45,15 +45,16 @@ pub(crate) const CHECKS: [Check; 24] = [
     check("keys", (7, 0), crypto::key, never_refused),
     check("layouts", (12, 1), content::layout, content::refused_layout),
     check("links", (3, 10), values::link, values::refused_link),
-    check("messages", (17, 16), wire::message, wire::refused_message),
+    check("messages", (20, 18), wire::message, wire::refused_message),
     check("network", (3, 0), crypto::network, never_refused),
     check("noise_nk", (2, 6), noise::nk, noise::refused_message),
     check("onion_builds", (5, 7), circuit::build, circuit::refused_routing),
     check("onion_circuits", (5, 0), circuit::later, never_refused),
     check("parity", (9, 0), content::parity, never_refused),
+    check("payments", (4, 5), crypto::payment, crypto::refused_payment),
     check("places", (6, 0), crypto::place, never_refused),
     check("records", (6, 8), values::record, values::refused_record),
     check("roots", (6, 13), content::root, content::refused_root),
     check("state_files", (2, 5), values::state_file, values::refused_state_file),
-    check("statements", (8, 7), wire::statement, wire::refused_statement),
+    check("statements", (9, 7), wire::statement, wire::refused_statement),
 ];

@@ -14,6 +14,7 @@ use bauta::wire::hello::Hello;
 use bauta::wire::message::{Answer, Ask, Assembler, cells_of};
 use bauta::wire::network::Network;
 use bauta::wire::onion::{ExitAnswer, ExitRequest};
+use bauta::wire::payment::{Account, Payment};
 use bauta::wire::record::{ChunkBytes, ChunkName, Expiry, RecordBytes, Value, ValueKind};
 use bauta::wire::statement::{Nonce, Operation, Question, Saying, Statement};
 
@@ -144,16 +145,35 @@ fn expected(case: &Case) -> Option<u64> {
     case.has("expected").then(|| case.number("expected"))
 }
 
+fn payment(case: &Case) -> Option<Payment> {
+    case.part("payment").as_ref().and_then(payment_of)
+}
+
+/// An object without fields stands for none.
+fn payment_of(part: &Case) -> Option<Payment> {
+    let number = |name| u32::try_from(part.number(name)).unwrap();
+    part.has("effort").then(|| Payment {
+        effort: part.byte("effort"),
+        hour: number("hour"),
+        counter: number("counter"),
+    })
+}
+
 fn ask(case: &Case) -> Ask {
     let nonce = || Nonce(case.array("nonce"));
-    match case.text("ask").split(' ').next().unwrap() {
+    match case.text("ask").split([' ', ',']).next().unwrap() {
         "find" => Ask::Find {
             kind: kind(case.text("value_kind")),
             location: Id(case.array("location")),
             nonce: nonce(),
             want_value: case.flag("want_value"),
         },
-        "store" => Ask::Store { nonce: nonce(), expected: expected(case), value: value(&case.part("value").unwrap()) },
+        "store" => Ask::Store {
+            nonce: nonce(),
+            expected: expected(case),
+            value: value(&case.part("value").unwrap()),
+            account: if case.has("upkeep") { Account::Upkeep } else { Account::Anonymous(payment(case)) },
+        },
         "differences" => Ask::Differences {
             after: key(case, "after"),
             until: key(case, "until"),
@@ -226,18 +246,20 @@ fn name(part: &Case) -> ChunkName {
 
 pub(super) fn exit_request(case: &Case) {
     let nonce = Nonce(case.array("nonce"));
-    let request = match case.text("request").split(' ').next().unwrap() {
+    let request = match case.text("request").split([' ', ',']).next().unwrap() {
         "find" => ExitRequest::Find { location: Id(case.array("location")), nonce },
         "put" => {
             let record = RecordBytes::new(&case.bytes("record")).unwrap();
-            ExitRequest::Put { nonce, expected: expected(case), record }
+            ExitRequest::Put { nonce, expected: expected(case), record, payment: payment(case) }
         }
         "fetch" => ExitRequest::FetchChunks { nonce, chunks: case.list("chunks").iter().map(name).collect() },
         "look" => ExitRequest::Look { nonce, chunks: case.list("chunks").iter().map(name).collect() },
         _ => {
             let sized = |part: &Case| (name(part), part.number("length").try_into().unwrap());
             let chunks = case.list("chunks").iter().map(sized).collect();
-            ExitRequest::PutChunks { nonce, expiry: Expiry::at_least(UnixTime(case.number("expiry"))), chunks }
+            let expiry = Expiry::at_least(UnixTime(case.number("expiry")));
+            let payments = case.list_or_none("payments").iter().map(payment_of).collect();
+            ExitRequest::PutChunks { nonce, expiry, chunks, payments }
         }
     };
     let raw = case.bytes("bytes");

@@ -6,14 +6,17 @@ use bauta::crypto::kdf::{Label, derive};
 use bauta::crypto::keys::DhSecret;
 use bauta::crypto::nk::{Initiator, Responder};
 use bauta::crypto::puzzle::solve;
+use bauta::crypto::storage_puzzle::StoragePuzzle;
+use bauta::keyspace::Id;
 use bauta::record::Locator;
 use bauta::wire::network::Network;
+use bauta::wire::payment::Payment;
 use bauta::wire::statement::Nonce;
 
-use super::{Fields, Given, VectorFile, bytes, dh_secret, identity, made, network, text};
+use super::{Fields, Given, NOW, VectorFile, bytes, dh_secret, identity, made, network, text};
 
 pub(super) fn files() -> Vec<VectorFile> {
-    vec![network_file(), keys(), blinding(), puzzle(), noise_nk()]
+    vec![network_file(), keys(), blinding(), puzzle(), payments(), noise_nk()]
 }
 
 fn network_file() -> VectorFile {
@@ -153,6 +156,49 @@ fn puzzle() -> VectorFile {
         spec: &["crypto.md §6", "values.md §3", "requests.md §4"],
         cases: vec![case("relay one", 0), case("relay two", 4), chunk(0), chunk(1), slot(0), slot(3)],
         invalid: vec![],
+    }
+}
+
+fn payments() -> VectorFile {
+    let puzzle = |effort| StoragePuzzle {
+        network: network().id,
+        hour: Payment::hour_at(NOW),
+        location: Id(made("location")),
+        digest: made("digest"),
+        effort,
+    };
+    let fields = |puzzle: &StoragePuzzle, counter: u32| {
+        vec![
+            ("network_id", bytes(puzzle.network)),
+            ("hour", u64::from(puzzle.hour).into()),
+            ("location", bytes(puzzle.location.0)),
+            ("digest", bytes(puzzle.digest)),
+            ("effort", u64::from(puzzle.effort).into()),
+            ("counter", u64::from(counter).into()),
+        ]
+    };
+    let case = |effort, from: u32| {
+        let puzzle = puzzle(effort);
+        let counter = puzzle.solve(from, 1 << 14).unwrap();
+        let more = vec![("from", u64::from(from).into()), ("challenge", bytes(puzzle.challenge()))];
+        [fields(&puzzle, counter), more].concat()
+    };
+    let (good, counter) = (puzzle(2), puzzle(2).solve(0, 1 << 14).unwrap());
+    let not = |name: &str, puzzle: StoragePuzzle, counter| {
+        [vec![("name", text(name))], fields(&puzzle, counter), vec![("error", text("not a solution"))]].concat()
+    };
+    VectorFile {
+        name: "payments",
+        description: "Storage puzzles with the first counter, from one on, that solves them. What is invalid is that of effort 2, changed.",
+        spec: &["crypto.md §9"],
+        cases: vec![case(1, 0), case(2, 0), case(3, 0), case(1, u32::MAX)],
+        invalid: vec![
+            not("the next counter", good, counter.wrapping_add(1)),
+            not("the next hour", StoragePuzzle { hour: good.hour + 1, ..good }, counter),
+            not("another place", StoragePuzzle { location: Id(made("another place")), ..good }, counter),
+            not("another value", StoragePuzzle { digest: made("another value"), ..good }, counter),
+            not("a greater effort", StoragePuzzle { effort: 3, ..good }, counter),
+        ],
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod content;
 mod crypto;
+mod exits;
 mod field;
 mod link;
 mod onion;
@@ -49,7 +50,7 @@ impl VectorFile {
 
 /// Every file.
 pub(crate) fn files() -> Vec<VectorFile> {
-    [crypto::files(), wire::files(), values::files(), content::files(), link::files(), onion::files()]
+    [crypto::files(), wire::files(), exits::files(), values::files(), content::files(), link::files(), onion::files()]
         .into_iter()
         .flatten()
         .collect()

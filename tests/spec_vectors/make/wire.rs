@@ -1,4 +1,4 @@
-//! Descriptors, hellos, cells, messages, requests, answers, statements.
+//! Descriptors, hellos, cells, messages, statements.
 
 use bauta::crypto::keys::{DhKey, NodeKey};
 use bauta::keyspace::Id;
@@ -10,26 +10,26 @@ use bauta::wire::contact::Contact;
 use bauta::wire::descriptor::{Descriptor, Fingerprint, SignedDescriptor, VerifiedDescriptor};
 use bauta::wire::hello::Hello;
 use bauta::wire::message::{Answer, Ask, cells_of};
-use bauta::wire::onion::{ExitAnswer, ExitRequest};
-use bauta::wire::record::{ChunkBytes, ChunkName, Expiry, RecordBytes, Value, ValueKind};
+use bauta::wire::payment::{Account, Payment};
+use bauta::wire::record::{ChunkBytes, Expiry, RecordBytes, Value, ValueKind};
 use bauta::wire::statement::{Nonce, Operation, Question, Saying, Statement, Verdict};
 
 use super::{Field, Fields, NOW, VectorFile, bytes, descriptor, identity, made, made_vec, network, text};
 
 pub(super) fn files() -> Vec<VectorFile> {
-    vec![descriptors(), hellos(), cells(), statements(), messages(), fragments(), exit_requests(), exit_answers()]
+    vec![descriptors(), hellos(), cells(), statements(), messages(), fragments()]
 }
 
-const SHORT: &str = "message is too short";
-const TRAILING: &str = "message has trailing bytes";
-const VALUE: &str = "message has a field out of bounds";
+pub(super) const SHORT: &str = "message is too short";
+pub(super) const TRAILING: &str = "message has trailing bytes";
+pub(super) const VALUE: &str = "message has a field out of bounds";
 
-fn refused(name: &str, raw: impl AsRef<[u8]>, error: &str) -> Fields {
+pub(super) fn refused(name: &str, raw: impl AsRef<[u8]>, error: &str) -> Fields {
     vec![("name", text(name)), ("bytes", bytes(raw)), ("error", text(error))]
 }
 
 /// The same bytes with some of them replaced.
-fn with(raw: &[u8], at: usize, new: &[u8]) -> Vec<u8> {
+pub(super) fn with(raw: &[u8], at: usize, new: &[u8]) -> Vec<u8> {
     let mut raw = raw.to_vec();
     raw[at..at + new.len()].copy_from_slice(new);
     raw
@@ -191,22 +191,22 @@ fn cells() -> VectorFile {
     }
 }
 
-const LOCATION: Id = Id([0x5a; 20]);
+pub(super) const LOCATION: Id = Id([0x5a; 20]);
 
 fn question(operation: Operation) -> Question {
     Question { nonce: Nonce(made("nonce")), operation, location: LOCATION }
 }
 
-fn statement(word: &str, operation: Operation, verdict: Verdict, seq: u64, digest: [u8; 32]) -> Statement {
+pub(super) fn statement(word: &str, operation: Operation, verdict: Verdict, seq: u64, digest: [u8; 32]) -> Statement {
     let saying = Saying { verdict, seq, digest, relays_estimate: 24 };
     Statement::sign(&network(), &identity(word), &question(operation), &saying, NOW)
 }
 
-fn said() -> Statement {
+pub(super) fn said() -> Statement {
     statement("relay one", Operation::Find, Verdict::Present, 7, made("digest"))
 }
 
-fn raw_statement(statement: &Statement) -> Vec<u8> {
+pub(super) fn raw_statement(statement: &Statement) -> Vec<u8> {
     let mut out = Vec::new();
     statement.encode(&mut out);
     out
@@ -253,9 +253,10 @@ fn statements() -> VectorFile {
             case("full", 4, Operation::Store, Verdict::Full, 0, [0; 32]),
             case("not close enough", 5, Operation::Store, Verdict::NotCloseEnough, 0, [0; 32]),
             case("invalid", 6, Operation::Store, Verdict::Invalid, 0, [0; 32]),
+            case("unpaid", 7, Operation::Store, Verdict::Unpaid, 2, [0; 32]),
         ],
         invalid: vec![
-            at("verdict 7", with(&raw, 36, &[7]), NOW.0, VALUE),
+            at("verdict 8", with(&raw, 36, &[8]), NOW.0, VALUE),
             at("one byte short", raw[..144].to_vec(), NOW.0, SHORT),
             at("another verdict", with(&raw, 36, &[0]), NOW.0, FORGED),
             at("another number", with(&raw, 44, &[8]), NOW.0, FORGED),
@@ -271,17 +272,17 @@ fn statements() -> VectorFile {
     }
 }
 
-fn record() -> RecordBytes {
+pub(super) fn record() -> RecordBytes {
     super::values::record(0)
 }
 
-fn chunk() -> ChunkBytes {
+pub(super) fn chunk() -> ChunkBytes {
     let text = made_vec("short chunk", 100);
     let hash = bauta::crypto::hash::blake3(&[&text]);
     ChunkBytes { hash, index: 1, expiry: Expiry::at_least(UnixTime(NOW.0 + 86_400)), bytes: text }
 }
 
-fn named(what: &'static str, name: &str, fields: Fields, raw: &[u8]) -> Fields {
+pub(super) fn named(what: &'static str, name: &str, fields: Fields, raw: &[u8]) -> Fields {
     [vec![(what, text(name))], fields, vec![("bytes", bytes(raw))]].concat()
 }
 
@@ -297,8 +298,21 @@ fn value_field(value: &Value) -> Field {
     }
 }
 
-fn shown_field(descriptors: &[SignedDescriptor]) -> Field {
+pub(super) fn shown_field(descriptors: &[SignedDescriptor]) -> Field {
     Field::List(descriptors.iter().map(|one| bytes(one.as_bytes())).collect())
+}
+
+pub(super) fn payment_field(payment: &Payment) -> Field {
+    Field::Object(vec![
+        ("effort", u64::from(payment.effort).into()),
+        ("hour", u64::from(payment.hour).into()),
+        ("counter", u64::from(payment.counter).into()),
+    ])
+}
+
+/// One that could be shown in the hour of all vectors.
+pub(super) fn payment(effort: u8) -> Payment {
+    Payment { effort, hour: Payment::hour_at(NOW), counter: 0x0102_0304 }
 }
 
 fn fields_of_ask(ask: &Ask) -> Fields {
@@ -309,11 +323,19 @@ fn fields_of_ask(ask: &Ask) -> Fields {
             ("nonce", bytes(nonce.0)),
             ("want_value", Field::Flag(*want_value)),
         ],
-        Ask::Store { nonce, expected, value } => vec![
-            ("nonce", bytes(nonce.0)),
-            ("expected", expected.map_or(Field::None, Field::Number)),
-            ("value", value_field(value)),
-        ],
+        Ask::Store { nonce, expected, value, account } => {
+            let mut fields = vec![
+                ("nonce", bytes(nonce.0)),
+                ("expected", expected.map_or(Field::None, Field::Number)),
+                ("value", value_field(value)),
+            ];
+            match account {
+                Account::Anonymous(None) => (),
+                Account::Anonymous(Some(payment)) => fields.push(("payment", payment_field(payment))),
+                Account::Upkeep => fields.push(("upkeep", Field::Flag(true))),
+            }
+            fields
+        }
         Ask::Members { after } => vec![("after", after.map_or(Field::None, |key| bytes(key.0)))],
         Ask::Differences { after, until, salt, held } => vec![
             ("after", after.map_or(Field::None, |key| bytes(key.0))),
@@ -348,31 +370,6 @@ fn fields_of_answer(answer: &Answer) -> Fields {
     }
 }
 
-fn fields_of_request(request: &ExitRequest) -> Fields {
-    let chunk = |(name, len): (&ChunkName, Option<u32>)| {
-        let mut fields = vec![("hash", bytes(name.hash)), ("index", u64::from(name.index).into())];
-        fields.extend(len.map(|len| ("length", u64::from(len).into())));
-        Field::Object(fields)
-    };
-    match request {
-        ExitRequest::Find { location, nonce } => vec![("location", bytes(location.0)), ("nonce", bytes(nonce.0))],
-        ExitRequest::Put { nonce, expected, record } => vec![
-            ("nonce", bytes(nonce.0)),
-            ("expected", expected.map_or(Field::None, Field::Number)),
-            ("record", bytes(&record.0[..])),
-        ],
-        ExitRequest::FetchChunks { nonce, chunks } | ExitRequest::Look { nonce, chunks } => vec![
-            ("nonce", bytes(nonce.0)),
-            ("chunks", Field::List(chunks.iter().map(|name| chunk((name, None))).collect())),
-        ],
-        ExitRequest::PutChunks { nonce, expiry, chunks } => vec![
-            ("nonce", bytes(nonce.0)),
-            ("expiry", expiry.time().0.into()),
-            ("chunks", Field::List(chunks.iter().map(|(name, len)| chunk((name, Some(*len)))).collect())),
-        ],
-    }
-}
-
 fn messages() -> VectorFile {
     let nonce = Nonce(made("nonce"));
     let ask = |name: &str, ask: &Ask| named("ask", name, fields_of_ask(ask), &ask.encode());
@@ -389,16 +386,9 @@ fn messages() -> VectorFile {
     let found = |contacts, value| Answer::Found { statement: said(), contacts, value };
     let stored = statement("relay one", Operation::Store, Verdict::Stored, 7, made("digest"));
     let page = Answer::Members { descriptors: shown, more: true, settled: true };
-    let members = page.encode();
-    let differences = |after: Option<[u8; 32]>, until: Option<[u8; 32]>, salt, held| {
-        let (after, until) = (after.map(NodeKey), until.map(NodeKey));
-        Ask::Differences { after, until, salt, held }
-    };
+    let page_bytes = page.encode();
     let made_salt = u64::from_be_bytes(made("salt"));
     let held = vec![descriptor("relay one", NOW.to_wire(), "192.0.2.7:7000").fingerprint(made_salt)];
-    let between = |after: u8, until: u8| differences(Some([after; 32]), Some([until; 32]), 0, vec![]).encode();
-    let twice = differences(None, None, 0, vec![Fingerprint([1; 3]); 2]).encode();
-    let too_many = [&[4, 0, 0][..], &[0; 8], &[2, 129]].concat();
     VectorFile {
         name: "messages",
         description: "Every question and answer. The parts are those of the other files: record 0 of records, a chunk of 100 bytes, the \
@@ -407,9 +397,12 @@ fn messages() -> VectorFile {
         cases: vec![
             ask("find signed", &Ask::Find { kind: ValueKind::Signed, location: LOCATION, nonce, want_value: true }),
             ask("find hashed", &Ask::Find { kind: ValueKind::Hashed, location: LOCATION, nonce, want_value: false }),
-            ask("store signed", &Ask::Store { nonce, expected: None, value: signed.clone() }),
-            ask("store signed expecting", &Ask::Store { nonce, expected: Some(7), value: signed.clone() }),
-            ask("store hashed", &Ask::Store { nonce, expected: None, value: hashed.clone() }),
+            ask("store signed", &store_signed(None, Account::Anonymous(None))),
+            ask("store signed expecting", &store_signed(Some(7), Account::Anonymous(None))),
+            ask("store hashed", &store_chunk(Account::Anonymous(None))),
+            ask("store signed, paid", &store_signed(None, Account::Anonymous(Some(payment(1))))),
+            ask("store hashed, paid", &store_chunk(Account::Anonymous(Some(payment(3))))),
+            ask("store hashed, of the asker's own", &store_chunk(Account::Upkeep)),
             ask("members", &Ask::Members { after: None }),
             ask("members after a key", &Ask::Members { after: Some(NodeKey(made("a key"))) }),
             ask("differences", &differences(None, None, 1, vec![])),
@@ -423,25 +416,48 @@ fn messages() -> VectorFile {
             answer("members", &page),
             answer("no members", &Answer::Members { descriptors: vec![], more: false, settled: false }),
         ],
-        invalid: vec![
-            with_type("ask", refused("empty", [], SHORT)),
-            with_type("ask", refused("kind 0", [0], VALUE)),
-            with_type("ask", refused("kind 5", [5], VALUE)),
-            with_type("ask", refused("differences, no key between", between(2, 2), VALUE)),
-            with_type("ask", refused("differences, held twice", twice, VALUE)),
-            with_type("ask", refused("differences, 641 announced", too_many, VALUE)),
-            with_type("ask", refused("find, value kind 2", [&[1, 2][..], &[0; 37]].concat(), VALUE)),
-            with_type("ask", refused("find, flag 2", [&[1, 0][..], &[0; 36], &[2]].concat(), VALUE)),
-            with_type("ask", refused("find, a byte behind", [&[1, 0][..], &[0; 38]].concat(), TRAILING)),
-            with_type("ask", refused("members, an option cut", [&[3, 1][..], &[0; 31]].concat(), SHORT)),
-            with_type("ask", refused("store, chunk index 3", store_hashed(3, 1), VALUE)),
-            with_type("ask", refused("store, chunk too long", store_hashed(0, 65_569), VALUE)),
-            with_type("answer", refused("kind 4", [4], VALUE)),
-            with_type("answer", refused("refused, a byte behind", [0, 0], TRAILING)),
-            with_type("answer", refused("members, 257 announced", [3, 1, 1], VALUE)),
-            with_type("answer", refused("members, flag 2", with(&members, members.len() - 1, &[2]), VALUE)),
-        ],
+        invalid: refused_messages(&page_bytes),
     }
+}
+
+fn differences(after: Option<[u8; 32]>, until: Option<[u8; 32]>, salt: u64, held: Vec<Fingerprint>) -> Ask {
+    Ask::Differences { after: after.map(NodeKey), until: until.map(NodeKey), salt, held }
+}
+
+fn store_signed(expected: Option<u64>, account: Account) -> Ask {
+    Ask::Store { nonce: Nonce(made("nonce")), expected, value: Value::Signed(record()), account }
+}
+
+fn store_chunk(account: Account) -> Ask {
+    Ask::Store { nonce: Nonce(made("nonce")), expected: None, value: Value::Hashed(chunk()), account }
+}
+
+/// Questions and answers that cannot be read; `members` is an answer that can.
+fn refused_messages(members: &[u8]) -> Vec<Fields> {
+    let between = |after: u8, until: u8| differences(Some([after; 32]), Some([until; 32]), 0, vec![]).encode();
+    let twice = differences(None, None, 0, vec![Fingerprint([1; 3]); 2]).encode();
+    let too_many = [&[4, 0, 0][..], &[0; 8], &[2, 129]].concat();
+    let paid = store_chunk(Account::Anonymous(Some(payment(3)))).encode();
+    vec![
+        with_type("ask", refused("empty", [], SHORT)),
+        with_type("ask", refused("kind 0", [0], VALUE)),
+        with_type("ask", refused("kind 7", [7], VALUE)),
+        with_type("ask", refused("store, effort 0", with(&paid, 1, &[0]), VALUE)),
+        with_type("ask", refused("store, effort 4", with(&paid, 1, &[4]), VALUE)),
+        with_type("ask", refused("differences, no key between", between(2, 2), VALUE)),
+        with_type("ask", refused("differences, held twice", twice, VALUE)),
+        with_type("ask", refused("differences, 641 announced", too_many, VALUE)),
+        with_type("ask", refused("find, value kind 2", [&[1, 2][..], &[0; 37]].concat(), VALUE)),
+        with_type("ask", refused("find, flag 2", [&[1, 0][..], &[0; 36], &[2]].concat(), VALUE)),
+        with_type("ask", refused("find, a byte behind", [&[1, 0][..], &[0; 38]].concat(), TRAILING)),
+        with_type("ask", refused("members, an option cut", [&[3, 1][..], &[0; 31]].concat(), SHORT)),
+        with_type("ask", refused("store, chunk index 3", store_hashed(3, 1), VALUE)),
+        with_type("ask", refused("store, chunk too long", store_hashed(0, 65_569), VALUE)),
+        with_type("answer", refused("kind 4", [4], VALUE)),
+        with_type("answer", refused("refused, a byte behind", [0, 0], TRAILING)),
+        with_type("answer", refused("members, 257 announced", [3, 1, 1], VALUE)),
+        with_type("answer", refused("members, flag 2", with(members, members.len() - 1, &[2]), VALUE)),
+    ]
 }
 
 fn with_type(kind: &str, mut fields: Fields) -> Fields {
@@ -474,102 +490,6 @@ fn fragments() -> VectorFile {
         invalid: vec![
             refused("130,557 bytes announced", &130_557_u32.to_be_bytes(), VALUE),
             refused("a byte behind the end", &[0, 0, 0, 1, 7, 1], TRAILING),
-        ],
-    }
-}
-
-fn names() -> Vec<ChunkName> {
-    (0..4).map(|at| ChunkName { hash: made(&format!("chunk {at}")), index: at % 2 }).collect()
-}
-
-fn exit_requests() -> VectorFile {
-    let nonce = Nonce(made("nonce"));
-    let case =
-        |name: &str, request: &ExitRequest| named("request", name, fields_of_request(request), &request.encode());
-    let sized = names().into_iter().map(|name| (name, 65_552)).collect();
-    let expiry = Expiry::at_least(UnixTime(NOW.0 + 86_400));
-    let twice = [&[3][..], &[0; 16], &[0, 2], &[9; 32], &[0], &[9; 32], &[0]].concat();
-    VectorFile {
-        name: "exit_requests",
-        description: "Every request to an exit. The record is record 0 of records.",
-        spec: &["requests.md §2"],
-        cases: vec![
-            case("find", &ExitRequest::Find { location: LOCATION, nonce }),
-            case("put", &ExitRequest::Put { nonce, expected: None, record: record() }),
-            case("put expecting nothing", &ExitRequest::Put { nonce, expected: Some(0), record: record() }),
-            case("fetch", &ExitRequest::FetchChunks { nonce, chunks: names() }),
-            case("store", &ExitRequest::PutChunks { nonce, expiry, chunks: sized }),
-            case("look", &ExitRequest::Look { nonce, chunks: names() }),
-        ],
-        invalid: vec![
-            refused("empty", [], SHORT),
-            refused("kind 6", [6], VALUE),
-            refused("find, a byte behind", [&[1][..], &[0; 37]].concat(), TRAILING),
-            refused("put, a number without the flag", [&[2][..], &[0; 16], &[0], &[1; 8], &[0; 1_173]].concat(), VALUE),
-            refused("fetch of nothing", [&[3][..], &[0; 16], &[0, 0]].concat(), VALUE),
-            refused("fetch of five", [&[3][..], &[0; 16], &[0, 5], &[0; 165]].concat(), VALUE),
-            refused("fetch of one twice", twice.clone(), VALUE),
-            refused("look for one twice", with(&twice, 0, &[5]), VALUE),
-            refused(
-                "store, length 0",
-                [&[4][..], &[0; 16], &[0, 0, 9], &[0, 1], &[9; 32], &[0], &[0; 4]].concat(),
-                VALUE,
-            ),
-        ],
-    }
-}
-
-fn exit_answers() -> VectorFile {
-    let case = |name: &str, kind: &str, answer: &ExitAnswer, len: usize| {
-        vec![
-            ("answer", text(name)),
-            ("kind", text(kind)),
-            ("value", answer.value.as_ref().map_or(Field::None, bytes)),
-            ("statements", Field::List(answer.statements.iter().map(|said| bytes(raw_statement(said))).collect())),
-            ("descriptors", shown_field(&answer.descriptors)),
-            ("length", u64::try_from(len).unwrap().into()),
-            ("bytes", bytes(answer.encode(len).unwrap())),
-        ]
-    };
-    let shown = descriptor("relay one", NOW.to_wire(), "192.0.2.7:7000").to_signed();
-    let nothing = ExitAnswer::default();
-    let found =
-        ExitAnswer { value: Some(record().0.to_vec()), statements: vec![said()], descriptors: vec![shown.clone()] };
-    let until = chunk();
-    let chunk = ExitAnswer { value: Some(chunk().bytes), ..ExitAnswer::default() };
-    let receipts = ExitAnswer {
-        value: None,
-        statements: vec![statement("relay one", Operation::Store, Verdict::Stored, until.expiry.step(), until.hash)],
-        descriptors: vec![shown],
-    };
-    let seen = ExitAnswer {
-        statements: vec![statement("relay one", Operation::Find, Verdict::Present, until.expiry.step(), until.hash)],
-        ..ExitAnswer::default()
-    };
-    let refused = |name: &str, kind: &str, raw: &[u8], error: &str| {
-        let mut fields = refused(name, raw, error);
-        fields.insert(1, ("kind", text(kind)));
-        fields
-    };
-    VectorFile {
-        name: "exit_answers",
-        description: "Answers of an exit, filled up with zeros to the length of their place.",
-        spec: &["requests.md §3"],
-        cases: vec![
-            case("find, nothing", "signed", &nothing, 3_756),
-            case("find, a record", "signed", &found, 3_756),
-            case("fetch, a chunk", "hashed", &chunk, 66_572),
-            case("store, receipts", "hashed", &receipts, 1_958),
-            case("look, one of four", "hashed", &seen, 939),
-        ],
-        invalid: vec![
-            refused("a length without a value", "signed", &[0, 0, 0, 0, 1, 0, 0, 0, 0, 0], VALUE),
-            refused("a record of one byte", "signed", &[1, 0, 0, 0, 1, 0, 0, 0, 0, 0], VALUE),
-            refused("a chunk too long", "hashed", &[1, 0, 1, 0, 0x21, 0, 0, 0, 0], VALUE),
-            refused("nine statements", "signed", &[0, 0, 0, 0, 0, 0, 9], VALUE),
-            refused("six descriptors", "signed", &[0, 0, 0, 0, 0, 0, 0, 0, 6], VALUE),
-            refused("cut", "signed", &[0, 0, 0, 0, 0, 0], SHORT),
-            refused("something behind", "signed", &[0, 0, 0, 0, 0, 0, 0, 0, 0, 1], TRAILING),
         ],
     }
 }

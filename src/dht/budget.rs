@@ -1,0 +1,170 @@
+//! How much a relay takes within an hour of those whom it keeps values for, and how many payments it checks within a second: of one
+//! relay's links, and in all. Pure. Source: spec/dht.md §8.4.
+
+use std::collections::BTreeMap;
+
+use super::effort::Fill;
+use crate::crypto::keys::NodeKey;
+use crate::limits::{
+    PAYMENT_CHECKS_PER_RELAY_PER_S, PAYMENT_CHECKS_PER_S, PAYMENT_STEP_S, STORE_HOUR_BYTES_MIN, STORE_HOUR_PART,
+    STORE_HOUR_RELAY_PART, STORE_HOUR_RELAYS_MAX, STORE_HOUR_UPKEEP_PART,
+};
+use crate::time::UnixTime;
+
+/// What was taken in one turn of the clock, of whom.
+#[derive(Debug, Default)]
+struct Window {
+    turn: u64,
+    all: u64,
+    of: BTreeMap<NodeKey, u64>,
+}
+
+impl Window {
+    /// Takes so much, if it fits both bounds: in all, and of this relay.
+    fn take(&mut self, turn: u64, (from, amount): (NodeKey, u64), (all_max, each_max): (u64, u64)) -> bool {
+        if turn != self.turn {
+            *self = Self { turn, ..Self::default() };
+        }
+        let (all, of_it) =
+            (self.all.saturating_add(amount), self.of.get(&from).copied().unwrap_or(0).saturating_add(amount));
+        let is_counted = self.of.len() < STORE_HOUR_RELAYS_MAX || self.of.contains_key(&from);
+        let fits = is_counted && all <= all_max && of_it <= each_max;
+        if fits {
+            self.all = all;
+            self.of.insert(from, of_it);
+        }
+        fits
+    }
+}
+
+/// All of a relay's budgets.
+#[derive(Debug, Default)]
+pub struct Budgets {
+    anonymous: Window,
+    upkeep: Window,
+    checks: Window,
+}
+
+impl Budgets {
+    /// Takes the bytes of an anonymous write that came from this relay. Where storage is plentiful they are counted, and refused
+    /// in no case.
+    pub fn take_anonymous(&mut self, now: UnixTime, from: NodeKey, bytes: u64, fill: &Fill) -> bool {
+        let all = part(fill, STORE_HOUR_PART);
+        let each = (all / STORE_HOUR_RELAY_PART).max(STORE_HOUR_BYTES_MIN);
+        self.anonymous.take(hour(now), (from, bytes), if_scarce(fill, (all, each)))
+    }
+
+    /// Takes the bytes of a value that this relay brings as repair.
+    pub fn take_upkeep(&mut self, now: UnixTime, from: NodeKey, bytes: u64, fill: &Fill) -> bool {
+        let each = part(fill, STORE_HOUR_UPKEEP_PART);
+        self.upkeep.take(hour(now), (from, bytes), if_scarce(fill, (u64::MAX, each)))
+    }
+
+    /// Takes one check of a payment that came from this relay.
+    pub fn take_check(&mut self, now: UnixTime, from: NodeKey) -> bool {
+        let max = (u64::from(PAYMENT_CHECKS_PER_S), u64::from(PAYMENT_CHECKS_PER_RELAY_PER_S));
+        self.checks.take(now.0, (from, 1), max)
+    }
+
+    /// The most relays that any of them counts.
+    #[must_use]
+    pub fn relays_counted(&self) -> usize {
+        [&self.anonymous, &self.upkeep, &self.checks].map(|one| one.of.len()).into_iter().max().unwrap_or(0)
+    }
+}
+
+fn hour(now: UnixTime) -> u64 {
+    now.0 / PAYMENT_STEP_S
+}
+
+fn part(fill: &Fill, part: u64) -> u64 {
+    (fill.max.bytes / part).max(STORE_HOUR_BYTES_MIN)
+}
+
+fn if_scarce(fill: &Fill, max: (u64, u64)) -> (u64, u64) {
+    if fill.is_plentiful() { (u64::MAX, u64::MAX) } else { max }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dht::store::Quota;
+    use crate::limits::STORE_PLENTIFUL_PERMILLE;
+    use crate::membership::fixture::{ISSUED, key};
+
+    const QUOTA: u64 = 1 << 40;
+
+    fn fill(permille: u64) -> Fill {
+        let max = Quota { values: 1_000, bytes: QUOTA };
+        Fill { held: Quota { values: permille, bytes: 0 }, max }
+    }
+
+    fn later(s: u64) -> UnixTime {
+        UnixTime(ISSUED.rounded(PAYMENT_STEP_S).0 + s)
+    }
+
+    #[test]
+    fn a_relay_brings_its_part_of_an_hour_and_all_of_them_theirs_and_the_next_hour_begins_anew() {
+        let scarce = fill(STORE_PLENTIFUL_PERMILLE);
+        let (all, each) = (QUOTA / STORE_HOUR_PART, QUOTA / STORE_HOUR_PART / STORE_HOUR_RELAY_PART);
+        let mut budgets = Budgets::default();
+        let mut take = |s, from, bytes| budgets.take_anonymous(later(s), key(from), bytes, &scarce);
+        assert!(take(0, 1, each) && !take(0, 1, 1));
+        assert!(take(0, 2, each) && take(0, 3, each) && take(0, 4, each));
+        assert!(!take(0, 5, 1), "{all} bytes are all");
+        assert!(!take(PAYMENT_STEP_S - 1, 5, 1) && take(PAYMENT_STEP_S, 5, each) && !take(PAYMENT_STEP_S, 5, 1));
+    }
+
+    #[test]
+    fn repair_is_counted_for_each_relay_alone_and_apart_from_what_is_anonymous() {
+        let (scarce, each) = (fill(1_000), QUOTA / STORE_HOUR_UPKEEP_PART);
+        let mut budgets = Budgets::default();
+        for from in 0..2 * u32::try_from(STORE_HOUR_UPKEEP_PART).unwrap() {
+            assert!(budgets.take_upkeep(ISSUED, key(from), each, &scarce));
+            assert!(!budgets.take_upkeep(ISSUED, key(from), 1, &scarce));
+        }
+        assert!(budgets.take_anonymous(ISSUED, key(0), 1, &scarce));
+    }
+
+    #[test]
+    fn where_storage_is_plentiful_nothing_is_refused_but_all_of_it_counts_once_it_is_scarce() {
+        let mut budgets = Budgets::default();
+        let plentiful = fill(STORE_PLENTIFUL_PERMILLE - 1);
+        assert!((0..9).all(|_| budgets.take_anonymous(ISSUED, key(1), QUOTA, &plentiful)));
+        assert!(budgets.take_anonymous(ISSUED, key(1), 1, &Fill::default()), "nothing is known of the store yet");
+        assert!(!budgets.take_anonymous(ISSUED, key(2), 1, &fill(STORE_PLENTIFUL_PERMILLE)));
+    }
+
+    #[test]
+    fn a_small_store_takes_its_least_budget() {
+        let tiny = Fill { held: Quota { values: 1, bytes: 1 }, max: Quota { values: 1, bytes: 1 } };
+        let mut budgets = Budgets::default();
+        assert!(budgets.take_anonymous(ISSUED, key(1), STORE_HOUR_BYTES_MIN, &tiny));
+        assert!(!budgets.take_anonymous(ISSUED, key(1), 1, &tiny));
+    }
+
+    #[test]
+    fn checks_are_capped_for_each_relay_and_in_all_within_a_second() {
+        let mut budgets = Budgets::default();
+        let mut taken = |s, from: u32| (0..1_000).filter(|_| budgets.take_check(later(s), key(from))).count();
+        let each = usize::try_from(PAYMENT_CHECKS_PER_RELAY_PER_S).unwrap();
+        let in_all: usize = (0..20).map(|from| taken(0, from)).sum();
+        assert_eq!((in_all, taken(0, 21)), (usize::try_from(PAYMENT_CHECKS_PER_S).unwrap(), 0));
+        assert_eq!(taken(1, 0), each);
+    }
+
+    #[test]
+    fn no_more_relays_are_counted_than_there_can_be() {
+        let mut budgets = Budgets::default();
+        let one = |n: usize| {
+            let mut key = [0; 32];
+            key[..8].copy_from_slice(&n.to_be_bytes());
+            NodeKey(key)
+        };
+        let plentiful = Fill::default();
+        assert!((0..STORE_HOUR_RELAYS_MAX).all(|n| budgets.take_upkeep(ISSUED, one(n), 1, &plentiful)));
+        assert!(!budgets.take_upkeep(ISSUED, one(STORE_HOUR_RELAYS_MAX), 1, &plentiful));
+        assert!(budgets.take_upkeep(ISSUED, one(0), 1, &plentiful));
+        assert_eq!(budgets.relays_counted(), STORE_HOUR_RELAYS_MAX);
+    }
+}

@@ -1,0 +1,142 @@
+//! Whether a value that belongs here is kept, on whose account: what was paid for it, and what its asker has brought before. The rules
+//! stand in `dht/`. Source: spec/dht.md §8.
+
+use super::storing::Asker;
+use super::{Pending, Relay};
+use crate::crypto::keys::NodeKey;
+use crate::dht::budget::Budgets;
+use crate::dht::effort::{Effort, Fill};
+use crate::dht::store::{Holding, StoreOp, StoreResult, room_of};
+use crate::keyspace::Location;
+use crate::limits::CLOSER_MEMBERS_MAX;
+use crate::node::circuits::CircuitNo;
+use crate::node::work::Job;
+use crate::record::VerifiedValue;
+use crate::time::Now;
+use crate::wire::descriptor::VerifiedDescriptor;
+use crate::wire::message::Answer;
+use crate::wire::payment::{Account, Payment};
+use crate::wire::statement::{Question, Verdict};
+
+/// What a relay asks of those who write, and what they have brought.
+#[derive(Default)]
+pub(super) struct Paying {
+    fill: Fill,
+    pub(super) effort: Effort,
+    pub(super) budgets: Budgets,
+}
+
+/// A value that checked and is close enough, and who wants it kept.
+pub(super) struct Offered {
+    pub(super) asker: Asker,
+    pub(super) question: Question,
+    pub(super) expected: Option<u64>,
+    pub(super) value: Box<VerifiedValue>,
+}
+
+/// A value that a circuit's client wants stored, and what it shows for it.
+pub(super) struct Handed {
+    pub(super) slot: (CircuitNo, usize),
+    pub(super) expected: Option<u64>,
+    pub(super) value: Box<VerifiedValue>,
+    pub(super) payment: Payment,
+}
+
+impl Relay {
+    /// The store says how full it is.
+    pub(super) fn on_filled(&mut self, now: Now, result: &StoreResult) {
+        let StoreResult::Filled { held, max } = *result else { return };
+        self.paying.fill = Fill { held, max };
+        if self.paying.effort.note(&self.paying.fill, now.unix) {
+            self.publish_descriptor(now);
+        }
+    }
+
+    /// Cheap checks first: one Argon2id at most, and none for what would not be kept anyway.
+    pub(super) fn on_offered(&mut self, now: Now, offered: Offered, account: Account) {
+        let from = self.key_of(offered.asker);
+        let payment = match account {
+            Account::Upkeep if self.is_near(from, &offered.question.location) => {
+                let bytes = bytes_of(&offered.value);
+                let is_within = self.paying.budgets.take_upkeep(now.unix, from, bytes, &self.paying.fill);
+                return if is_within { self.keep(offered) } else { self.decline(now, offered, Verdict::Full) };
+            }
+            Account::Upkeep => None,
+            Account::Anonymous(payment) => payment,
+        };
+        let wanted = self.descriptor.effort;
+        if wanted == 0 {
+            return self.keep_if_within(now, offered);
+        }
+        let Some(payment) = payment.filter(|shown| shown.effort >= wanted && shown.is_timely(now.unix)) else {
+            return self.decline(now, offered, Verdict::Unpaid);
+        };
+        if !self.paying.budgets.take_check(now.unix, from) {
+            return self.reply(now, offered.asker, Answer::Refused);
+        }
+        let job = self.check_of(&payment, &offered.value);
+        self.work(Pending::StorePaid(Box::new(offered)), job);
+    }
+
+    pub(super) fn on_offer_paid(&mut self, now: Now, offered: Offered, holds: bool) {
+        if holds { self.keep_if_within(now, offered) } else { self.decline(now, offered, Verdict::Unpaid) }
+    }
+
+    /// As an exit: what would be refused by every storer, and held against this relay, is not handed on.
+    pub(super) fn on_handed(&mut self, now: Now, handed: Handed) {
+        let inward = self.circuits.get_mut(handed.slot.0).map(|circuit| circuit.inward);
+        let from = inward.and_then(|(link, _)| self.links.peer(link)?.descriptor.as_ref().map(|relay| relay.key));
+        let from = from.unwrap_or(self.descriptor.key);
+        if !handed.payment.is_timely(now.unix) || !self.paying.budgets.take_check(now.unix, from) {
+            return self.on_put_paid(now, handed, false);
+        }
+        let job = self.check_of(&handed.payment, &handed.value);
+        self.work(Pending::PutPaid(Box::new(handed)), job);
+    }
+
+    fn check_of(&self, payment: &Payment, value: &VerifiedValue) -> Job {
+        let puzzle = payment.puzzle(&self.config.network, value.location(), value.digest());
+        Job::CheckPayment { puzzle, counter: payment.counter }
+    }
+
+    fn keep_if_within(&mut self, now: Now, offered: Offered) {
+        let (from, bytes) = (self.key_of(offered.asker), bytes_of(&offered.value));
+        if self.paying.budgets.take_anonymous(now.unix, from, bytes, &self.paying.fill) {
+            self.keep(offered);
+        } else {
+            self.decline(now, offered, Verdict::Full);
+        }
+    }
+
+    fn keep(&mut self, Offered { asker, question, expected, value }: Offered) {
+        let pending = Pending::StoreStored { asker, question, holding: Holding::from(&*value) };
+        self.store(pending, StoreOp::Put { value: *value, expected });
+    }
+
+    fn decline(&mut self, now: Now, Offered { asker, question, .. }: Offered, verdict: Verdict) {
+        let effort = if verdict == Verdict::Unpaid { u64::from(self.descriptor.effort) } else { 0 };
+        let saying = self.saying(verdict, effort, [0; 32]);
+        self.sign(now, question, saying, Pending::StoreSigned { asker });
+    }
+
+    /// Whoever looks after a place is near it: repair of a place that its asker could not hold is none.
+    fn is_near(&self, asker: NodeKey, location: &Location) -> bool {
+        let Some(asker) = self.members.get(&asker) else { return false };
+        let presence = &self.links.presence;
+        let is_here = |one: &VerifiedDescriptor| !presence.is_gone(&(one.link_key, one.address));
+        self.members.closer_count(location, &asker.id(), is_here) < CLOSER_MEMBERS_MAX
+    }
+
+    /// Relays alone ask for values to be kept; what is our own counts as one's, too.
+    fn key_of(&self, asker: Asker) -> NodeKey {
+        let peer = match asker {
+            Asker::Own(_) => None,
+            Asker::Remote(link, _) => self.links.peer(link).and_then(|peer| peer.descriptor.as_ref()),
+        };
+        peer.map_or(self.descriptor.key, |relay| relay.key)
+    }
+}
+
+fn bytes_of(value: &VerifiedValue) -> u64 {
+    u64::try_from(room_of(value)).unwrap_or(u64::MAX)
+}
