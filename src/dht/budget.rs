@@ -35,6 +35,25 @@ impl Window {
         }
         fits
     }
+
+    /// Gives back what was taken in this turn; later it is forgotten anyway.
+    fn give_back(&mut self, turn: u64, (from, amount): (NodeKey, u64)) {
+        if turn == self.turn {
+            self.all = self.all.saturating_sub(amount);
+            if let Some(of_it) = self.of.get_mut(&from) {
+                *of_it = of_it.saturating_sub(amount);
+            }
+        }
+    }
+}
+
+/// Bytes of an hour that a value took before it was kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Taken {
+    from: NodeKey,
+    bytes: u64,
+    turn: u64,
+    is_upkeep: bool,
 }
 
 /// All of a relay's budgets.
@@ -48,16 +67,24 @@ pub struct Budgets {
 impl Budgets {
     /// Takes the bytes of an anonymous write that came from this relay. Where storage is plentiful they are counted, and refused
     /// in no case.
-    pub fn take_anonymous(&mut self, now: UnixTime, from: NodeKey, bytes: u64, fill: &Fill) -> bool {
+    pub fn take_anonymous(&mut self, now: UnixTime, from: NodeKey, bytes: u64, fill: &Fill) -> Option<Taken> {
         let all = part(fill, STORE_HOUR_PART);
         let each = (all / STORE_HOUR_RELAY_PART).max(STORE_HOUR_BYTES_MIN);
-        self.anonymous.take(hour(now), (from, bytes), if_scarce(fill, (all, each)))
+        let taken = Taken { from, bytes, turn: hour(now), is_upkeep: false };
+        self.anonymous.take(taken.turn, (from, bytes), if_scarce(fill, (all, each))).then_some(taken)
     }
 
     /// Takes the bytes of a value that this relay brings as repair.
-    pub fn take_upkeep(&mut self, now: UnixTime, from: NodeKey, bytes: u64, fill: &Fill) -> bool {
+    pub fn take_upkeep(&mut self, now: UnixTime, from: NodeKey, bytes: u64, fill: &Fill) -> Option<Taken> {
         let each = part(fill, STORE_HOUR_UPKEEP_PART);
-        self.upkeep.take(hour(now), (from, bytes), if_scarce(fill, (u64::MAX, each)))
+        let taken = Taken { from, bytes, turn: hour(now), is_upkeep: true };
+        self.upkeep.take(taken.turn, (from, bytes), if_scarce(fill, (u64::MAX, each))).then_some(taken)
+    }
+
+    /// What was taken for a value that is not kept after all.
+    pub fn give_back(&mut self, taken: Taken) {
+        let window = if taken.is_upkeep { &mut self.upkeep } else { &mut self.anonymous };
+        window.give_back(taken.turn, (taken.from, taken.bytes));
     }
 
     /// Takes one check of a payment that came from this relay.
@@ -108,7 +135,7 @@ mod tests {
         let scarce = fill(STORE_PLENTIFUL_PERMILLE);
         let (all, each) = (QUOTA / STORE_HOUR_PART, QUOTA / STORE_HOUR_PART / STORE_HOUR_RELAY_PART);
         let mut budgets = Budgets::default();
-        let mut take = |s, from, bytes| budgets.take_anonymous(later(s), key(from), bytes, &scarce);
+        let mut take = |s, from, bytes| budgets.take_anonymous(later(s), key(from), bytes, &scarce).is_some();
         assert!(take(0, 1, each) && !take(0, 1, 1));
         assert!(take(0, 2, each) && take(0, 3, each) && take(0, 4, each));
         assert!(!take(0, 5, 1), "{all} bytes are all");
@@ -120,27 +147,30 @@ mod tests {
         let (scarce, each) = (fill(1_000), QUOTA / STORE_HOUR_UPKEEP_PART);
         let mut budgets = Budgets::default();
         for from in 0..2 * u32::try_from(STORE_HOUR_UPKEEP_PART).unwrap() {
-            assert!(budgets.take_upkeep(ISSUED, key(from), each, &scarce));
-            assert!(!budgets.take_upkeep(ISSUED, key(from), 1, &scarce));
+            assert!(budgets.take_upkeep(ISSUED, key(from), each, &scarce).is_some());
+            assert!(budgets.take_upkeep(ISSUED, key(from), 1, &scarce).is_none());
         }
-        assert!(budgets.take_anonymous(ISSUED, key(0), 1, &scarce));
+        assert!(budgets.take_anonymous(ISSUED, key(0), 1, &scarce).is_some());
     }
 
     #[test]
     fn where_storage_is_plentiful_nothing_is_refused_but_all_of_it_counts_once_it_is_scarce() {
         let mut budgets = Budgets::default();
         let plentiful = fill(STORE_PLENTIFUL_PERMILLE - 1);
-        assert!((0..9).all(|_| budgets.take_anonymous(ISSUED, key(1), QUOTA, &plentiful)));
-        assert!(budgets.take_anonymous(ISSUED, key(1), 1, &Fill::default()), "nothing is known of the store yet");
-        assert!(!budgets.take_anonymous(ISSUED, key(2), 1, &fill(STORE_PLENTIFUL_PERMILLE)));
+        assert!((0..9).all(|_| budgets.take_anonymous(ISSUED, key(1), QUOTA, &plentiful).is_some()));
+        assert!(
+            budgets.take_anonymous(ISSUED, key(1), 1, &Fill::default()).is_some(),
+            "nothing is known of the store yet"
+        );
+        assert!(budgets.take_anonymous(ISSUED, key(2), 1, &fill(STORE_PLENTIFUL_PERMILLE)).is_none());
     }
 
     #[test]
     fn a_small_store_takes_its_least_budget() {
         let tiny = Fill { held: Quota { values: 1, bytes: 1 }, max: Quota { values: 1, bytes: 1 } };
         let mut budgets = Budgets::default();
-        assert!(budgets.take_anonymous(ISSUED, key(1), STORE_HOUR_BYTES_MIN, &tiny));
-        assert!(!budgets.take_anonymous(ISSUED, key(1), 1, &tiny));
+        assert!(budgets.take_anonymous(ISSUED, key(1), STORE_HOUR_BYTES_MIN, &tiny).is_some());
+        assert!(budgets.take_anonymous(ISSUED, key(1), 1, &tiny).is_none());
     }
 
     #[test]
@@ -162,9 +192,23 @@ mod tests {
             NodeKey(key)
         };
         let plentiful = Fill::default();
-        assert!((0..STORE_HOUR_RELAYS_MAX).all(|n| budgets.take_upkeep(ISSUED, one(n), 1, &plentiful)));
-        assert!(!budgets.take_upkeep(ISSUED, one(STORE_HOUR_RELAYS_MAX), 1, &plentiful));
-        assert!(budgets.take_upkeep(ISSUED, one(0), 1, &plentiful));
+        assert!((0..STORE_HOUR_RELAYS_MAX).all(|n| budgets.take_upkeep(ISSUED, one(n), 1, &plentiful).is_some()));
+        assert!(budgets.take_upkeep(ISSUED, one(STORE_HOUR_RELAYS_MAX), 1, &plentiful).is_none());
+        assert!(budgets.take_upkeep(ISSUED, one(0), 1, &plentiful).is_some());
         assert_eq!(budgets.relays_counted(), STORE_HOUR_RELAYS_MAX);
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again_in_its_hour_and_adds_nothing_to_another() {
+        let scarce = fill(STORE_PLENTIFUL_PERMILLE);
+        let each = QUOTA / STORE_HOUR_UPKEEP_PART;
+        let mut budgets = Budgets::default();
+        let taken = budgets.take_upkeep(later(0), key(1), each, &scarce).unwrap();
+        assert!(budgets.take_upkeep(later(1), key(1), 1, &scarce).is_none());
+        budgets.give_back(taken);
+        assert!(budgets.take_upkeep(later(2), key(1), each, &scarce).is_some());
+        assert!(budgets.take_upkeep(later(3_600), key(1), each, &scarce).is_some());
+        budgets.give_back(taken);
+        assert!(budgets.take_upkeep(later(3_601), key(1), 1, &scarce).is_none());
     }
 }

@@ -229,6 +229,12 @@ impl Repair {
         self.counts
     }
 
+    /// Whether this very value is held, as far as repair knows; a chunk, until whenever.
+    #[must_use]
+    pub fn holds(&self, holding: &Holding) -> bool {
+        self.places.get(&spot_of(holding.place)).is_some_and(|kept| kept.holding.digest == holding.digest)
+    }
+
     /// Places held, as far as repair knows.
     #[must_use]
     pub fn len(&self) -> usize {

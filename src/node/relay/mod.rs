@@ -39,6 +39,7 @@ use super::work::{Done, Job};
 use crate::crypto::keys::{DhKey, IdentitySecret, NodeKey};
 use crate::crypto::puzzle::Solution;
 use crate::crypto::{forget_past, random_bytes};
+use crate::dht::budget::Taken;
 use crate::dht::repair::{Repair, RepairCounts, RepairInput, RepairTiming};
 use crate::dht::store::{Holding, Place, StoreResult};
 use crate::dht::table::Table;
@@ -124,7 +125,7 @@ enum Pending {
     FindSigned { asker: Asker, contacts: Vec<Contact>, value: Option<Box<VerifiedValue>> },
     StoreChecked { asker: Asker, question: Question, expected: Option<u64>, account: Account },
     StorePaid(Box<Offered>),
-    StoreStored { asker: Asker, question: Question, holding: Holding },
+    StoreStored { asker: Asker, question: Question, holding: Holding, taken: Option<Taken> },
     StoreSigned { asker: Asker },
     ErrandChecked { errand: u64, from: crate::keyspace::Id },
     PutChecked { circuit: CircuitNo, slot: usize, expected: Option<u64>, payment: Option<Payment> },
@@ -272,7 +273,8 @@ impl Relay {
             Some(Pending::FindStored { asker, question, contacts, want_value }) => {
                 self.on_find_stored(now, asker, question, contacts, want_value, result);
             }
-            Some(Pending::StoreStored { asker, question, holding }) => {
+            Some(Pending::StoreStored { asker, question, holding, taken }) => {
+                self.settle_taken(taken, &result);
                 self.on_held(now, holding, &result);
                 self.on_store_stored(now, asker, question, (holding.seq, holding.digest), result);
             }

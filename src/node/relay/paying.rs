@@ -4,7 +4,7 @@
 use super::storing::Asker;
 use super::{Pending, Relay};
 use crate::crypto::keys::NodeKey;
-use crate::dht::budget::Budgets;
+use crate::dht::budget::{Budgets, Taken};
 use crate::dht::effort::{Effort, Fill};
 use crate::dht::store::{Holding, StoreOp, StoreResult, room_of};
 use crate::keyspace::Location;
@@ -57,16 +57,14 @@ impl Relay {
         let from = self.key_of(offered.asker);
         let payment = match account {
             Account::Upkeep if self.is_near(from, &offered.question.location) => {
-                let bytes = bytes_of(&offered.value);
-                let is_within = self.paying.budgets.take_upkeep(now.unix, from, bytes, &self.paying.fill);
-                return if is_within { self.keep(offered) } else { self.decline(now, offered, Verdict::Full) };
+                return self.keep_if_within(now, offered, true);
             }
             Account::Upkeep => None,
             Account::Anonymous(payment) => payment,
         };
         let wanted = self.descriptor.effort;
         if wanted == 0 {
-            return self.keep_if_within(now, offered);
+            return self.keep_if_within(now, offered, false);
         }
         let Some(payment) = payment.filter(|shown| shown.effort >= wanted && shown.is_timely(now.unix)) else {
             return self.decline(now, offered, Verdict::Unpaid);
@@ -79,7 +77,7 @@ impl Relay {
     }
 
     pub(super) fn on_offer_paid(&mut self, now: Now, offered: Offered, holds: bool) {
-        if holds { self.keep_if_within(now, offered) } else { self.decline(now, offered, Verdict::Unpaid) }
+        if holds { self.keep_if_within(now, offered, false) } else { self.decline(now, offered, Verdict::Unpaid) }
     }
 
     /// As an exit: what would be refused by every storer, and held against this relay, is not handed on.
@@ -99,18 +97,34 @@ impl Relay {
         Job::CheckPayment { puzzle, counter: payment.counter }
     }
 
-    fn keep_if_within(&mut self, now: Now, offered: Offered) {
+    /// What is held already takes nothing of an hour: otherwise one value, stored again and again, would use it up for all.
+    fn keep_if_within(&mut self, now: Now, offered: Offered, is_upkeep: bool) {
+        if self.repair.holds(&Holding::from(&*offered.value)) {
+            return self.keep(offered, None);
+        }
         let (from, bytes) = (self.key_of(offered.asker), bytes_of(&offered.value));
-        if self.paying.budgets.take_anonymous(now.unix, from, bytes, &self.paying.fill) {
-            self.keep(offered);
+        let Paying { budgets, fill, .. } = &mut self.paying;
+        let taken = if is_upkeep {
+            budgets.take_upkeep(now.unix, from, bytes, fill)
         } else {
-            self.decline(now, offered, Verdict::Full);
+            budgets.take_anonymous(now.unix, from, bytes, fill)
+        };
+        match taken {
+            Some(_) => self.keep(offered, taken),
+            None => self.decline(now, offered, Verdict::Full),
         }
     }
 
-    fn keep(&mut self, Offered { asker, question, expected, value }: Offered) {
-        let pending = Pending::StoreStored { asker, question, holding: Holding::from(&*value) };
+    fn keep(&mut self, Offered { asker, question, expected, value }: Offered, taken: Option<Taken>) {
+        let pending = Pending::StoreStored { asker, question, holding: Holding::from(&*value), taken };
         self.store(pending, StoreOp::Put { value: *value, expected });
+    }
+
+    /// What is not kept after all has taken nothing.
+    pub(super) fn settle_taken(&mut self, taken: Option<Taken>, result: &StoreResult) {
+        if let Some(taken) = taken.filter(|_| *result != StoreResult::Kept) {
+            self.paying.budgets.give_back(taken);
+        }
     }
 
     fn decline(&mut self, now: Now, Offered { asker, question, .. }: Offered, verdict: Verdict) {

@@ -178,6 +178,9 @@ fn a_flood_over_a_link_comes_to_the_end_of_its_hour_and_leaves_small_values_thei
     }
     assert_eq!(scarce.store(LINK, &large(fit), free), Some((Verdict::Full, 0)));
     assert_eq!(scarce.store(OTHER, &large(fit), free), Some((Verdict::Full, 0)), "of so small a store that is all");
+    for _ in 0..3 {
+        assert_eq!(scarce.store(OTHER, &large(0), free).unwrap().0, Verdict::Stored, "it is held already");
+    }
     assert_eq!(scarce.store(OTHER, &chunk(9_000), free).unwrap().0, Verdict::Stored);
     assert_eq!(scarce.store(OTHER, &large(fit), Account::Upkeep).unwrap().0, Verdict::Stored, "repair has its own");
     scarce.pass(3_600);
