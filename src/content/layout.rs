@@ -6,7 +6,7 @@ use core::ops::Range;
 use crate::limits::{CHUNK_LEN, CONTENT_LEVELS_MAX, FILE_LEN_MAX, GROUP_CHUNKS, GROUP_PARITY, ROOT_HASHES_MAX};
 
 /// Chunks of parity for 1, 2, … chunks of content in a group: the least number with which at most 2 of 100,000 such groups are
-/// lost when each chunk is with a chance of one in four, and from 21 on 2 of 1,000,000; at 32 one more, so that full groups fill
+/// lost when each chunk is with a chance of one in four, and from 21 on 2 of 1,000,000; at 32 two more, so that full groups fill
 /// whole batches (spec/content.md §2.4).
 const PARITY: [u8; 2 * GROUP_CHUNKS - 1] = [
     7, 9, 10, 11, 12, 13, 14, 15, 16, 16, 17, 18, 19, 19, 20, 21, 21, 22, 23, 23, 27, 27, 28, 29, 29, 30, 31, 31, 32,
