@@ -356,6 +356,10 @@ pub const STORE_AGE_DOUBLES_S: u64 = 3_600;
 pub const STORE_AGE_PERIOD_S: u64 = EXPIRY_MAX_S;
 /// Writes of a store on disk that one commit takes.
 pub const STORE_BATCH_MAX: usize = 256;
+/// Between the beginnings of two commits of a store on disk at least: each takes a processor from what is forwarded.
+pub const STORE_COMMITS_APART: Duration = Duration::from_millis(50);
+/// How much the thread that commits yields to others on Linux (nice; 19 is the most there is).
+pub const STORE_WRITES_NICE: i32 = 19;
 /// Reads of a store on disk that are done in one go.
 pub const STORE_READS_MAX: usize = 256;
 /// Values over their time that one batch frees, besides those whose room is needed.

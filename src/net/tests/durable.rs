@@ -8,7 +8,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::limits::{STORE_BATCH_MAX, STORE_OPS_MAX, STORE_READS_MAX};
+#[cfg(target_os = "linux")]
+use crate::limits::STORE_WRITES_NICE;
+use crate::limits::{STORE_BATCH_MAX, STORE_COMMITS_APART, STORE_OPS_MAX, STORE_READS_MAX};
 use crate::net::config::AnyStore;
 use crate::net::store_lanes::StoreLanes;
 use crate::node::machine::DurableStore;
@@ -119,6 +121,66 @@ async fn what_is_asked_during_a_commit_makes_the_next_batch() {
     for op in 0..=more {
         assert_eq!(rig.result().await, (op, op));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn commits_begin_some_time_from_each_other_but_the_first_after_a_rest_at_once() {
+    let mut rig = rig();
+    let mut begun_at = Vec::new();
+    for op in 0..3 {
+        rig.ask(op);
+        // Without a bound: while the other thread works, a clock that stands would go on to it at once.
+        assert_eq!(rig.begun.recv().await, Some(1));
+        begun_at.push(tokio::time::Instant::now());
+        rig.go.send(()).unwrap();
+        assert_eq!(rig.results.recv().await, Some((op, op)));
+    }
+    assert!(begun_at.iter().zip(&begun_at[1..]).all(|(one, next)| *next - *one >= STORE_COMMITS_APART));
+    tokio::time::advance(STORE_COMMITS_APART).await;
+    let asked = tokio::time::Instant::now();
+    rig.ask(3);
+    // What a runtime with nothing to do would wait for next is much later.
+    while rig.begun.try_recv().is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(tokio::time::Instant::now(), asked);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn who_commits_yields_to_all_others() {
+    struct Nice(std_mpsc::Sender<i32>);
+
+    impl DurableStore<Puppet> for Nice {
+        fn is_read(&self, _: &u64) -> bool {
+            false
+        }
+
+        fn read(&self, _: UnixTime, op: u64) -> u64 {
+            op
+        }
+
+        fn write(&self, _: UnixTime, ops: Vec<u64>) -> Vec<u64> {
+            self.0.send(rustix::process::getpriority_process(None).unwrap()).unwrap();
+            ops
+        }
+
+        fn refused(&self) -> u64 {
+            REFUSED
+        }
+
+        fn on_write_panic(&self) {}
+    }
+
+    let own = rustix::process::getpriority_process(None).unwrap();
+    let (nice_in, nice) = std_mpsc::channel();
+    let (results_in, mut results) = mpsc::channel(1);
+    let mut tasks = JoinSet::new();
+    let mut lanes = StoreLanes::<Puppet>::start(AnyStore::Durable(Arc::new(Nice(nice_in))), results_in, &mut tasks);
+    lanes.ask(1, 1);
+    assert_eq!(patiently(results.recv()).await, Some((1, 1)));
+    assert_eq!(nice.try_recv(), Ok(STORE_WRITES_NICE));
+    assert_eq!(rustix::process::getpriority_process(None).unwrap(), own, "nobody else does");
 }
 
 #[tokio::test]
