@@ -285,7 +285,8 @@ impl Errand {
                 LookupOutput::Done => {
                     self.lookup_done = true;
                     if matches!(self.purpose, Purpose::Put { .. }) {
-                        self.to_store = self.lookup.closest_answered(SIGNERS).into();
+                        // Farther off there is room enough, and no find looks there.
+                        self.to_store = self.lookup.closest_answered(self.kind.sought_among()).into();
                     }
                 }
             }
@@ -456,7 +457,7 @@ impl Errand {
 /// Of a record all of the closest have to be heard. A chunk that was found ends the errand, and nobody's word that it is not there
 /// counts: those are enough whom a holder is, or will be, among.
 fn breadth_of(kind: ValueKind, purpose: &Purpose) -> Breadth {
-    let closest = kind.reach();
+    let closest = kind.sought_among();
     match (kind, purpose) {
         (ValueKind::Signed, _) | (_, Purpose::Look { .. }) => Breadth::SIGNERS,
         (ValueKind::Hashed, Purpose::Find { .. }) => Breadth { at_once: closest, closest },

@@ -37,6 +37,46 @@ fn a_chunk_is_stored_in_time_although_some_of_the_closest_are_never_heard_of() {
     assert_eq!(stored_at(&mut errand, at(4_000)), [relay(near[0]).id()]);
 }
 
+#[test]
+fn a_chunk_is_stored_at_nobody_whom_no_find_asks_although_all_who_are_asked_have_no_room() {
+    let (value, nonce) = (chunk(), Nonce([1; 16]));
+    let location = value.location();
+    let near = nearest(&location);
+    let start = near.iter().map(|number| Contact::from(&relay(*number))).collect();
+    let purpose = Purpose::Put { value, expected: None, payment: None };
+    let (times, rule) = ((at(0), at(8_000)), PrefixRule::RelaxedForOneHost);
+    let mut errand = Errand::new(location, ValueKind::Hashed, nonce, purpose, start, rule, times);
+    let (mut open, mut stored_at, mut statements) = (VecDeque::new(), Vec::new(), None);
+    for _ in 0..100 {
+        for output in core::iter::from_fn(|| errand.poll_output()) {
+            match output {
+                ErrandOutput::Ask { to, ask } => open.push_back((to.id, ask)),
+                ErrandOutput::Done(report) => statements = Some(report.statements.len()),
+                ErrandOutput::Check { .. } => unreachable!("nobody sent a value"),
+            }
+        }
+        // The farthest answers first: all are heard of before the lookup is over.
+        let Some((from, ask)) = open.pop_back() else { break };
+        let rank = near.iter().position(|number| relay(*number).id() == from).unwrap();
+        let is_store = matches!(ask, Ask::Store { .. });
+        let operation = if is_store { Operation::Store } else { Operation::Find };
+        let verdict = if is_store { Verdict::Full } else { Verdict::Absent };
+        let saying = Saying { verdict, seq: 0, digest: [0; 32], relays_estimate: 20 };
+        let question = Question { nonce, operation, location };
+        let statement = Statement::sign(&network(), &secret(near[rank]), &question, &saying, ISSUED);
+        let answer = if is_store {
+            stored_at.push(rank);
+            Answer::Stored { statement }
+        } else {
+            Answer::Found { statement, contacts: Vec::new(), value: None }
+        };
+        errand.handle(at(10), ErrandInput::Answered { from, answer: Box::new(answer) });
+    }
+    let reach = ValueKind::Hashed.reach();
+    stored_at.sort_unstable();
+    assert_eq!((stored_at, statements), ((0..reach).collect(), Some(reach)));
+}
+
 /// With whom the errand wants to store at this time.
 fn stored_at(errand: &mut Errand, now: Instant) -> Vec<Id> {
     errand.handle(now, ErrandInput::Timeout);
