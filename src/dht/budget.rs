@@ -56,12 +56,23 @@ pub struct Taken {
     is_upkeep: bool,
 }
 
+/// For what a payment is checked. Each has an allowance of its own: what clients hand to an exit takes nothing of what other exits
+/// have checked where values are to be kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CheckRole {
+    /// Before it is handed on for a client.
+    Exit,
+    /// Before the value is kept here.
+    Storer,
+}
+
 /// All of a relay's budgets.
 #[derive(Debug, Default)]
 pub struct Budgets {
     anonymous: Window,
     upkeep: Window,
-    checks: Window,
+    checks_of_exit: Window,
+    checks_of_storer: Window,
 }
 
 impl Budgets {
@@ -88,15 +99,20 @@ impl Budgets {
     }
 
     /// Takes one check of a payment that came from this relay.
-    pub fn take_check(&mut self, now: UnixTime, from: NodeKey) -> bool {
+    pub fn take_check(&mut self, now: UnixTime, role: CheckRole, from: NodeKey) -> bool {
         let max = (u64::from(PAYMENT_CHECKS_PER_S), u64::from(PAYMENT_CHECKS_PER_RELAY_PER_S));
-        self.checks.take(now.0, (from, 1), max)
+        let checks = match role {
+            CheckRole::Exit => &mut self.checks_of_exit,
+            CheckRole::Storer => &mut self.checks_of_storer,
+        };
+        checks.take(now.0, (from, 1), max)
     }
 
     /// The most relays that any of them counts.
     #[must_use]
     pub fn relays_counted(&self) -> usize {
-        [&self.anonymous, &self.upkeep, &self.checks].map(|one| one.of.len()).into_iter().max().unwrap_or(0)
+        let all = [&self.anonymous, &self.upkeep, &self.checks_of_exit, &self.checks_of_storer];
+        all.map(|one| one.of.len()).into_iter().max().unwrap_or(0)
     }
 }
 
@@ -176,11 +192,23 @@ mod tests {
     #[test]
     fn checks_are_capped_for_each_relay_and_in_all_within_a_second() {
         let mut budgets = Budgets::default();
-        let mut taken = |s, from: u32| (0..1_000).filter(|_| budgets.take_check(later(s), key(from))).count();
+        let role = CheckRole::Storer;
+        let mut taken = |s, from: u32| (0..1_000).filter(|_| budgets.take_check(later(s), role, key(from))).count();
         let each = usize::try_from(PAYMENT_CHECKS_PER_RELAY_PER_S).unwrap();
         let in_all: usize = (0..20).map(|from| taken(0, from)).sum();
         assert_eq!((in_all, taken(0, 21)), (usize::try_from(PAYMENT_CHECKS_PER_S).unwrap(), 0));
         assert_eq!(taken(1, 0), each);
+    }
+
+    #[test]
+    fn what_clients_have_an_exit_check_takes_nothing_of_what_it_checks_as_a_storer() {
+        let mut budgets = Budgets::default();
+        let mut taken =
+            |role, from: u32| (0..1_000).filter(|_| budgets.take_check(later(0), role, key(from))).count();
+        let in_all: usize = (0..20).map(|from| taken(CheckRole::Exit, from)).sum();
+        assert_eq!(in_all, usize::try_from(PAYMENT_CHECKS_PER_S).unwrap());
+        assert_eq!(taken(CheckRole::Storer, 1), usize::try_from(PAYMENT_CHECKS_PER_RELAY_PER_S).unwrap());
+        assert_eq!(taken(CheckRole::Exit, 21), 0);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use super::storing::Asker;
 use super::{Pending, Relay};
 use crate::crypto::keys::NodeKey;
-use crate::dht::budget::{Budgets, Taken};
+use crate::dht::budget::{Budgets, CheckRole, Taken};
 use crate::dht::effort::{Effort, Fill};
 use crate::dht::store::{Holding, StoreOp, StoreResult, room_of};
 use crate::keyspace::Location;
@@ -69,7 +69,7 @@ impl Relay {
         let Some(payment) = payment.filter(|shown| shown.effort >= wanted && shown.is_timely(now.unix)) else {
             return self.decline(now, offered, Verdict::Unpaid);
         };
-        if !self.paying.budgets.take_check(now.unix, from) {
+        if !self.paying.budgets.take_check(now.unix, CheckRole::Storer, from) {
             return self.reply(now, offered.asker, Answer::Refused);
         }
         let job = self.check_of(&payment, &offered.value);
@@ -85,7 +85,7 @@ impl Relay {
         let inward = self.circuits.get_mut(handed.slot.0).map(|circuit| circuit.inward);
         let from = inward.and_then(|(link, _)| self.links.peer(link)?.descriptor.as_ref().map(|relay| relay.key));
         let from = from.unwrap_or(self.descriptor.key);
-        if !handed.payment.is_timely(now.unix) || !self.paying.budgets.take_check(now.unix, from) {
+        if !handed.payment.is_timely(now.unix) || !self.paying.budgets.take_check(now.unix, CheckRole::Exit, from) {
             return self.on_put_paid(now, handed, false);
         }
         let job = self.check_of(&handed.payment, &handed.value);
