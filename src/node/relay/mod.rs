@@ -124,7 +124,7 @@ enum Pending {
     FindStored { asker: Asker, question: Question, contacts: Vec<Contact>, want_value: bool },
     FindSigned { asker: Asker, contacts: Vec<Contact>, value: Option<Box<VerifiedValue>> },
     StoreChecked { asker: Asker, question: Question, expected: Option<u64>, account: Account },
-    StorePaid(Box<Offered>),
+    StorePaid(Box<Offered>, Payment),
     StoreStored { asker: Asker, question: Question, holding: Holding, taken: Option<Taken> },
     StoreSigned { asker: Asker },
     ErrandChecked { errand: u64, from: crate::keyspace::Id },
@@ -301,14 +301,16 @@ impl Relay {
                 Some(value) => self.on_store_checked(now, Offered { asker, question, expected, value }, account),
                 None => self.reply(now, asker, Answer::Refused),
             },
-            (Some(Pending::StorePaid(offered)), Done::Paid(holds)) => self.on_offer_paid(now, *offered, holds),
+            (Some(Pending::StorePaid(offered, payment)), Done::Paid(holds)) => {
+                self.on_offer_paid(now, *offered, payment, holds);
+            }
             (Some(Pending::ErrandChecked { errand, from }), Done::Value(value)) => {
                 self.on_errand_checked(now, errand, from, value);
             }
             (Some(Pending::PutChecked { circuit, slot, expected, payment }), Done::Value(value)) => {
                 self.on_put_checked(now, (circuit, slot), expected, payment, value);
             }
-            (Some(Pending::PutPaid(handed)), Done::Paid(holds)) => self.on_put_paid(now, *handed, holds),
+            (Some(Pending::PutPaid(handed)), Done::Paid(holds)) => self.on_handed_checked(now, *handed, holds),
             (Some(Pending::RepairChecked(place)), Done::Value(value)) => {
                 self.repair_handle(now, RepairInput::Checked { place, value });
             }

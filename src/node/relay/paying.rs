@@ -4,7 +4,9 @@
 use super::storing::Asker;
 use super::{Pending, Relay};
 use crate::crypto::keys::NodeKey;
+use crate::crypto::storage_puzzle::StoragePuzzle;
 use crate::dht::budget::{Budgets, CheckRole, Taken};
+use crate::dht::checked_payments::CheckedPayments;
 use crate::dht::effort::{Effort, Fill};
 use crate::dht::store::{Holding, StoreOp, StoreResult, room_of};
 use crate::keyspace::Location;
@@ -24,6 +26,7 @@ pub(super) struct Paying {
     fill: Fill,
     pub(super) effort: Effort,
     pub(super) budgets: Budgets,
+    pub(super) checked: CheckedPayments,
 }
 
 /// A value that checked and is close enough, and who wants it kept.
@@ -69,15 +72,23 @@ impl Relay {
         let Some(payment) = payment.filter(|shown| shown.effort >= wanted && shown.is_timely(now.unix)) else {
             return self.decline(now, offered, Verdict::Unpaid);
         };
+        let puzzle = self.puzzle_of(&payment, &offered.value);
+        if self.paying.checked.has(&puzzle, payment.counter) {
+            return self.keep_if_within(now, offered, false);
+        }
         if !self.paying.budgets.take_check(now.unix, CheckRole::Storer, from) {
             return self.reply(now, offered.asker, Answer::Refused);
         }
-        let job = self.check_of(&payment, &offered.value);
-        self.work(Pending::StorePaid(Box::new(offered)), job);
+        let job = Job::CheckPayment { puzzle, counter: payment.counter };
+        self.work(Pending::StorePaid(Box::new(offered), payment), job);
     }
 
-    pub(super) fn on_offer_paid(&mut self, now: Now, offered: Offered, holds: bool) {
-        if holds { self.keep_if_within(now, offered, false) } else { self.decline(now, offered, Verdict::Unpaid) }
+    pub(super) fn on_offer_paid(&mut self, now: Now, offered: Offered, payment: Payment, holds: bool) {
+        if !holds {
+            return self.decline(now, offered, Verdict::Unpaid);
+        }
+        self.note_paid(now, &payment, &offered.value);
+        self.keep_if_within(now, offered, false);
     }
 
     /// As an exit: what would be refused by every storer, and held against this relay, is not handed on.
@@ -85,16 +96,33 @@ impl Relay {
         let inward = self.circuits.get_mut(handed.slot.0).map(|circuit| circuit.inward);
         let from = inward.and_then(|(link, _)| self.links.peer(link)?.descriptor.as_ref().map(|relay| relay.key));
         let from = from.unwrap_or(self.descriptor.key);
-        if !handed.payment.is_timely(now.unix) || !self.paying.budgets.take_check(now.unix, CheckRole::Exit, from) {
+        if !handed.payment.is_timely(now.unix) {
             return self.on_put_paid(now, handed, false);
         }
-        let job = self.check_of(&handed.payment, &handed.value);
-        self.work(Pending::PutPaid(Box::new(handed)), job);
+        let (puzzle, counter) = (self.puzzle_of(&handed.payment, &handed.value), handed.payment.counter);
+        if self.paying.checked.has(&puzzle, counter) {
+            return self.on_put_paid(now, handed, true);
+        }
+        if !self.paying.budgets.take_check(now.unix, CheckRole::Exit, from) {
+            return self.on_put_paid(now, handed, false);
+        }
+        self.work(Pending::PutPaid(Box::new(handed)), Job::CheckPayment { puzzle, counter });
     }
 
-    fn check_of(&self, payment: &Payment, value: &VerifiedValue) -> Job {
-        let puzzle = payment.puzzle(&self.config.network, value.location(), value.digest());
-        Job::CheckPayment { puzzle, counter: payment.counter }
+    pub(super) fn on_handed_checked(&mut self, now: Now, handed: Handed, holds: bool) {
+        if holds {
+            self.note_paid(now, &handed.payment, &handed.value);
+        }
+        self.on_put_paid(now, handed, holds);
+    }
+
+    fn puzzle_of(&self, payment: &Payment, value: &VerifiedValue) -> StoragePuzzle {
+        payment.puzzle(&self.config.network, value.location(), value.digest())
+    }
+
+    fn note_paid(&mut self, now: Now, payment: &Payment, value: &VerifiedValue) {
+        let puzzle = self.puzzle_of(payment, value);
+        self.paying.checked.note(&puzzle, payment.counter, now.unix);
     }
 
     /// What is held already takes nothing of an hour: otherwise one value, stored again and again, would use it up for all.

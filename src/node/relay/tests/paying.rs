@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::crypto::hash::blake3;
-use crate::limits::{EFFORT_KEPT_S, PAYMENT_CHECKS_PER_RELAY_PER_S, SEALED_CHUNK_LEN, STORE_HOUR_BYTES_MIN};
+use crate::limits::{
+    EFFORT_KEPT_S, PAYMENT_CHECKS_PER_RELAY_PER_S, PAYMENT_STEP_S, SEALED_CHUNK_LEN, STORE_HOUR_BYTES_MIN,
+};
 use crate::wire::payment::Payment;
 use crate::wire::statement::Verdict;
 
@@ -75,6 +77,14 @@ impl Scarce {
         }
     }
 
+    /// What does not hold, though its hour does.
+    fn falsely_paid(&self, value: &VerifiedValue) -> Account {
+        let payment = Payment { effort: 1, hour: Payment::hour_at(self.world.time().unix), counter: 0 };
+        let puzzle = payment.puzzle(&network(), value.location(), value.digest());
+        let counter = (0..).find(|counter| !puzzle.is_solved_by(*counter)).unwrap();
+        Account::Anonymous(Some(Payment { counter, ..payment }))
+    }
+
     fn paid(&self, value: &VerifiedValue, effort: u8) -> Payment {
         let payment = Payment { effort, hour: Payment::hour_at(self.world.time().unix), counter: 0 };
         let counter = payment.puzzle(&network(), value.location(), value.digest()).solve(0, 1 << 14).unwrap();
@@ -127,16 +137,36 @@ fn where_work_is_asked_for_a_value_is_kept_that_was_paid_for_as_it_is_and_no_oth
 #[test]
 fn one_relay_has_so_many_payments_checked_in_a_second_and_others_have_theirs() {
     let mut scarce = Scarce::new(filled(750, 1_000));
-    let value = chunk(5_000);
-    let good = scarce.paid(&value, 1);
-    let shows = Account::Anonymous(Some(good));
+    let (value, unpaid) = (chunk(5_000), Some((Verdict::Unpaid, 1)));
+    let shows = scarce.falsely_paid(&value);
     for _ in 0..PAYMENT_CHECKS_PER_RELAY_PER_S {
-        assert_eq!(scarce.store(LINK, &value, shows).unwrap().0, Verdict::Stored);
+        assert_eq!(scarce.store(LINK, &value, shows), unpaid);
     }
     assert_eq!(scarce.store(LINK, &value, shows), None, "refused without a word");
-    assert_eq!(scarce.store(OTHER, &value, shows).unwrap().0, Verdict::Stored);
+    assert_eq!(scarce.store(OTHER, &value, shows), unpaid);
     scarce.pass(1);
-    assert_eq!(scarce.store(LINK, &value, shows).unwrap().0, Verdict::Stored);
+    assert_eq!(scarce.store(LINK, &value, shows), unpaid);
+}
+
+#[test]
+fn a_payment_that_held_is_not_checked_again_and_takes_nothing_of_what_is_checked_in_a_second() {
+    let mut scarce = Scarce::new(filled(750, 1_000));
+    let (value, other) = (chunk(5_000), chunk(5_001));
+    let good = scarce.paid(&value, 1);
+    let shows = Account::Anonymous(Some(good));
+    for _ in 0..=PAYMENT_CHECKS_PER_RELAY_PER_S {
+        assert_eq!(scarce.store(LINK, &value, shows).unwrap().0, Verdict::Stored);
+    }
+    assert_eq!(scarce.one().paying.checked.len(), 1);
+    // It is remembered as what it is: of another value it is none, and the clock goes on for it.
+    let false_one = scarce.falsely_paid(&other);
+    for _ in 1..PAYMENT_CHECKS_PER_RELAY_PER_S {
+        assert_eq!(scarce.store(LINK, &other, false_one), Some((Verdict::Unpaid, 1)));
+    }
+    assert_eq!(scarce.store(LINK, &other, false_one), None);
+    scarce.pass(2 * PAYMENT_STEP_S);
+    scarce.link(LATER, 9);
+    assert_eq!(scarce.store(LATER, &value, shows), Some((Verdict::Unpaid, 1)));
 }
 
 #[test]
