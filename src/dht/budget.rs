@@ -11,17 +11,28 @@ use crate::limits::{
 };
 use crate::time::UnixTime;
 
+/// On whose account something came.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Bringer {
+    /// This relay's own exit.
+    Own,
+    /// Another relay.
+    Relay(NodeKey),
+    /// Whoever has shown no descriptor: clients, all of them together.
+    Unknown,
+}
+
 /// What was taken in one turn of the clock, of whom.
 #[derive(Debug, Default)]
 struct Window {
     turn: u64,
     all: u64,
-    of: BTreeMap<NodeKey, u64>,
+    of: BTreeMap<Bringer, u64>,
 }
 
 impl Window {
     /// Takes so much, if it fits both bounds: in all, and of this relay.
-    fn take(&mut self, turn: u64, (from, amount): (NodeKey, u64), (all_max, each_max): (u64, u64)) -> bool {
+    fn take(&mut self, turn: u64, (from, amount): (Bringer, u64), (all_max, each_max): (u64, u64)) -> bool {
         if turn != self.turn {
             *self = Self { turn, ..Self::default() };
         }
@@ -37,7 +48,7 @@ impl Window {
     }
 
     /// Gives back what was taken in this turn; later it is forgotten anyway.
-    fn give_back(&mut self, turn: u64, (from, amount): (NodeKey, u64)) {
+    fn give_back(&mut self, turn: u64, (from, amount): (Bringer, u64)) {
         if turn == self.turn {
             self.all = self.all.saturating_sub(amount);
             if let Some(of_it) = self.of.get_mut(&from) {
@@ -50,7 +61,7 @@ impl Window {
 /// Bytes of an hour that a value took before it was kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Taken {
-    from: NodeKey,
+    from: Bringer,
     bytes: u64,
     turn: u64,
     is_upkeep: bool,
@@ -78,7 +89,7 @@ pub struct Budgets {
 impl Budgets {
     /// Takes the bytes of an anonymous write that came from this relay. Where storage is plentiful they are counted, and refused
     /// in no case.
-    pub fn take_anonymous(&mut self, now: UnixTime, from: NodeKey, bytes: u64, fill: &Fill) -> Option<Taken> {
+    pub fn take_anonymous(&mut self, now: UnixTime, from: Bringer, bytes: u64, fill: &Fill) -> Option<Taken> {
         let all = part(fill, STORE_HOUR_PART);
         let each = (all / STORE_HOUR_RELAY_PART).max(STORE_HOUR_BYTES_MIN);
         let taken = Taken { from, bytes, turn: hour(now), is_upkeep: false };
@@ -86,7 +97,7 @@ impl Budgets {
     }
 
     /// Takes the bytes of a value that this relay brings as repair.
-    pub fn take_upkeep(&mut self, now: UnixTime, from: NodeKey, bytes: u64, fill: &Fill) -> Option<Taken> {
+    pub fn take_upkeep(&mut self, now: UnixTime, from: Bringer, bytes: u64, fill: &Fill) -> Option<Taken> {
         let each = part(fill, STORE_HOUR_UPKEEP_PART);
         let taken = Taken { from, bytes, turn: hour(now), is_upkeep: true };
         self.upkeep.take(taken.turn, (from, bytes), if_scarce(fill, (u64::MAX, each))).then_some(taken)
@@ -99,7 +110,7 @@ impl Budgets {
     }
 
     /// Takes one check of a payment that came from this relay.
-    pub fn take_check(&mut self, now: UnixTime, role: CheckRole, from: NodeKey) -> bool {
+    pub fn take_check(&mut self, now: UnixTime, role: CheckRole, from: Bringer) -> bool {
         let max = (u64::from(PAYMENT_CHECKS_PER_S), u64::from(PAYMENT_CHECKS_PER_RELAY_PER_S));
         let checks = match role {
             CheckRole::Exit => &mut self.checks_of_exit,
@@ -133,9 +144,13 @@ mod tests {
     use super::*;
     use crate::dht::store::Quota;
     use crate::limits::STORE_PLENTIFUL_PERMILLE;
-    use crate::membership::fixture::{ISSUED, key};
+    use crate::membership::fixture::ISSUED;
 
     const QUOTA: u64 = 1 << 40;
+
+    fn key(number: u32) -> Bringer {
+        Bringer::Relay(crate::membership::fixture::key(number))
+    }
 
     fn fill(permille: u64) -> Fill {
         let max = Quota { values: 1_000, bytes: QUOTA };
@@ -217,7 +232,7 @@ mod tests {
         let one = |n: usize| {
             let mut key = [0; 32];
             key[..8].copy_from_slice(&n.to_be_bytes());
-            NodeKey(key)
+            Bringer::Relay(NodeKey(key))
         };
         let plentiful = Fill::default();
         assert!((0..STORE_HOUR_RELAYS_MAX).all(|n| budgets.take_upkeep(ISSUED, one(n), 1, &plentiful).is_some()));

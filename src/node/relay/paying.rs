@@ -3,15 +3,15 @@
 
 use super::storing::Asker;
 use super::{Pending, Relay};
-use crate::crypto::keys::NodeKey;
 use crate::crypto::storage_puzzle::StoragePuzzle;
-use crate::dht::budget::{Budgets, CheckRole, Taken};
+use crate::dht::budget::{Bringer, Budgets, CheckRole, Taken};
 use crate::dht::checked_payments::CheckedPayments;
 use crate::dht::effort::{Effort, Fill};
 use crate::dht::store::{Holding, StoreOp, StoreResult, room_of};
 use crate::keyspace::Location;
 use crate::limits::CLOSER_MEMBERS_MAX;
 use crate::node::circuits::CircuitNo;
+use crate::node::io::LinkId;
 use crate::node::work::Job;
 use crate::record::VerifiedValue;
 use crate::time::Now;
@@ -57,7 +57,7 @@ impl Relay {
 
     /// Cheap checks first: one Argon2id at most, and none for what would not be kept anyway.
     pub(super) fn on_offered(&mut self, now: Now, offered: Offered, account: Account) {
-        let from = self.key_of(offered.asker);
+        let from = self.bringer_of(offered.asker);
         let payment = match account {
             Account::Upkeep if self.is_near(from, &offered.question.location) => {
                 return self.keep_if_within(now, offered, true);
@@ -94,8 +94,7 @@ impl Relay {
     /// As an exit: what would be refused by every storer, and held against this relay, is not handed on.
     pub(super) fn on_handed(&mut self, now: Now, handed: Handed) {
         let inward = self.circuits.get_mut(handed.slot.0).map(|circuit| circuit.inward);
-        let from = inward.and_then(|(link, _)| self.links.peer(link)?.descriptor.as_ref().map(|relay| relay.key));
-        let from = from.unwrap_or(self.descriptor.key);
+        let from = inward.map_or(Bringer::Unknown, |(link, _)| self.bringer_at(link));
         if !handed.payment.is_timely(now.unix) {
             return self.on_put_paid(now, handed, false);
         }
@@ -130,7 +129,7 @@ impl Relay {
         if self.repair.holds(&Holding::from(&*offered.value)) {
             return self.keep(offered, None);
         }
-        let (from, bytes) = (self.key_of(offered.asker), bytes_of(&offered.value));
+        let (from, bytes) = (self.bringer_of(offered.asker), bytes_of(&offered.value));
         let Paying { budgets, fill, .. } = &mut self.paying;
         let taken = if is_upkeep {
             budgets.take_upkeep(now.unix, from, bytes, fill)
@@ -162,20 +161,29 @@ impl Relay {
     }
 
     /// Whoever looks after a place is near it: repair of a place that its asker could not hold is none.
-    fn is_near(&self, asker: NodeKey, location: &Location) -> bool {
-        let Some(asker) = self.members.get(&asker) else { return false };
+    fn is_near(&self, asker: Bringer, location: &Location) -> bool {
+        let key = match asker {
+            Bringer::Own => self.descriptor.key,
+            Bringer::Relay(key) => key,
+            Bringer::Unknown => return false,
+        };
+        let Some(asker) = self.members.get(&key) else { return false };
         let presence = &self.links.presence;
         let is_here = |one: &VerifiedDescriptor| !presence.is_gone(&(one.link_key, one.address));
         self.members.closer_count(location, &asker.id(), is_here) < CLOSER_MEMBERS_MAX
     }
 
-    /// Relays alone ask for values to be kept; what is our own counts as one's, too.
-    fn key_of(&self, asker: Asker) -> NodeKey {
-        let peer = match asker {
-            Asker::Own(_) => None,
-            Asker::Remote(link, _) => self.links.peer(link).and_then(|peer| peer.descriptor.as_ref()),
-        };
-        peer.map_or(self.descriptor.key, |relay| relay.key)
+    /// Relays alone ask for values to be kept; one whose link has ended meanwhile is nobody that is known.
+    pub(super) fn bringer_of(&self, asker: Asker) -> Bringer {
+        match asker {
+            Asker::Own(_) => Bringer::Own,
+            Asker::Remote(link, _) => self.bringer_at(link),
+        }
+    }
+
+    fn bringer_at(&self, link: LinkId) -> Bringer {
+        let peer = self.links.peer(link).and_then(|peer| peer.descriptor.as_ref());
+        peer.map_or(Bringer::Unknown, |relay| Bringer::Relay(relay.key))
     }
 }
 

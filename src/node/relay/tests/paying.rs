@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::crypto::hash::blake3;
+use crate::dht::budget::{Bringer, CheckRole};
 use crate::limits::{
     EFFORT_KEPT_S, PAYMENT_CHECKS_PER_RELAY_PER_S, PAYMENT_STEP_S, SEALED_CHUNK_LEN, STORE_HOUR_BYTES_MIN,
 };
@@ -167,6 +168,34 @@ fn a_payment_that_held_is_not_checked_again_and_takes_nothing_of_what_is_checked
     scarce.pass(2 * PAYMENT_STEP_S);
     scarce.link(LATER, 9);
     assert_eq!(scarce.store(LATER, &value, shows), Some((Verdict::Unpaid, 1)));
+}
+
+#[test]
+fn what_comes_of_clients_is_counted_apart_from_what_the_relay_brings_itself() {
+    let mut scarce = Scarce::new(filled(750, 1_000));
+    let (now, there) = (scarce.world.time(), relay(11));
+    let (link_key, address) = (there.link_key, there.address);
+    let client = Peer { link_key, descriptor: None, address, dialled: false };
+    scarce.one().handle(now, Input::LinkUp { link: LATER, peer: Box::new(client) });
+    let one = scarce.one();
+    for (asker, bringer) in [
+        (Asker::Own(AskId(1)), Bringer::Own),
+        (Asker::Remote(LINK, CircuitId(1)), Bringer::Relay(relay(9).key)),
+        (Asker::Remote(LATER, CircuitId(1)), Bringer::Unknown),
+        (Asker::Remote(LinkId(7), CircuitId(1)), Bringer::Unknown),
+    ] {
+        assert_eq!(one.bringer_of(asker), bringer);
+    }
+    // What they hand to the exit in a second is counted, too.
+    let no = one.circuits.open(now.instant, (LATER, CircuitId(1 << 31))).unwrap();
+    let value = chunk(5_000);
+    let Account::Anonymous(Some(payment)) = scarce.falsely_paid(&value) else { unreachable!("it shows one") };
+    for _ in 0..PAYMENT_CHECKS_PER_RELAY_PER_S {
+        let handed = Handed { slot: (no, 0), expected: None, value: Box::new(value.clone()), payment };
+        scarce.one().on_handed(now, handed);
+    }
+    let mut may = |from| scarce.one().paying.budgets.take_check(now.unix, CheckRole::Exit, from);
+    assert!(!may(Bringer::Unknown) && may(Bringer::Own));
 }
 
 #[test]
