@@ -73,19 +73,21 @@ impl Effort {
     }
 }
 
-/// The least effort with which a value finds as many holders as it should have among the nearest members that look after its place,
-/// by their descriptors. A few that ask for more move nobody to pay it.
+/// The least effort with which a value finds holders enough among the nearest members that look after its place, by their
+/// descriptors. A few that ask for more move nobody to pay it. In a network of fewer than that all are to have it.
 #[must_use]
 pub fn effort_at(members: &Members, kind: ValueKind, location: &Location) -> u8 {
     let nearest = members.closest(location, kind.reach(), |_| false);
-    enough_for(nearest.into_iter().map(|member| member.effort).collect(), kind.holders())
+    let efforts: Vec<u8> = nearest.into_iter().map(|member| member.effort).collect();
+    let greatest = efforts.iter().copied().max();
+    enough_for(efforts, kind.priced_for()).or(greatest).unwrap_or(0)
 }
 
-/// The least of these efforts that so many of those who ask for them take; the greatest where they are fewer.
+/// The least of these efforts that so many of those who ask for them take; `None` where they are fewer.
 #[must_use]
-pub fn enough_for(mut efforts: Vec<u8>, holders: usize) -> u8 {
+pub fn enough_for(mut efforts: Vec<u8>, takers: usize) -> Option<u8> {
     efforts.sort_unstable();
-    efforts.get(holders.saturating_sub(1)).or(efforts.last()).copied().unwrap_or(0)
+    efforts.get(takers.saturating_sub(1)).copied()
 }
 
 #[cfg(test)]
@@ -143,34 +145,45 @@ mod tests {
 
     #[test]
     fn the_effort_is_the_least_that_enough_holders_take_and_two_that_ask_for_more_do_not_raise_it() {
-        for (efforts, holders, enough) in [
-            (vec![0; 7], 5, 0),
-            (vec![3, 0, 0, 3, 0, 0, 0], 5, 0),
-            (vec![3, 0, 0, 3, 0, 2, 0], 5, 2),
-            (vec![0, 1, 3, 3], 2, 1),
-            (vec![1, 2], 5, 2),
-            (vec![], 5, 0),
+        for (efforts, takers, enough) in [
+            (vec![0; 7], 5, Some(0)),
+            (vec![3, 0, 0, 3, 0, 0, 0], 5, Some(0)),
+            (vec![3, 0, 0, 3, 0, 2, 0], 5, Some(2)),
+            (vec![0, 3, 1, 3], 2, Some(1)),
+            (vec![1, 2], 5, None),
+            (vec![], 5, None),
         ] {
-            assert_eq!(enough_for(efforts, holders), enough);
+            assert_eq!(enough_for(efforts, takers), enough);
         }
     }
 
     #[test]
     fn the_nearest_members_that_look_after_a_place_are_asked_and_nobody_else() {
-        let location = Id([0x33; 20]);
-        let mut numbers: Vec<u32> = (0..40).collect();
-        numbers.sort_by_key(|number| relay(*number).id().distance(&location));
         for kind in [ValueKind::Signed, ValueKind::Hashed] {
-            let asking = |which: &[u32]| {
-                let with = |number: u32| {
-                    let effort = if which.contains(&number) { 2 } else { 0 };
-                    signed(Descriptor { effort, ..*relay(number) }, number)
-                };
-                effort_at(&members_of((0..40).map(with)), kind, &location)
-            };
-            assert_eq!(asking(&numbers[kind.reach()..]), 0);
-            assert_eq!(asking(&numbers[..kind.reach() - kind.holders()]), 0);
-            assert_eq!(asking(&numbers[..=kind.reach() - kind.holders()]), 2);
+            let more = kind.reach() - kind.priced_for();
+            let asking = |which: &[usize]| price(kind, 40, |rank| if which.contains(&rank) { 2 } else { 0 });
+            assert_eq!(asking(&(kind.reach()..40).collect::<Vec<_>>()), 0);
+            assert_eq!(asking(&(0..more).collect::<Vec<_>>()), 0);
+            assert_eq!(asking(&(0..=more).collect::<Vec<_>>()), 2);
         }
+    }
+
+    #[test]
+    fn two_that_ask_for_nothing_do_not_have_a_chunk_to_themselves_and_one_that_asks_for_much_moves_nobody() {
+        for liars in [[0, 1], [1, 3], [2, 3]] {
+            assert_eq!(price(ValueKind::Hashed, 40, |rank| if liars.contains(&rank) { 0 } else { 2 }), 2);
+        }
+        assert_eq!(price(ValueKind::Hashed, 40, |rank| if rank == 1 { 3 } else { 1 }), 1);
+        assert_eq!(price(ValueKind::Hashed, 2, |rank| if rank == 1 { 3 } else { 1 }), 3, "both are to have it");
+    }
+
+    /// What a client pays where so many relays ask for this, by how near they are.
+    fn price(kind: ValueKind, relays: u32, effort_of: impl Fn(usize) -> u8) -> u8 {
+        let location = Id([0x33; 20]);
+        let mut numbers: Vec<u32> = (0..relays).collect();
+        numbers.sort_by_key(|number| relay(*number).id().distance(&location));
+        let asking =
+            |(rank, number): (usize, &u32)| signed(Descriptor { effort: effort_of(rank), ..*relay(*number) }, *number);
+        effort_at(&members_of(numbers.iter().enumerate().map(asking)), kind, &location)
     }
 }

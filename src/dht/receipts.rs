@@ -111,8 +111,8 @@ impl Receipts {
     #[must_use]
     pub fn effort_wanted(&self) -> Option<u8> {
         let efforts: Vec<u8> = self.answers.values().filter_map(|answer| answer.effort()).collect();
-        let wanting = self.kind.holders().saturating_sub(self.stored());
-        (!efforts.is_empty()).then(|| enough_for(efforts, wanting))
+        let greatest = efforts.iter().copied().max();
+        enough_for(efforts, self.kind.priced_for().saturating_sub(self.stored())).or(greatest)
     }
 
     /// Where it was stored.

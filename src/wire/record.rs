@@ -40,6 +40,16 @@ impl ValueKind {
         self.holders() + (REPAIR_REACH - HOLDERS)
     }
 
+    /// For how many of them a price has to be enough (spec/dht.md §8.3): as many as should keep it, and of the two of a chunk one more,
+    /// or two that ask for nothing would have it to themselves.
+    #[must_use]
+    pub const fn priced_for(self) -> usize {
+        match self {
+            Self::Signed => HOLDERS,
+            Self::Hashed => CHUNK_HOLDERS + 1,
+        }
+    }
+
     /// Among how many of the nearest members a find looks for one: whoever is farther off keeps it for nobody (spec/dht.md §5).
     #[must_use]
     pub const fn sought_among(self) -> usize {
