@@ -152,7 +152,7 @@ pub enum Refused {
         /// Copies asked.
         asked: usize,
     },
-    /// Nobody keeps it for what was paid, which is what the nearest relays published, and once what they asked for.
+    /// Nobody keeps it for what was paid, which is what the nearest relays published, and what they asked for when they declined.
     #[error(
         "not stored: the nearest nodes ask for more work than was done (step {effort} of {}); their storage is scarce, and what they \
          ask for holds for an hour. Or the clock of this machine is wrong",
