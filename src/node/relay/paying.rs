@@ -50,7 +50,7 @@ impl Relay {
     pub(super) fn on_filled(&mut self, now: Now, result: &StoreResult) {
         let StoreResult::Filled { held, max } = *result else { return };
         self.paying.fill = Fill { held, max };
-        if self.paying.effort.note(&self.paying.fill, now.unix) {
+        if self.paying.effort.note(&self.paying.fill, now.instant) {
             self.publish_descriptor(now);
         }
     }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::crypto::hash::blake3;
 use crate::dht::budget::{Bringer, CheckRole};
+use crate::dht::store::Quota;
 use crate::limits::{
     EFFORT_KEPT_S, PAYMENT_CHECKS_PER_RELAY_PER_S, PAYMENT_STEP_S, SEALED_CHUNK_LEN, STORE_HOUR_BYTES_MIN,
 };
@@ -109,6 +110,26 @@ fn a_relay_that_fills_up_asks_for_work_in_a_new_descriptor_and_keeps_it_for_an_h
     assert_eq!(world.relays[0].as_ref().unwrap().descriptor().effort, 2);
     world.run_for(120);
     assert_eq!(world.relays[0].as_ref().unwrap().descriptor().effort, 0);
+}
+
+#[test]
+fn a_step_is_kept_for_an_hour_whatever_becomes_of_the_wall_clock() {
+    let mut world = World::new();
+    world.start(filled(900, 1_000));
+    world.run_for(6);
+    let fill = |values| StoreResult::Filled {
+        held: Quota { values, bytes: 0 },
+        max: Quota { values: 1_000, bytes: 64 << 20 },
+    };
+    let one = world.relays[0].as_mut().unwrap();
+    let ahead = |world_s: u64, unix_s: u64| Now {
+        instant: Instant::ZERO + Duration::from_secs(world_s),
+        unix: UnixTime(ISSUED.0 + unix_s),
+    };
+    one.on_filled(ahead(7, 9 * EFFORT_KEPT_S), &fill(0));
+    assert_eq!(one.descriptor().effort, 2, "it was set on");
+    one.on_filled(ahead(9 + EFFORT_KEPT_S, 0), &fill(0));
+    assert_eq!(one.descriptor().effort, 0, "it was set back");
 }
 
 #[test]
