@@ -227,6 +227,8 @@ impl Relay {
             relay.effects.event(RelayEvent::Members(relay.members.len()));
         }
         relay.publish_descriptor(now);
+        // How full the store is comes first: nobody writes before it is known.
+        relay.sweep_store(now);
         relay.load_places(None);
         relay.handle_time(now);
         relay
@@ -497,7 +499,7 @@ impl Relay {
             self.neighbours_at = now.instant + self.config.repair.neighbours;
             self.watch_neighbours(now);
         }
-        self.store(Pending::Expired, crate::dht::store::StoreOp::Expire { now: now.unix });
+        self.sweep_store(now);
     }
 
     /// Issues the descriptor anew; its number is the time, strictly increasing.

@@ -46,6 +46,11 @@ pub(super) struct Handed {
 }
 
 impl Relay {
+    /// What is over goes, and the store says how full it is.
+    pub(super) fn sweep_store(&mut self, now: Now) {
+        self.store(Pending::Expired, StoreOp::Expire { now: now.unix });
+    }
+
     /// The store says how full it is.
     pub(super) fn on_filled(&mut self, now: Now, result: &StoreResult) {
         let StoreResult::Filled { held, max } = *result else { return };

@@ -113,6 +113,13 @@ fn a_relay_that_fills_up_asks_for_work_in_a_new_descriptor_and_keeps_it_for_an_h
 }
 
 #[test]
+fn a_relay_that_starts_with_a_full_store_asks_for_work_before_anybody_can_write() {
+    let mut world = World::new();
+    world.start(filled(900, 1_000));
+    assert_eq!(world.relays[0].as_ref().unwrap().descriptor().effort, 2);
+}
+
+#[test]
 fn a_step_is_kept_for_an_hour_whatever_becomes_of_the_wall_clock() {
     let mut world = World::new();
     world.start(filled(900, 1_000));
