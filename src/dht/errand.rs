@@ -232,9 +232,11 @@ impl Errand {
                     self.contacts.entry(contact.id).or_insert(*contact);
                 }
                 if let Some(contact) = self.contacts.get(&from).copied() {
-                    let is_chunk = self.kind == ValueKind::Hashed;
-                    let passed_on = is_chunk && was_drawn && !came_with_value && present.is_some();
-                    self.heard.insert(from, Heard { contact, statement, tried: came_with_value, passed_on });
+                    let may_pass_on = self.kind == ValueKind::Hashed && self.nonce.may_be_passed_on();
+                    let passed_on = may_pass_on && was_drawn && !came_with_value && present.is_some();
+                    // Who had to send it and did not would not do so when asked again.
+                    let tried = came_with_value || (was_drawn && !passed_on);
+                    self.heard.insert(from, Heard { contact, statement, tried, passed_on });
                 }
                 self.lookup.handle(now, LookupInput::Answered { from, contacts, says_present: present });
             }

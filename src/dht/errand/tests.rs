@@ -224,6 +224,26 @@ fn who_leaves_a_chunk_to_others_is_followed_by_one_beyond_the_holders_and_asked_
     assert!(matches!(done, Some(ErrandOutput::Done(Report { value: Some(_), .. }))));
 }
 
+#[test]
+fn who_had_to_send_a_chunk_and_did_not_has_left_it_to_nobody_and_is_not_asked_again() {
+    let mut finding = Finding::new(nonce(0).insisting());
+    let drawn = finding.asked().iter().find(|(_, wants, _)| *wants).unwrap().0;
+    for rank in [1 - drawn, 3, drawn] {
+        finding.says(at(100), rank, true, false);
+    }
+    let mut asked = Vec::new();
+    for rank in 0..2 {
+        let [(next, true, true)] = finding.asked()[..] else { panic!("one is asked for it") };
+        asked.push(next);
+        finding.errand.handle(at(200 + rank), ErrandInput::Failed { from: relay(finding.near[next]).id() });
+    }
+    asked.sort_unstable();
+    assert_eq!(asked, [1 - drawn, 3]);
+    finding.says(at(300), 2, false, false);
+    let outputs: Vec<ErrandOutput> = core::iter::from_fn(|| finding.errand.poll_output()).collect();
+    assert!(matches!(outputs[..], [ErrandOutput::Done(Report { value: None, .. })]), "{outputs:?}");
+}
+
 proptest! {
     #[test]
     fn a_chunk_that_somebody_sends_when_it_must_is_found_whoever_else_leaves_it_to_others(
