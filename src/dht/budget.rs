@@ -218,8 +218,7 @@ mod tests {
     #[test]
     fn what_clients_have_an_exit_check_takes_nothing_of_what_it_checks_as_a_storer() {
         let mut budgets = Budgets::default();
-        let mut taken =
-            |role, from: u32| (0..1_000).filter(|_| budgets.take_check(later(0), role, key(from))).count();
+        let mut taken = |role, from: u32| (0..1_000).filter(|_| budgets.take_check(later(0), role, key(from))).count();
         let in_all: usize = (0..20).map(|from| taken(CheckRole::Exit, from)).sum();
         assert_eq!(in_all, usize::try_from(PAYMENT_CHECKS_PER_S).unwrap());
         assert_eq!(taken(CheckRole::Storer, 1), usize::try_from(PAYMENT_CHECKS_PER_RELAY_PER_S).unwrap());

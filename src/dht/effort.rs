@@ -1,13 +1,17 @@
 //! What effort a relay asks of anonymous writes: none while its storage is plentiful, more as it fills up. Pure; it must not know
 //! who writes. Source: spec/dht.md §8.1.
 
+use std::collections::BTreeMap;
+
 use super::store::Quota;
+use crate::crypto::keys::NodeKey;
 use crate::keyspace::Location;
 use crate::limits::{
     EFFORT_FULL_LESS_PERMILLE, EFFORT_FULL_PERMILLE, EFFORT_KEPT_S, EFFORT_MAX, STORE_PLENTIFUL_PERMILLE,
 };
 use crate::membership::members::Members;
 use crate::time::Instant;
+use crate::wire::descriptor::VerifiedDescriptor;
 use crate::wire::record::ValueKind;
 
 /// How full a store is.
@@ -74,12 +78,64 @@ impl Effort {
     }
 }
 
+/// What others last told that a relay asks for, where a client has a newer descriptor from the relay itself alone: a guard could show
+/// each of its clients another price, and know them again by what they pay elsewhere.
+#[derive(Debug, Default)]
+pub struct ToldEfforts {
+    /// Number of the descriptor that was shown, and the effort in the one before it.
+    shown: BTreeMap<NodeKey, (u32, u8)>,
+}
+
+impl ToldEfforts {
+    /// Nobody has shown anything.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { shown: BTreeMap::new() }
+    }
+
+    /// What this member asks for by the word of others.
+    #[must_use]
+    pub fn of(&self, member: &VerifiedDescriptor) -> u8 {
+        let told = self.shown.get(&member.key).filter(|(issued, _)| *issued == member.issued);
+        told.map_or(member.effort, |(_, effort)| *effort)
+    }
+
+    /// A relay has shown a descriptor itself, which takes the place of the one that is held.
+    pub fn on_shown(&mut self, held: &VerifiedDescriptor, shown: &VerifiedDescriptor) {
+        if shown.issued > held.issued {
+            self.shown.insert(shown.key, (shown.issued, self.of(held)));
+        }
+    }
+
+    /// Others tell the very descriptor that the relay has shown.
+    pub fn on_told(&mut self, key: &NodeKey) {
+        self.shown.remove(key);
+    }
+
+    /// Forgets all but these.
+    pub fn retain(&mut self, keys: &[NodeKey]) {
+        self.shown.retain(|key, _| keys.contains(key));
+    }
+
+    /// Relays that have shown one.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shown.len()
+    }
+
+    /// Whether none has.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.shown.is_empty()
+    }
+}
+
 /// The least effort with which a value finds holders enough among the nearest members that look after its place, by their
 /// descriptors. A few that ask for more move nobody to pay it. In a network of fewer than that all are to have it.
 #[must_use]
-pub fn effort_at(members: &Members, kind: ValueKind, location: &Location) -> u8 {
+pub fn effort_at(members: &Members, told: &ToldEfforts, kind: ValueKind, location: &Location) -> u8 {
     let nearest = members.closest(location, kind.reach(), |_| false);
-    let efforts: Vec<u8> = nearest.into_iter().map(|member| member.effort).collect();
+    let efforts: Vec<u8> = nearest.into_iter().map(|member| told.of(member)).collect();
     let greatest = efforts.iter().copied().max();
     enough_for(efforts, kind.priced_for()).or(greatest).unwrap_or(0)
 }
@@ -185,6 +241,6 @@ mod tests {
         numbers.sort_by_key(|number| relay(*number).id().distance(&location));
         let asking =
             |(rank, number): (usize, &u32)| signed(Descriptor { effort: effort_of(rank), ..*relay(*number) }, *number);
-        effort_at(&members_of(numbers.iter().enumerate().map(asking)), kind, &location)
+        effort_at(&members_of(numbers.iter().enumerate().map(asking)), &ToldEfforts::default(), kind, &location)
     }
 }

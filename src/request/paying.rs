@@ -2,7 +2,7 @@
 //! Source: spec/dht.md §8.3.
 
 use crate::crypto::storage_puzzle::StoragePuzzle;
-use crate::dht::effort::effort_at;
+use crate::dht::effort::{ToldEfforts, effort_at};
 use crate::dht::receipts::Receipts;
 use crate::keyspace::Location;
 use crate::membership::members::Members;
@@ -17,6 +17,8 @@ pub struct Terms<'a> {
     pub network: &'a Network,
     /// What bootstraps agree on: signers that an exit has introduced set no price.
     pub members: &'a Members,
+    /// What relays ask for by the word of others, where their own is newer.
+    pub told: &'a ToldEfforts,
     /// The client's clock.
     pub now: UnixTime,
 }
@@ -38,7 +40,7 @@ impl Price {
         location: Location,
         digest: [u8; 32],
     ) -> Option<StoragePuzzle> {
-        let effort = effort_at(terms.members, kind, &location).max(self.named);
+        let effort = effort_at(terms.members, terms.told, kind, &location).max(self.named);
         let is_paid = |paid: &Payment| paid.effort >= effort && paid.is_timely(terms.now);
         if effort == 0 || self.payment.as_ref().is_some_and(is_paid) {
             return None;
@@ -75,7 +77,7 @@ mod tests {
         let mut near: Vec<u32> = (0..60).collect();
         near.sort_by_key(|number| relay(*number).id().distance(&location));
         let (network, members) = (network(), members_of((0..60).map(relay)));
-        let terms = Terms { network: &network, members: &members, now: ISSUED };
+        let terms = Terms { network: &network, members: &members, told: &ToldEfforts::default(), now: ISSUED };
         let question = Question { nonce: Nonce([1; 16]), operation: Operation::Store, location };
         let mut receipts = Receipts::new(ValueKind::Signed, location, (7, digest), &members);
         let mut price = Price::default();

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::crypto::storage_puzzle::StoragePuzzle;
+use crate::dht::effort::ToldEfforts;
 use crate::limits::{EFFORT_MAX, PAYMENT_STEP_S};
 use crate::membership::fixture::signed;
 use crate::wire::descriptor::Descriptor;
@@ -14,7 +15,8 @@ fn asking(effort: u8) -> Members {
 }
 
 fn terms<'a>(network: &'a Network, members: &'a Members, later_s: u64) -> Terms<'a> {
-    Terms { network, members, now: UnixTime(ISSUED.0 + later_s) }
+    static NONE: ToldEfforts = ToldEfforts::new();
+    Terms { network, members, told: &NONE, now: UnixTime(ISSUED.0 + later_s) }
 }
 
 fn next_attempt(request: &mut Request) -> Attempt {
