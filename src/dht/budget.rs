@@ -47,6 +47,10 @@ impl Window {
         fits
     }
 
+    fn taken_in(&self, turn: u64) -> u64 {
+        if turn == self.turn { self.all } else { 0 }
+    }
+
     /// Gives back what was taken in this turn; later it is forgotten anyway.
     fn give_back(&mut self, turn: u64, (from, amount): (Bringer, u64)) {
         if turn == self.turn {
@@ -119,6 +123,12 @@ impl Budgets {
         checks.take(now.0, (from, 1), max)
     }
 
+    /// Bytes of anonymous writes that were taken in this hour of all relays, and how many may be once storage is scarce.
+    #[must_use]
+    pub fn anonymous_hour(&self, now: UnixTime, fill: &Fill) -> (u64, u64) {
+        (self.anonymous.taken_in(hour(now)), part(fill, STORE_HOUR_PART))
+    }
+
     /// The most relays that any of them counts.
     #[must_use]
     pub fn relays_counted(&self) -> usize {
@@ -171,6 +181,19 @@ mod tests {
         assert!(take(0, 2, each) && take(0, 3, each) && take(0, 4, each));
         assert!(!take(0, 5, 1), "{all} bytes are all");
         assert!(!take(PAYMENT_STEP_S - 1, 5, 1) && take(PAYMENT_STEP_S, 5, each) && !take(PAYMENT_STEP_S, 5, 1));
+    }
+
+    #[test]
+    fn what_was_taken_of_an_hour_is_told_and_forgotten_with_the_next() {
+        let scarce = fill(STORE_PLENTIFUL_PERMILLE);
+        let mut budgets = Budgets::default();
+        let taken = budgets.take_anonymous(later(0), key(1), 700, &scarce);
+        assert!(taken.is_some() && budgets.take_anonymous(later(1), key(2), 50, &scarce).is_some());
+        assert!(budgets.take_upkeep(later(1), key(2), 9, &scarce).is_some());
+        assert_eq!(budgets.anonymous_hour(later(2), &scarce), (750, QUOTA / STORE_HOUR_PART));
+        budgets.give_back(taken.unwrap());
+        assert_eq!(budgets.anonymous_hour(later(2), &scarce).0, 50);
+        assert_eq!(budgets.anonymous_hour(later(PAYMENT_STEP_S), &scarce).0, 0);
     }
 
     #[test]

@@ -24,6 +24,7 @@ use self::errands::Errands;
 use self::exit::ExitOperation;
 use self::own::Drain;
 pub use self::own::{Looked, RelayCommand};
+pub use self::paying::WriteTerms;
 use self::paying::{Handed, Offered, Paying};
 use self::repair::RepairAsk;
 use self::settling::Settling;
@@ -108,6 +109,8 @@ pub enum RelayEvent {
     },
     /// It sent copies to other holders, or took newer values from them; what it has done so since it started.
     Repaired(RepairCounts),
+    /// What it asks of anonymous writes, or what they have used of its hour, is another than it was.
+    Writes(WriteTerms),
     /// It saw something.
     Sight(Sight),
 }

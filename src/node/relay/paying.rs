@@ -2,7 +2,7 @@
 //! stand in `dht/`. Source: spec/dht.md §8.
 
 use super::storing::Asker;
-use super::{Pending, Relay};
+use super::{Pending, Relay, RelayEvent};
 use crate::crypto::storage_puzzle::StoragePuzzle;
 use crate::dht::budget::{Bringer, Budgets, CheckRole, Taken};
 use crate::dht::checked_payments::CheckedPayments;
@@ -20,9 +20,26 @@ use crate::wire::message::Answer;
 use crate::wire::payment::{Account, Payment};
 use crate::wire::statement::{Question, Verdict};
 
+/// What a relay asks of anonymous writes now, and what of its hour they have used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WriteTerms {
+    /// Step of the ladder.
+    pub effort: u8,
+    /// How full the store is, in thousandths.
+    pub full_permille: u64,
+    /// Bytes that were taken in this hour.
+    pub hour_bytes: u64,
+    /// Bytes that are taken in an hour at most, where storage is scarce.
+    pub hour_bytes_max: u64,
+    /// Whether it is: else nothing is refused for that.
+    pub is_scarce: bool,
+}
+
 /// What a relay asks of those who write, and what they have brought.
 #[derive(Default)]
 pub(super) struct Paying {
+    /// What its operator was told last.
+    told: Option<WriteTerms>,
     fill: Fill,
     pub(super) effort: Effort,
     pub(super) budgets: Budgets,
@@ -45,6 +62,14 @@ pub(super) struct Handed {
     pub(super) payment: Payment,
 }
 
+impl Paying {
+    fn terms(&self, now: Now) -> WriteTerms {
+        let (hour_bytes, hour_bytes_max) = self.budgets.anonymous_hour(now.unix, &self.fill);
+        let (effort, full_permille) = (self.effort.step(), self.fill.permille());
+        WriteTerms { effort, full_permille, hour_bytes, hour_bytes_max, is_scarce: !self.fill.is_plentiful() }
+    }
+}
+
 impl Relay {
     /// What is over goes, and the store says how full it is.
     pub(super) fn sweep_store(&mut self, now: Now) {
@@ -57,6 +82,10 @@ impl Relay {
         self.paying.fill = Fill { held, max };
         if self.paying.effort.note(&self.paying.fill, now.instant) {
             self.publish_descriptor(now);
+        }
+        let terms = self.paying.terms(now);
+        if self.paying.told.replace(terms) != Some(terms) {
+            self.effects.event(RelayEvent::Writes(terms));
         }
     }
 

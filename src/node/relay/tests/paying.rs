@@ -120,6 +120,25 @@ fn a_relay_that_starts_with_a_full_store_asks_for_work_before_anybody_can_write(
 }
 
 #[test]
+fn an_operator_is_told_what_is_asked_and_what_of_the_hour_is_used_when_it_changes_and_only_then() {
+    let mut scarce = Scarce::new(filled(800, 1_000));
+    let value = chunk(5_000);
+    let first = WriteTerms {
+        effort: 1,
+        full_permille: 800,
+        hour_bytes: 0,
+        hour_bytes_max: STORE_HOUR_BYTES_MIN,
+        is_scarce: true,
+    };
+    assert_eq!(scarce.world.terms, [first], "once, with the start and the sweep after it");
+    let shows = Account::Anonymous(Some(scarce.paid(&value, 1)));
+    assert_eq!(scarce.store(LINK, &value, shows).unwrap().0, Verdict::Stored);
+    scarce.world.run_for(6);
+    let hour_bytes = u64::try_from(crate::dht::store::room_of(&value)).unwrap();
+    assert_eq!(scarce.world.terms, [first, WriteTerms { hour_bytes, full_permille: 801, ..first }]);
+}
+
+#[test]
 fn a_step_is_kept_for_an_hour_whatever_becomes_of_the_wall_clock() {
     let mut world = World::new();
     world.start(filled(900, 1_000));
