@@ -32,9 +32,10 @@ impl ClientNode {
         }
         let terms =
             Terms { network: &self.config.network, members: &self.members, told: &self.told_efforts, now: now.unix };
-        let request = self.operations.get(&due.operation)?;
+        let request = self.operations.get_mut(&due.operation)?;
         let puzzles = request.puzzles(due.attempt.id, &terms);
         if puzzles.iter().any(Option::is_some) {
+            request.set_solving(due.attempt.id, true);
             let from = u32::from_be_bytes(random_bytes(&mut self.rng));
             self.solve(Solving { due, puzzles, payments: Vec::new(), from, tried: 0 });
             return None;
@@ -85,6 +86,7 @@ impl ClientNode {
 
     fn on_all_paid(&mut self, Solving { mut due, payments, .. }: Solving) {
         let Some(request) = self.operations.get_mut(&due.operation) else { return };
+        request.set_solving(due.attempt.id, false);
         request.on_paid(due.attempt.id, &payments);
         due.attempt.request.pay(request.payments(due.attempt.id));
         due.is_paid = true;

@@ -102,6 +102,28 @@ fn of_a_batch_each_chunk_is_paid_for_by_itself_in_the_order_of_its_slots() {
 }
 
 #[test]
+fn an_operation_that_is_over_before_its_puzzles_are_solved_says_so_and_not_that_nobody_answered() {
+    let late = Now { instant: Instant::ZERO + OPERATION_TIMEOUT, ..NOW };
+    for (solved, refused) in [(false, Refused::NotSolved), (true, Refused::Unreachable)] {
+        let mut world = World::new();
+        let records = world.records(7);
+        for mut request in [world.put(records), chunk_put(&mut world)] {
+            let attempt = next_attempt(&mut request);
+            request.set_solving(attempt.id, true);
+            if solved {
+                request.set_solving(attempt.id, false);
+            }
+            world.handle(&mut request, late, RequestInput::Timeout);
+            let outcome = core::iter::from_fn(|| request.poll_output()).find_map(|output| match output {
+                RequestOutput::Done(outcome) => Some(outcome),
+                RequestOutput::Attempt(_) => None,
+            });
+            assert_eq!(outcome.unwrap().result, Err(refused));
+        }
+    }
+}
+
+#[test]
 fn what_holders_name_is_paid_as_it_rises_and_when_the_last_step_is_not_enough_that_is_told() {
     let mut world = World::new();
     let records = world.records(7);
