@@ -142,6 +142,34 @@ fn a_relay_shows_what_it_keeps_and_drops_what_a_list_denies_at_start_and_on_a_si
 }
 
 #[test]
+fn a_relay_that_answers_commands_tells_what_it_asks_of_writers_and_what_they_have_used() {
+    let users = [User::nobody(), User::nobody(), User::nobody()];
+    let mut contacts: Vec<String> = Vec::new();
+    let mut running = Vec::new();
+    for (user, ip) in users.iter().zip(["127.247.0.1", "127.248.0.1", "127.249.0.1"]) {
+        let bootstraps = format!("bootstraps={}", contacts.join(","));
+        let (one, contact, _) =
+            relay(user, &["--set", NETWORK, "--set", &format!("listen={ip}:0"), "--set", &bootstraps]);
+        one.line_with("{\"ready\":true");
+        contacts.push(contact);
+        running.push(one);
+    }
+    let of = |command: &[&str]| users[2].run(&[command, &["--set", NETWORK, "--json"]].concat()).json();
+    // The socket is there a moment after the relay, its store's word a moment after that.
+    let status = (0..1_000).map(|_| of(&["status"])).find(|status| !status["node"]["writes"].is_null()).unwrap();
+    let writes = serde_json::json!({
+        "effort": 0, "full_permille": 0, "hour_bytes": 0, "hour_bytes_max": (512 << 20) / 8, "scarce": false,
+    });
+    assert_eq!(status["node"]["writes"], writes);
+    assert_eq!(of(&["relay", "store"])["writes"], writes);
+    let said = "0.0 % full, asks writers for no work; 0 bytes taken in this hour, all that came\n";
+    for command in [&["status"][..], &["relay", "store"]] {
+        let out = users[2].run(&[command, &["--set", NETWORK]].concat()).with(0).out;
+        assert!(out.contains(said), "{out}");
+    }
+}
+
+#[test]
 fn two_relays_find_each_other_and_say_so() {
     let (one, two) = (User::nobody(), User::nobody());
     let (first, contact, _) = relay(&one, &["--set", NETWORK, "--set", "listen=127.242.0.1:0"]);

@@ -261,6 +261,7 @@ impl LocalRelay {
                     RelayEvent::Looked { .. }
                     | RelayEvent::Issued(_)
                     | RelayEvent::Drained
+                    | RelayEvent::Writes(_)
                     | RelayEvent::Repaired(_) => (),
                     RelayEvent::Sight(sight) => seen.lock().unwrap_or_else(PoisonError::into_inner).push(sight),
                 }

@@ -8,6 +8,8 @@ use super::{Said, Told};
 use crate::client::stored_membership;
 use crate::crypto::keys::NodeKey;
 use crate::disk::{Keyring, StateDir};
+use crate::gateway::Writes;
+use crate::limits::EFFORT_MAX;
 use crate::net::Clock;
 use crate::node::Kept;
 use crate::time::Duration;
@@ -37,15 +39,20 @@ pub(super) async fn status(told: &Told) -> anyhow::Result<Said> {
     said = said.line(format!("network   {id}")).line(format!("          {bootstraps} nodes to start from"));
     said = said.with("network", id).with("bootstraps", bootstraps);
     said = match node_status(settings).await? {
-        Some(node) => said
-            .line(format!(
-                "node      process {} for {}, {}",
-                node.pid,
-                rough(Duration::from_secs(node.uptime_s)),
-                node.contact
-            ))
-            .line(format!("          {} relays known, {} values held for others", node.relays, node.values))
-            .with("node", serde_json::to_value(node)?),
+        Some(node) => {
+            said = said
+                .line(format!(
+                    "node      process {} for {}, {}",
+                    node.pid,
+                    rough(Duration::from_secs(node.uptime_s)),
+                    node.contact
+                ))
+                .line(format!("          {} relays known, {} values held for others", node.relays, node.values));
+            if let Some(writes) = &node.writes {
+                said = said.line(format!("          {}", in_words(writes)));
+            }
+            said.with("node", serde_json::to_value(node)?)
+        }
         None => said
             .line("node      none runs with this state: commands join, act and leave")
             .with("node", serde_json::Value::Null),
@@ -77,9 +84,37 @@ pub(super) async fn status(told: &Told) -> anyhow::Result<Said> {
     Ok(said.with("guards", guards))
 }
 
+/// What a relay asks of anonymous writes, and what of its hour they have used.
+pub(super) fn in_words(writes: &Writes) -> String {
+    let Writes { effort, full_permille, hour_bytes, hour_bytes_max, scarce } = writes;
+    let asks = match effort {
+        0 => "asks writers for no work".to_owned(),
+        effort => format!("asks writers for work, step {effort} of {EFFORT_MAX}"),
+    };
+    let most = if *scarce { format!(" of {hour_bytes_max}") } else { ", all that came".to_owned() };
+    format!("{}.{} % full, {asks}; {hour_bytes} bytes taken in this hour{most}", full_permille / 10, full_permille % 10)
+}
+
 /// To a whole minute, hour or day.
 pub(super) fn rough(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let unit = [86_400, 3_600, 60].into_iter().find(|unit| seconds >= 2 * unit).unwrap_or(1);
     show_duration(Duration::from_secs(seconds - seconds % unit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_writers_are_asked_for_is_said_in_one_line() {
+        let mut writes = Writes { effort: 0, full_permille: 7, hour_bytes: 5, hour_bytes_max: 9, scarce: false };
+        assert_eq!(
+            in_words(&writes),
+            "0.7 % full, asks writers for no work; 5 bytes taken in this hour, all that came"
+        );
+        (writes.effort, writes.full_permille, writes.scarce) = (2, 913, true);
+        let words = "91.3 % full, asks writers for work, step 2 of 3; 5 bytes taken in this hour of 9";
+        assert_eq!(in_words(&writes), words);
+    }
 }

@@ -232,9 +232,11 @@ impl Errand {
                     self.contacts.entry(contact.id).or_insert(*contact);
                 }
                 if let Some(contact) = self.contacts.get(&from).copied() {
-                    let is_chunk = self.kind == ValueKind::Hashed;
-                    let passed_on = is_chunk && was_drawn && !came_with_value && present.is_some();
-                    self.heard.insert(from, Heard { contact, statement, tried: came_with_value, passed_on });
+                    let may_pass_on = self.kind == ValueKind::Hashed && self.nonce.may_be_passed_on();
+                    let passed_on = may_pass_on && was_drawn && !came_with_value && present.is_some();
+                    // Who had to send it and did not would not do so when asked again.
+                    let tried = came_with_value || (was_drawn && !passed_on);
+                    self.heard.insert(from, Heard { contact, statement, tried, passed_on });
                 }
                 self.lookup.handle(now, LookupInput::Answered { from, contacts, says_present: present });
             }
@@ -285,7 +287,8 @@ impl Errand {
                 LookupOutput::Done => {
                     self.lookup_done = true;
                     if matches!(self.purpose, Purpose::Put { .. }) {
-                        self.to_store = self.lookup.closest_answered(SIGNERS).into();
+                        // Farther off there is room enough, and no find looks there.
+                        self.to_store = self.lookup.closest_answered(self.kind.sought_among()).into();
                     }
                 }
             }
@@ -456,7 +459,7 @@ impl Errand {
 /// Of a record all of the closest have to be heard. A chunk that was found ends the errand, and nobody's word that it is not there
 /// counts: those are enough whom a holder is, or will be, among.
 fn breadth_of(kind: ValueKind, purpose: &Purpose) -> Breadth {
-    let closest = kind.reach();
+    let closest = kind.sought_among();
     match (kind, purpose) {
         (ValueKind::Signed, _) | (_, Purpose::Look { .. }) => Breadth::SIGNERS,
         (ValueKind::Hashed, Purpose::Find { .. }) => Breadth { at_once: closest, closest },

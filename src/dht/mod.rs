@@ -3,6 +3,7 @@
 //! Source: `spec/dht.md`, `spec/evidence.md`.
 
 pub mod budget;
+pub mod checked_payments;
 pub mod denylist;
 pub mod effort;
 pub mod errand;

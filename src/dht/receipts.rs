@@ -107,12 +107,13 @@ impl Receipts {
         self.count(|answer| answer == StoreAnswer::Full)
     }
 
-    /// The least effort with which those that ask for more would be enough, with those that keep it; `None` where nobody asks.
+    /// The least effort with which those that ask for more would be enough, with those that keep it; where too few have answered, the
+    /// least that any of them asks for. `None` where nobody asks.
     #[must_use]
     pub fn effort_wanted(&self) -> Option<u8> {
         let efforts: Vec<u8> = self.answers.values().filter_map(|answer| answer.effort()).collect();
-        let wanting = self.kind.holders().saturating_sub(self.stored());
-        (!efforts.is_empty()).then(|| enough_for(efforts, wanting))
+        let least = efforts.iter().copied().min();
+        enough_for(efforts, self.kind.priced_for().saturating_sub(self.stored())).or(least)
     }
 
     /// Where it was stored.
@@ -300,7 +301,7 @@ mod tests {
         for (statements, wanted) in [
             (vec![keeps(0)], None),
             (vec![asks(0, 1), asks(1, 1), asks(2, 1), asks(3, 1), asks(4, 1), asks(5, 3)], Some(1)),
-            (vec![asks(0, 3), asks(1, 2), asks(2, 1)], Some(3)),
+            (vec![asks(0, 3), asks(1, 2), asks(2, 2)], Some(2)),
             (vec![keeps(0), keeps(1), keeps(2), asks(3, 3), asks(4, 1), asks(5, 2)], Some(2)),
             (vec![asks(0, 0), asks(1, u64::from(EFFORT_MAX) + 1), asks(2, u64::MAX)], None),
             (vec![said(near[20], Verdict::Unpaid, (3, [0; 32]))], None),

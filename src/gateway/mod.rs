@@ -12,7 +12,7 @@ mod wire;
 pub use call::{CallError, Caller};
 pub use serve::{Facts, serve};
 pub use wire::counts_in as counts;
-pub use wire::{Answer, Demands, How, Request, Status};
+pub use wire::{Answer, Demands, How, Request, Status, Writes};
 
 /// Name of the socket in the folder of a network.
 pub const SOCKET: &str = "node.sock";

@@ -25,7 +25,7 @@ struct Node {
 }
 
 fn status() -> Status {
-    Status { pid: 7, uptime_s: 1, version: "v".into(), contact: "c".into(), relays: 3, values: 0 }
+    Status { pid: 7, uptime_s: 1, version: "v".into(), contact: "c".into(), relays: 3, values: 0, writes: None }
 }
 
 /// Serves in the background of the test's runtime, and is there when this returns.

@@ -11,14 +11,14 @@ use zeroize::Zeroizing;
 use crate::client::Ending;
 use crate::disk::StoreView;
 use crate::limits::GATEWAY_FRAME_LEN_MAX;
-use crate::node::{BuiltPath, Carries};
+use crate::node::{BuiltPath, Carries, WriteTerms};
 use crate::request::{Consistency, Counts, Sighting};
 use crate::wire::codec::Reader;
 use crate::wire::contact::Contact;
 use crate::wire::record::Expiry;
 
 /// The version of these shapes; another one is refused.
-pub(super) const VERSION: u8 = 4;
+pub(super) const VERSION: u8 = 5;
 
 /// What a command demands of paths: a node that does less refuses, it never does less silently.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -224,6 +224,29 @@ pub struct Status {
     pub relays: usize,
     /// Values that it holds for others.
     pub values: usize,
+    /// What it asks of anonymous writes; `None` until its store has said how full it is.
+    pub writes: Option<Writes>,
+}
+
+/// As [`WriteTerms`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Writes {
+    /// Step of the ladder, 0 to 3.
+    pub effort: u8,
+    /// How full the store is, in thousandths.
+    pub full_permille: u64,
+    /// Bytes that were taken in this hour.
+    pub hour_bytes: u64,
+    /// Bytes that are taken in an hour at most, where storage is scarce.
+    pub hour_bytes_max: u64,
+    /// Whether it is.
+    pub scarce: bool,
+}
+
+impl From<WriteTerms> for Writes {
+    fn from(WriteTerms { effort, full_permille, hour_bytes, hour_bytes_max, is_scarce }: WriteTerms) -> Self {
+        Self { effort, full_permille, hour_bytes, hour_bytes_max, scarce: is_scarce }
+    }
 }
 
 /// Why nothing came of it.

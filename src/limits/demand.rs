@@ -12,7 +12,7 @@ pub const HOT_ASK_EVERY: Duration = Duration::from_secs(1);
 pub const HOT_AFTER: Duration = Duration::from_secs(30);
 /// A holder that knows of further copies relies on them for so long, then looks after them again.
 pub const HOT_LASTS: Duration = Duration::from_secs(600);
-/// A look after further copies that found none is tried again after so long.
+/// A look after further copies that found none is tried again after so long, doubled with each in a row up to [`HOT_LASTS`].
 pub const HOT_RETRY: Duration = Duration::from_secs(30);
 /// Values whose questions a relay counts at once.
 pub const HOT_COUNTED_MAX: usize = 1_024;

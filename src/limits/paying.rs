@@ -32,7 +32,9 @@ pub const STORE_HOUR_UPKEEP_PART: u64 = 4;
 pub const STORE_HOUR_BYTES_MIN: u64 = 16 << 20;
 /// Relays whose writes of an hour are counted.
 pub const STORE_HOUR_RELAYS_MAX: usize = MEMBERS_MAX;
-/// Payments that a relay checks in a second, all links together.
+/// Payments that held and that a relay remembers while they count: 5 MiB.
+pub const PAYMENTS_REMEMBERED_MAX: usize = 1 << 16;
+/// Payments that a relay checks in a second, all links together: as an exit, and as many as a storer.
 pub const PAYMENT_CHECKS_PER_S: u32 = 128;
 /// Payments that it checks in a second and that came over the links of one relay.
 pub const PAYMENT_CHECKS_PER_RELAY_PER_S: u32 = 32;

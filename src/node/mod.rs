@@ -19,6 +19,6 @@ pub mod work;
 
 pub use client::{BuiltPath, Carries, ClientCommand, ClientConfig, ClientEvent, ClientNode, Joined, Kept, Operation};
 pub use effects::Effect;
-pub use relay::{Looked, Relay, RelayCommand, RelayConfig, RelayEvent};
+pub use relay::{Looked, Relay, RelayCommand, RelayConfig, RelayEvent, WriteTerms};
 pub use sight::Sight;
 pub use sizes::TableSize;

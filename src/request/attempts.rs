@@ -1,6 +1,6 @@
 //! The circuits of one operation: numbered, staggered, capped, each exit used once; and the operation's one end.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Outcome, Refused, RequestOutput, Success};
 use crate::crypto::keys::NodeKey;
@@ -100,6 +100,8 @@ impl core::fmt::Display for Counts {
 /// The circuits of an operation; `T` says what each is for.
 pub(super) struct Attempts<T> {
     open: BTreeMap<u32, T>,
+    /// Those of them that wait for a puzzle to be solved.
+    solving: BTreeSet<u32>,
     next: u32,
     used_exits: Vec<NodeKey>,
     outputs: VecDeque<RequestOutput>,
@@ -112,6 +114,7 @@ impl<T> Attempts<T> {
     pub(super) fn new(deadline: Instant) -> Self {
         Self {
             open: BTreeMap::new(),
+            solving: BTreeSet::new(),
             next: 0,
             used_exits: Vec::new(),
             outputs: VecDeque::new(),
@@ -150,6 +153,7 @@ impl<T> Attempts<T> {
     /// Takes a circuit's end: what it was for, and why no other circuit can do better, if so. `None` when nobody waits for it.
     pub(super) fn end(&mut self, id: u32, result: &AttemptResult) -> Option<(T, Option<Refused>)> {
         let what = self.open.remove(&id)?;
+        self.solving.remove(&id);
         match result {
             AttemptResult::Failed { why: Failure::Path(PathRefused::ExitsUsedUp), .. } if self.has_used_exits() => {
                 // They may be used again, over paths as strong as before. No circuit was built.
@@ -168,6 +172,21 @@ impl<T> Attempts<T> {
             }
         }
         Some((what, hopeless(result)))
+    }
+
+    /// Whether a circuit under way waits for a puzzle to be solved.
+    pub(super) fn set_solving(&mut self, id: u32, is_solving: bool) {
+        if is_solving && self.open.contains_key(&id) {
+            self.solving.insert(id);
+        } else {
+            self.solving.remove(&id);
+        }
+    }
+
+    /// Why nothing came of an operation that asked for nothing in vain: its own machine was at work when its time was over, or nobody
+    /// answered.
+    pub(super) fn nothing_came(&self) -> Refused {
+        if self.solving.is_empty() { Refused::Unreachable } else { Refused::NotSolved }
     }
 
     /// How long to wait at most before another try, random, so that a failure times nothing; longer after many failures, so that those
@@ -210,6 +229,7 @@ impl<T> Attempts<T> {
         if !self.done {
             self.done = true;
             self.open.clear();
+            self.solving.clear();
             self.outputs.push_back(RequestOutput::Done(Outcome { result, counts: self.counts }));
         }
     }

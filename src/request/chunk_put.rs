@@ -183,7 +183,7 @@ impl ChunkPut {
         let copies_min = (0..self.chunks.len()).map(copies).min().unwrap_or(asked);
         let result = match copies_min {
             all if all == asked => Ok(Success::ChunksStored { copies_min }),
-            0 => Err(refused.or_else(|| self.unpaid()).unwrap_or(Refused::Unreachable)),
+            0 => Err(refused.or_else(|| self.unpaid()).unwrap_or_else(|| self.attempts.nothing_came())),
             copies => Err(Refused::Partly { copies, asked }),
         };
         self.attempts.finish(result);

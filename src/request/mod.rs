@@ -152,7 +152,7 @@ pub enum Refused {
         /// Copies asked.
         asked: usize,
     },
-    /// Nobody keeps it for what was paid, which is what the nearest relays published, and once what they asked for.
+    /// Nobody keeps it for what was paid, which is what the nearest relays published, and what they asked for when they declined.
     #[error(
         "not stored: the nearest nodes ask for more work than was done (step {effort} of {}); their storage is scarce, and what they \
          ask for holds for an hour. Or the clock of this machine is wrong",
@@ -162,6 +162,12 @@ pub enum Refused {
         /// The step of the ladder that they ask for.
         effort: u8,
     },
+    /// The time was over before this machine had solved what is asked for.
+    #[error(
+        "not stored: the nearest nodes ask for work, and this machine had not done it when the time for the operation was over; a longer \
+         `timeout` gives it more"
+    )]
+    NotSolved,
     /// No path as strong as asked exists.
     #[error("privacy floor not met: {0}")]
     PrivacyFloor(crate::membership::path::PathRefused),
@@ -224,6 +230,15 @@ impl Request {
             Self::RecordPut(request) => request.puzzles(id, terms),
             Self::ChunkPut(request) => request.puzzles(id, terms),
             Self::RecordGet(_) | Self::ChunkGet(_) | Self::ChunkLook(_) => Vec::new(),
+        }
+    }
+
+    /// That circuit waits until what is asked for it is solved, or no longer.
+    pub fn set_solving(&mut self, id: u32, is_solving: bool) {
+        match self {
+            Self::RecordPut(request) => request.attempts.set_solving(id, is_solving),
+            Self::ChunkPut(request) => request.attempts.set_solving(id, is_solving),
+            Self::RecordGet(_) | Self::ChunkGet(_) | Self::ChunkLook(_) => (),
         }
     }
 

@@ -2,7 +2,7 @@
 //! Source: spec/dht.md §8.3.
 
 use crate::crypto::storage_puzzle::StoragePuzzle;
-use crate::dht::effort::effort_at;
+use crate::dht::effort::{ToldEfforts, effort_at};
 use crate::dht::receipts::Receipts;
 use crate::keyspace::Location;
 use crate::membership::members::Members;
@@ -17,6 +17,8 @@ pub struct Terms<'a> {
     pub network: &'a Network,
     /// What bootstraps agree on: signers that an exit has introduced set no price.
     pub members: &'a Members,
+    /// What relays ask for by the word of others, where their own is newer.
+    pub told: &'a ToldEfforts,
     /// The client's clock.
     pub now: UnixTime,
 }
@@ -24,8 +26,8 @@ pub struct Terms<'a> {
 /// For one value at one place.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Price {
-    /// The effort that holders asked for when they had declined; it is followed once.
-    named: Option<u8>,
+    /// The greatest effort that holders were found to ask for when they had declined.
+    named: u8,
     payment: Option<Payment>,
 }
 
@@ -38,7 +40,7 @@ impl Price {
         location: Location,
         digest: [u8; 32],
     ) -> Option<StoragePuzzle> {
-        let effort = effort_at(terms.members, kind, &location).max(self.named.unwrap_or(0));
+        let effort = effort_at(terms.members, terms.told, kind, &location).max(self.named);
         let is_paid = |paid: &Payment| paid.effort >= effort && paid.is_timely(terms.now);
         if effort == 0 || self.payment.as_ref().is_some_and(is_paid) {
             return None;
@@ -55,11 +57,53 @@ impl Price {
         self.payment = Some(payment);
     }
 
-    /// Holders have answered: what they ask for is paid for the next circuit, if it is more than was paid, and once.
+    /// Holders have answered: what they ask for is paid for the next circuit. It never falls, so that there are no more puzzles than
+    /// steps.
     pub(super) fn on_answer(&mut self, receipts: &Receipts) {
-        let paid = self.payment.map_or(0, |payment| payment.effort);
-        if self.named.is_none() {
-            self.named = receipts.effort_wanted().filter(|wanted| *wanted > paid);
-        }
+        self.named = self.named.max(receipts.effort_wanted().unwrap_or(0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyspace::Id;
+    use crate::membership::fixture::{ISSUED, members_of, network, relay, secret};
+    use crate::wire::statement::{Nonce, Operation, Question, Saying, Statement, Verdict};
+
+    #[test]
+    fn what_holders_ask_for_when_they_decline_is_followed_as_far_as_later_answers_raise_it() {
+        let (location, digest) = (Id([0x33; 20]), [7; 32]);
+        let mut near: Vec<u32> = (0..60).collect();
+        near.sort_by_key(|number| relay(*number).id().distance(&location));
+        let (network, members) = (network(), members_of((0..60).map(relay)));
+        let terms = Terms { network: &network, members: &members, told: &ToldEfforts::default(), now: ISSUED };
+        let question = Question { nonce: Nonce([1; 16]), operation: Operation::Store, location };
+        let mut receipts = Receipts::new(ValueKind::Signed, location, (7, digest), &members);
+        let mut price = Price::default();
+        let mut asked = |price: &mut Price, answers: &[(usize, u8)]| {
+            let statement = |(rank, effort): &(usize, u8)| {
+                // Of whom no effort is named, it keeps the value.
+                let verdict = if *effort == 0 { Verdict::Stored } else { Verdict::Unpaid };
+                let seq = if *effort == 0 { 7 } else { u64::from(*effort) };
+                let digest = if *effort == 0 { digest } else { [0; 32] };
+                let saying = Saying { verdict, seq, digest, relays_estimate: 60 };
+                Statement::sign(&network, &secret(near[*rank]), &question, &saying, ISSUED)
+            };
+            let statements: Vec<Statement> = answers.iter().map(statement).collect();
+            assert_eq!(receipts.add(&network, &question, &statements, &members, ISSUED).refused, 0);
+            price.on_answer(&receipts);
+            let puzzle = price.puzzle(&terms, ValueKind::Signed, location, digest);
+            let effort = puzzle.map(|puzzle| puzzle.effort);
+            if let Some(effort) = effort {
+                price.on_paid(Payment { effort, hour: Payment::hour_at(ISSUED), counter: 0 });
+            }
+            effort
+        };
+        // Too few have answered: one that asks for the most is not followed while another asks for less.
+        assert_eq!(asked(&mut price, &[(0, 1), (1, 3)]), Some(1));
+        assert_eq!(asked(&mut price, &[(0, 0)]), Some(3), "it alone is left, and was not paid");
+        assert_eq!(asked(&mut price, &[(2, 1), (3, 2)]), None, "what was paid is enough for them");
+        assert_eq!(asked(&mut price, &[]), None);
     }
 }

@@ -137,7 +137,9 @@ impl RecordPut {
         let result = match conflict {
             _ if stored == asked => Ok(Success::RecordStored { copies }),
             Some(seq) => Err(Refused::Conflict { seq }),
-            None if stored == 0 => Err(refused.or_else(|| self.unpaid()).unwrap_or(Refused::Unreachable)),
+            None if stored == 0 => {
+                Err(refused.or_else(|| self.unpaid()).unwrap_or_else(|| self.attempts.nothing_came()))
+            }
             None => Err(Refused::Partly { copies: stored, asked }),
         };
         self.attempts.finish(result);

@@ -25,10 +25,16 @@ impl Payment {
         u32::try_from(time.0 / PAYMENT_STEP_S).unwrap_or(u32::MAX)
     }
 
+    /// The earliest hour whose payments still count.
+    #[must_use]
+    pub fn first_hour_at(now: UnixTime) -> u32 {
+        Self::hour_at(now).saturating_sub(1)
+    }
+
     /// Whether it was made in this hour or the last one; a writer's clock may be ahead by as much as clocks may differ.
     #[must_use]
     pub fn is_timely(&self, now: UnixTime) -> bool {
-        let first = Self::hour_at(now).saturating_sub(1);
+        let first = Self::first_hour_at(now);
         let last = Self::hour_at(UnixTime(now.0.saturating_add(CLOCK_SKEW_S)));
         (first..=last).contains(&self.hour)
     }

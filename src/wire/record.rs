@@ -6,7 +6,7 @@ use crate::crypto::keys::{NodeKey, Signature};
 use crate::keyspace::Location;
 use crate::limits::{
     CHUNK_HOLDERS, CHUNK_HOLDERS_HOT, CHUNK_LOCATIONS, EXPIRY_STEP_S, HOLDERS, LOCATIONS, PAYLOAD_LEN_MAX, RECORD_LEN,
-    REPAIR_REACH, SEALED_CHUNK_LEN, TAG_LEN,
+    REPAIR_REACH, SEALED_CHUNK_LEN, SIGNERS, TAG_LEN,
 };
 use crate::time::{Duration, UnixTime};
 
@@ -38,6 +38,25 @@ impl ValueKind {
     #[must_use]
     pub const fn reach(self) -> usize {
         self.holders() + (REPAIR_REACH - HOLDERS)
+    }
+
+    /// For how many of them a price has to be enough (spec/dht.md §8.3): as many as should keep it, and of the two of a chunk one more,
+    /// or two that ask for nothing would have it to themselves.
+    #[must_use]
+    pub const fn priced_for(self) -> usize {
+        match self {
+            Self::Signed => HOLDERS,
+            Self::Hashed => CHUNK_HOLDERS + 1,
+        }
+    }
+
+    /// Among how many of the nearest members a find looks for one: whoever is farther off keeps it for nobody (spec/dht.md §5).
+    #[must_use]
+    pub const fn sought_among(self) -> usize {
+        match self {
+            Self::Signed => SIGNERS,
+            Self::Hashed => self.reach(),
+        }
     }
 
     /// How many of the nearest members have one that very many ask for (spec/dht.md §7.5).

@@ -1,7 +1,7 @@
 //! A relay's own client, a separate identity, and the socket at which commands of the same user reach it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinSet;
 
@@ -11,15 +11,17 @@ use crate::cli::settings::Settings;
 use crate::cli::way::{does, options};
 use crate::client::Client;
 use crate::disk::{StateDir, ValueStore};
-use crate::gateway::{Facts, SOCKET, Status, serve};
+use crate::gateway::{Facts, SOCKET, Status, Writes, serve};
 use crate::limits::BOOTSTRAPS_AGREE_MIN;
 use crate::net::{Clock, Runtime};
+use crate::node::WriteTerms;
 use crate::wire::contact::Contact;
 
 /// What of a relay's process answers commands; nothing, where it shall not or cannot.
 pub(super) struct Commands {
     running: Option<(Client, JoinSet<std::io::Result<()>>)>,
     relays: Arc<AtomicUsize>,
+    writes: Arc<Mutex<Option<Writes>>>,
 }
 
 impl Commands {
@@ -30,16 +32,17 @@ impl Commands {
         state: &StateDir,
         (contact, store): (Contact, &Arc<ValueStore>),
     ) -> anyhow::Result<Self> {
-        let relays = Arc::new(AtomicUsize::new(0));
+        let (relays, writes) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(None)));
         if !settings.answer_commands {
-            return Ok(Self { running: None, relays });
+            return Ok(Self { running: None, relays, writes });
         }
         if settings.bootstraps.len() < BOOTSTRAPS_AGREE_MIN {
             say("fewer than two nodes to start from: this relay runs no client, so commands do not use it");
-            return Ok(Self { running: None, relays });
+            return Ok(Self { running: None, relays, writes });
         }
         let client = Client::start(runtime, options(settings)?)?;
         let (clock, known, held, seen) = (runtime.clock(), Arc::clone(&relays), Arc::clone(store), Arc::clone(store));
+        let terms = Arc::clone(&writes);
         let started = clock.instant();
         let status = move || Status {
             pid: std::process::id(),
@@ -48,6 +51,7 @@ impl Commands {
             contact: contact.to_string(),
             relays: known.load(Ordering::Relaxed),
             values: held.len(),
+            writes: *terms.lock().unwrap_or_else(PoisonError::into_inner),
         };
         let store = Arc::new(move || seen.view(Clock::unix()).map_err(|error| error.to_string()));
         let facts = Facts { client: client.clone(), does: does(settings), status: Box::new(status), store };
@@ -55,12 +59,17 @@ impl Commands {
         let mut task = JoinSet::new();
         task.spawn(async move { serve(&at, facts).await });
         task.spawn(keep::serve(client.clone(), settings.clone(), state.clone()));
-        Ok(Self { running: Some((client, task)), relays })
+        Ok(Self { running: Some((client, task)), relays, writes })
     }
 
     /// So many relays are known now.
     pub(super) fn note_relays(&self, count: usize) {
         self.relays.store(count, Ordering::Relaxed);
+    }
+
+    /// This is asked of anonymous writes now.
+    pub(super) fn note_writes(&self, terms: WriteTerms) {
+        *self.writes.lock().unwrap_or_else(PoisonError::into_inner) = Some(terms.into());
     }
 
     /// Why commands cannot be answered any more; never, when all is well.

@@ -204,6 +204,7 @@ async fn serve(
                 }
                 tell_members(told, count);
             }
+            Some(RelayEvent::Writes(terms)) => commands.note_writes(terms),
             Some(RelayEvent::Repaired(counts)) => tracing::debug!(?counts, "copies were moved"),
             Some(RelayEvent::Looked { .. } | RelayEvent::Drained | RelayEvent::Sight(_)) => (),
         }

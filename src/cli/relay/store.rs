@@ -1,9 +1,11 @@
 //! `bauta relay store`: what the relay of this state keeps for others, as numbers; from the relay while it runs, else from its file.
 //! Source: spec/cli.md §11.
 
+use serde_json::Value::Null;
+
 use super::VALUES;
-use crate::cli::status::rough;
-use crate::cli::way::{folder, node_store};
+use crate::cli::status::{in_words, rough};
+use crate::cli::way::{folder, node_status, node_store};
 use crate::cli::{Said, Told};
 use crate::disk::{KindView, StateDir, StoreCounts, StoreView, StoreWrites, ValueStore};
 use crate::net::Clock;
@@ -29,10 +31,15 @@ pub(in crate::cli) async fn store(told: &Told) -> anyhow::Result<Said> {
         }
     };
     let Some(view) = view else {
-        return Ok(said.line("no relay of this state has kept anything yet").with("store", serde_json::Value::Null));
+        return Ok(said.line("no relay of this state has kept anything yet").with("store", Null).with("writes", Null));
     };
     let object = serde_json::to_value(&view)?;
-    Ok(tell(said, &view, now).with("store", object))
+    let writes = node_status(settings).await?.and_then(|node| node.writes);
+    let mut said = tell(said, &view, now).with("store", object);
+    if let Some(writes) = &writes {
+        said = said.line(format!("writes    {}", in_words(writes)));
+    }
+    Ok(said.with("writes", serde_json::to_value(writes)?))
 }
 
 fn tell(said: Said, view: &StoreView, now: UnixTime) -> Said {

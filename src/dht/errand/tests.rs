@@ -37,6 +37,46 @@ fn a_chunk_is_stored_in_time_although_some_of_the_closest_are_never_heard_of() {
     assert_eq!(stored_at(&mut errand, at(4_000)), [relay(near[0]).id()]);
 }
 
+#[test]
+fn a_chunk_is_stored_at_nobody_whom_no_find_asks_although_all_who_are_asked_have_no_room() {
+    let (value, nonce) = (chunk(), Nonce([1; 16]));
+    let location = value.location();
+    let near = nearest(&location);
+    let start = near.iter().map(|number| Contact::from(&relay(*number))).collect();
+    let purpose = Purpose::Put { value, expected: None, payment: None };
+    let (times, rule) = ((at(0), at(8_000)), PrefixRule::RelaxedForOneHost);
+    let mut errand = Errand::new(location, ValueKind::Hashed, nonce, purpose, start, rule, times);
+    let (mut open, mut stored_at, mut statements) = (VecDeque::new(), Vec::new(), None);
+    for _ in 0..100 {
+        for output in core::iter::from_fn(|| errand.poll_output()) {
+            match output {
+                ErrandOutput::Ask { to, ask } => open.push_back((to.id, ask)),
+                ErrandOutput::Done(report) => statements = Some(report.statements.len()),
+                ErrandOutput::Check { .. } => unreachable!("nobody sent a value"),
+            }
+        }
+        // The farthest answers first: all are heard of before the lookup is over.
+        let Some((from, ask)) = open.pop_back() else { break };
+        let rank = near.iter().position(|number| relay(*number).id() == from).unwrap();
+        let is_store = matches!(ask, Ask::Store { .. });
+        let operation = if is_store { Operation::Store } else { Operation::Find };
+        let verdict = if is_store { Verdict::Full } else { Verdict::Absent };
+        let saying = Saying { verdict, seq: 0, digest: [0; 32], relays_estimate: 20 };
+        let question = Question { nonce, operation, location };
+        let statement = Statement::sign(&network(), &secret(near[rank]), &question, &saying, ISSUED);
+        let answer = if is_store {
+            stored_at.push(rank);
+            Answer::Stored { statement }
+        } else {
+            Answer::Found { statement, contacts: Vec::new(), value: None }
+        };
+        errand.handle(at(10), ErrandInput::Answered { from, answer: Box::new(answer) });
+    }
+    let reach = ValueKind::Hashed.reach();
+    stored_at.sort_unstable();
+    assert_eq!((stored_at, statements), ((0..reach).collect(), Some(reach)));
+}
+
 /// With whom the errand wants to store at this time.
 fn stored_at(errand: &mut Errand, now: Instant) -> Vec<Id> {
     errand.handle(now, ErrandInput::Timeout);
@@ -182,6 +222,26 @@ fn who_leaves_a_chunk_to_others_is_followed_by_one_beyond_the_holders_and_asked_
     finding.says(at(400), drawn, true, true);
     let done = core::iter::from_fn(|| finding.errand.poll_output()).last();
     assert!(matches!(done, Some(ErrandOutput::Done(Report { value: Some(_), .. }))));
+}
+
+#[test]
+fn who_had_to_send_a_chunk_and_did_not_has_left_it_to_nobody_and_is_not_asked_again() {
+    let mut finding = Finding::new(nonce(0).insisting());
+    let drawn = finding.asked().iter().find(|(_, wants, _)| *wants).unwrap().0;
+    for rank in [1 - drawn, 3, drawn] {
+        finding.says(at(100), rank, true, false);
+    }
+    let mut asked = Vec::new();
+    for rank in 0..2 {
+        let [(next, true, true)] = finding.asked()[..] else { panic!("one is asked for it") };
+        asked.push(next);
+        finding.errand.handle(at(200 + rank), ErrandInput::Failed { from: relay(finding.near[next]).id() });
+    }
+    asked.sort_unstable();
+    assert_eq!(asked, [1 - drawn, 3]);
+    finding.says(at(300), 2, false, false);
+    let outputs: Vec<ErrandOutput> = core::iter::from_fn(|| finding.errand.poll_output()).collect();
+    assert!(matches!(outputs[..], [ErrandOutput::Done(Report { value: None, .. })]), "{outputs:?}");
 }
 
 proptest! {

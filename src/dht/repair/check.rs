@@ -43,6 +43,8 @@ enum Stage {
 /// A check under way.
 #[derive(Debug)]
 pub(super) struct Check {
+    /// No other of this relay has it.
+    pub(super) number: u64,
     /// Rank of this relay among the live members nearest to the place.
     pub(super) rank: usize,
     pub(super) deadline: Instant,
@@ -67,6 +69,7 @@ impl Check {
     /// A check of a place where this relay has `own`; the holders are to be asked.
     pub(super) fn new(own: Claim, rank: usize, holders: Vec<Contact>, deadline: Instant) -> Self {
         Self {
+            number: 0,
             rank,
             deadline,
             widens: false,

@@ -19,6 +19,8 @@ pub(super) struct Counted {
     spot: Spot,
     /// When all questions so far will be what a holder takes for long.
     paid_at: Instant,
+    /// Looks in a row that found no copy, and could make none.
+    failed: u32,
     /// Others have it, too.
     pub(super) is_widened: bool,
     /// Copies are looked after then, should it be hot.
@@ -32,6 +34,12 @@ pub(super) struct Demand {
     hot_after: Duration,
     key: Option<Zeroizing<[u8; 32]>>,
     rows: BTreeMap<usize, Counted>,
+}
+
+impl Counted {
+    fn new(spot: &Spot, now: Instant) -> Self {
+        Self { spot: *spot, paid_at: now, failed: 0, is_widened: false, look_at: now }
+    }
 }
 
 impl Demand {
@@ -52,15 +60,14 @@ impl Demand {
         rng: &mut dyn CryptoRng,
     ) -> Option<(&mut Counted, Duration)> {
         let row = self.row_of(spot, rng);
-        let new = Counted { spot: *spot, paid_at: now, is_widened: false, look_at: now };
-        let counted = self.rows.entry(row).or_insert(new);
+        let counted = self.rows.entry(row).or_insert_with(|| Counted::new(spot, now));
         if counted.spot != *spot {
             // Its own comes back for every question of another: who is asked for more has the row in the end.
             counted.paid_at = Instant::ZERO + Instant::ZERO.until(counted.paid_at).saturating_sub(HOT_ASK_EVERY);
             if counted.paid_at > now {
                 return None;
             }
-            *counted = Counted { spot: *spot, paid_at: now, is_widened: false, look_at: now };
+            *counted = Counted::new(spot, now);
         }
         // It cools in no longer than it took to become hot.
         counted.paid_at = (counted.paid_at.max(now) + HOT_ASK_EVERY).min(now + self.hot_after * 2);
@@ -68,11 +75,15 @@ impl Demand {
         Some((counted, beyond))
     }
 
-    /// A look after the copies of a value has ended; whether there are any beyond the holders.
+    /// A look after the copies of a value has ended; whether there are any beyond the holders. Where there are none time after time,
+    /// it is tried ever more rarely: others wait for their turn.
     pub(super) fn looked(&mut self, now: Instant, spot: &Spot, is_widened: bool) {
         if let Some(counted) = self.rows.values_mut().find(|counted| counted.spot == *spot) {
+            let longer = 1_u32.checked_shl(counted.failed).unwrap_or(u32::MAX);
+            let retry = HOT_RETRY.saturating_mul(longer).min(HOT_LASTS);
+            counted.look_at = now + if is_widened { HOT_LASTS } else { retry };
+            counted.failed = if is_widened { 0 } else { counted.failed.saturating_add(1) };
             counted.is_widened = is_widened;
-            counted.look_at = now + if is_widened { HOT_LASTS } else { HOT_RETRY };
         }
     }
 
@@ -175,6 +186,23 @@ mod tests {
         assert!((0..40).any(|_| counting.is_hot(other)));
         assert!(!counting.demand.asked(counting.now, &spot(other), &mut counting.rng).unwrap().0.is_widened);
         assert_eq!(counting.demand.len(), 1);
+    }
+
+    #[test]
+    fn where_no_copy_can_be_made_it_is_tried_ever_more_rarely_until_one_is() {
+        let mut counting = Counting::new();
+        (0..40).for_each(|_| {
+            counting.is_hot(1);
+        });
+        let mut pause = |is_widened| {
+            counting.demand.looked(counting.now, &spot(1), is_widened);
+            let (counted, _) = counting.demand.asked(counting.now, &spot(1), &mut counting.rng).unwrap();
+            counting.now.until(counted.look_at).as_secs()
+        };
+        let pauses: Vec<u64> = (0..40).map(|_| pause(false)).collect();
+        assert_eq!(pauses[..6], [30, 60, 120, 240, 480, 600]);
+        assert!(pauses[6..].iter().all(|pause| *pause == HOT_LASTS.as_secs()));
+        assert_eq!((pause(true), pause(false), pause(false)), (HOT_LASTS.as_secs(), 30, 60));
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub enum RepairInput {
     Answered {
         /// About which place.
         place: Place,
+        /// Which check asked it.
+        check: u64,
         /// Which holder.
         from: Id,
         /// What it said.
@@ -60,6 +62,8 @@ pub enum RepairInput {
     Failed {
         /// About which place.
         place: Place,
+        /// Which check asked it.
+        check: u64,
         /// Which holder.
         from: Id,
     },
@@ -86,6 +90,8 @@ pub enum RepairOutput {
     Ask {
         /// About which place.
         place: Place,
+        /// Which check asks: what comes once it is over is nothing to the next one of that place.
+        check: u64,
         /// Whom.
         to: Contact,
         /// What.
@@ -140,6 +146,7 @@ pub struct Repair {
     passes: Passes,
     scan_at: Instant,
     checks: BTreeMap<Spot, Check>,
+    next_check: u64,
     budget: Budget,
     demand: Demand,
     widening: Budget,
@@ -159,6 +166,7 @@ impl Repair {
             passes: Passes::default(),
             scan_at: Instant::ZERO,
             checks: BTreeMap::new(),
+            next_check: 0,
             budget: Budget::new(REPAIR_BYTES_BURST, REPAIR_BYTES_PER_S),
             demand: Demand::new(timing.hot_after),
             widening: Budget::new(HOT_BYTES_BURST, HOT_BYTES_PER_S),
@@ -174,12 +182,13 @@ impl Repair {
             RepairInput::Held(holding) => self.on_held(now, holding, around),
             RepairInput::Found(holding) => self.on_found(now, holding, around),
             RepairInput::Gone(id) | RepairInput::Here(id) => self.begin_pass(now, Some(id)),
-            RepairInput::Answered { place, from, answer } => {
+            RepairInput::Answered { place, check, from, answer } if self.is_under_way(place, check) => {
                 self.advance(now, spot_of(place), around, |check| check.on_answer(from, *answer));
             }
-            RepairInput::Failed { place, from } => {
+            RepairInput::Failed { place, check, from } if self.is_under_way(place, check) => {
                 self.advance(now, spot_of(place), around, |check| check.on_failed(from));
             }
+            RepairInput::Answered { .. } | RepairInput::Failed { .. } => (),
             RepairInput::Loaded { place, value: None } => self.drop_place(&spot_of(place)),
             RepairInput::Loaded { place, value } => {
                 self.advance(now, spot_of(place), around, |check| check.on_loaded(value));
@@ -387,7 +396,7 @@ impl Repair {
         let deadline = now.instant + self.timing.check_max;
         let mut check = Check::new(own, rank, holders.clone(), deadline);
         check.failed = holders.is_empty();
-        self.checks.insert(spot, check);
+        self.insert_check(spot, check);
         for to in &holders {
             self.ask_what(now, &spot, *to, false, around);
         }
@@ -396,12 +405,28 @@ impl Repair {
         }
     }
 
+    /// In the place of one for further copies, if there is one.
+    fn insert_check(&mut self, spot: Spot, mut check: Check) {
+        self.next_check += 1;
+        check.number = self.next_check;
+        self.checks.insert(spot, check);
+    }
+
+    fn is_under_way(&self, place: Place, check: u64) -> bool {
+        self.check_no(&spot_of(place)) == Some(check)
+    }
+
+    fn check_no(&self, spot: &Spot) -> Option<u64> {
+        self.checks.get(spot).map(|check| check.number)
+    }
+
     fn ask_what(&mut self, now: Now, spot: &Spot, to: Contact, want_value: bool, around: &mut Surroundings<'_>) {
         let (location, kind) = *spot;
+        let Some(check) = self.check_no(spot) else { return };
         let nonce = Nonce(random_bytes(around.rng)).insisting();
         let ask = Ask::Find { kind, location, nonce, want_value };
         self.spend(now, spot, CELL_LEN);
-        self.outputs.push_back(RepairOutput::Ask { place: (kind, location), to, ask });
+        self.outputs.push_back(RepairOutput::Ask { place: (kind, location), check, to, ask });
     }
 
     fn spend(&mut self, now: Now, spot: &Spot, bytes: usize) {
@@ -442,12 +467,13 @@ impl Repair {
 
     fn send(&mut self, now: Now, spot: &Spot, lacking: Vec<Contact>, around: &mut Surroundings<'_>) {
         let (location, kind) = *spot;
-        let Some(value) = self.checks.get(spot).and_then(|check| check.value.clone()) else { return };
+        let sent = self.checks.get(spot).and_then(|check| Some((check.number, check.value.clone()?)));
+        let Some((check, value)) = sent else { return };
         for to in lacking {
             self.spend(now, spot, (value.len_bytes() / BODY_LEN + 1) * CELL_LEN);
             let (nonce, value) = (Nonce(random_bytes(around.rng)), value.value().clone());
             let ask = Ask::Store { nonce, expected: None, value, account: Account::Upkeep };
-            self.outputs.push_back(RepairOutput::Ask { place: (kind, location), to, ask });
+            self.outputs.push_back(RepairOutput::Ask { place: (kind, location), check, to, ask });
         }
     }
 

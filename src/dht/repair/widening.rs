@@ -53,7 +53,7 @@ impl Repair {
             closest.into_iter().take(spot.1.holders_hot()).filter(|one| one.id != self.own).collect();
         let mut check = Check::new(own, rank, others.clone(), now.instant + self.timing.check_max);
         check.widens = true;
-        self.checks.insert(spot, check);
+        self.insert_check(spot, check);
         for to in &others {
             self.ask_what(now, &spot, *to, false, around);
         }

@@ -376,7 +376,7 @@ impl ClientNode {
     fn take(&mut self, now: Now, Agreement { told, keys, agreed, descriptors, settled }: Agreement) {
         (self.entry.joined.told, self.entry.joined.agreed, self.entry.joined.settled) = (told, agreed, settled);
         self.entry.told = keys;
-        let wanted: Vec<_> = descriptors.into_iter().filter(|one| self.members.wants(one)).collect();
+        let wanted = self.wanted_of(descriptors);
         let (network, unix) = (self.config.network, now.unix);
         for batch in wanted.chunks(CHECKED_AT_ONCE) {
             self.entry.checking += 1;

@@ -24,6 +24,7 @@ use super::links::Links;
 use super::sight::Sight;
 use super::work::{Done, Job};
 use crate::crypto::keys::NodeKey;
+use crate::dht::effort::ToldEfforts;
 use crate::limits::{GUARD_COUNTS_KEPT_EVERY, LOCATIONS, OPERATIONS_MAX};
 use crate::membership::guards::{GuardState, Guards};
 use crate::membership::members::Members;
@@ -259,6 +260,8 @@ pub struct ClientNode {
     members: Members,
     /// Those, and signers that answers introduced: evidence is judged by them, and nothing is sent to them.
     judged: Members,
+    /// What guards ask for by the word of bootstraps, where they have shown a newer descriptor themselves.
+    told_efforts: ToldEfforts,
     /// Keys under which bootstraps were, or are, members.
     bootstrap_keys: BTreeSet<NodeKey>,
     guards: Guards,
@@ -288,6 +291,7 @@ impl ClientNode {
             rng,
             members: Members::default().with_rule(config.rule),
             judged: Members::default().with_rule(config.rule),
+            told_efforts: ToldEfforts::new(),
             bootstrap_keys: BTreeSet::new(),
             guards: Guards::new(config.kept.guards.clone()),
             second_hops: SecondHops::new(config.kept.second_hops.clone()),
@@ -456,8 +460,11 @@ impl ClientNode {
     /// else opens what is sealed with it. But nothing that shapes paths is taken from its word alone.
     fn renew_guard(&mut self, now: Now, shown: VerifiedDescriptor) {
         let place = |relay: &VerifiedDescriptor| (relay.link_key, relay.address, relay.family);
-        let is_same = self.members.get(&shown.key).is_some_and(|held| place(held) == place(&shown));
-        if is_same && self.guards.ordered().contains(&shown.key) {
+        let held = self.members.get(&shown.key).filter(|held| place(held) == place(&shown)).cloned();
+        let guards = self.guards.ordered();
+        if let Some(held) = held.filter(|_| guards.contains(&shown.key)) {
+            self.told_efforts.on_shown(&held, &shown);
+            self.told_efforts.retain(&guards);
             self.members.merge(shown.clone(), now.unix);
             self.note_bootstraps([&shown]);
         }

@@ -9,6 +9,7 @@ use crate::limits::{EFFORT_TRIALS, EFFORT_TRIALS_PER_JOB, EFFORT_TRIALS_TIMES_MA
 use crate::node::work::Job;
 use crate::request::Terms;
 use crate::time::Now;
+use crate::wire::descriptor::SignedDescriptor;
 use crate::wire::payment::Payment;
 
 /// A circuit that waits for what is to be paid.
@@ -29,10 +30,12 @@ impl ClientNode {
         if due.is_paid {
             return Some(due);
         }
-        let terms = Terms { network: &self.config.network, members: &self.members, now: now.unix };
-        let request = self.operations.get(&due.operation)?;
+        let terms =
+            Terms { network: &self.config.network, members: &self.members, told: &self.told_efforts, now: now.unix };
+        let request = self.operations.get_mut(&due.operation)?;
         let puzzles = request.puzzles(due.attempt.id, &terms);
         if puzzles.iter().any(Option::is_some) {
+            request.set_solving(due.attempt.id, true);
             let from = u32::from_be_bytes(random_bytes(&mut self.rng));
             self.solve(Solving { due, puzzles, payments: Vec::new(), from, tried: 0 });
             return None;
@@ -40,6 +43,17 @@ impl ClientNode {
         due.attempt.request.pay(request.payments(due.attempt.id));
         due.is_paid = true;
         Some(due)
+    }
+
+    /// Of what bootstraps tell, what is new. A guard's descriptor that they tell sets its price, and no longer what they said before.
+    pub(super) fn wanted_of(&mut self, told: Vec<SignedDescriptor>) -> Vec<SignedDescriptor> {
+        let (wanted, held): (Vec<_>, Vec<_>) = told.into_iter().partition(|one| self.members.wants(one));
+        for (key, issued) in held.iter().map(SignedDescriptor::claim) {
+            if self.members.get(&key).is_some_and(|one| one.issued == issued) {
+                self.told_efforts.on_told(&key);
+            }
+        }
+        wanted
     }
 
     /// Some trials more, or the end.
@@ -72,6 +86,7 @@ impl ClientNode {
 
     fn on_all_paid(&mut self, Solving { mut due, payments, .. }: Solving) {
         let Some(request) = self.operations.get_mut(&due.operation) else { return };
+        request.set_solving(due.attempt.id, false);
         request.on_paid(due.attempt.id, &payments);
         due.attempt.request.pay(request.payments(due.attempt.id));
         due.is_paid = true;

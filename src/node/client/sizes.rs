@@ -18,6 +18,7 @@ impl ClientNode {
             ("banned", self.judged.banned_count(), BANNED_MAX),
             ("keys of bootstraps", self.bootstrap_keys.len(), BOOTSTRAPS_MAX),
             ("guards", self.guards.ordered().len(), GUARDS),
+            ("guards that showed more than is told", self.told_efforts.len(), GUARDS),
             ("second hops", self.second_hops.state().hops.len(), SECOND_HOPS),
             ("pulls", self.pulls.len(), BOOTSTRAPS_ASKED),
             ("operations", operations, OPERATIONS_MAX),

@@ -15,6 +15,7 @@ use crate::node::work::run;
 use crate::onion::{OnionKeys, Role, peel};
 use crate::record::Locator;
 use crate::request::Success;
+use crate::wire::descriptor::Descriptor;
 use crate::wire::message::{Answer, Ask, Assembler, cells_of};
 
 mod doubts;
@@ -387,6 +388,35 @@ fn no_hop_is_made_of_a_relay_that_no_bootstrap_tells_of_any_more_but_guards_and_
     assert!(!judged(&gone), "it signs nothing any more");
     assert_eq!(held.iter().filter(|key| !judged(key)).count(), 2, "a guard and a second hop, of whom nobody tells");
     assert!(judged(&back));
+}
+
+#[test]
+fn what_a_guard_shows_of_itself_sets_no_price_until_bootstraps_tell_it() {
+    let mut world = World::new();
+    let key = NodeKey(world.kept.guards.guards[0].key);
+    let number = (0..RELAYS).find(|number| relay(*number).key == key).unwrap();
+    let reissued = |later: u32, effort: u8| {
+        let told = relay(number);
+        signed(Descriptor { effort, issued: told.issued + later, ..*told }, number)
+    };
+    let (now, first, second) = (world.now, reissued(1, 3), reissued(2, 1));
+    let client = &mut world.client;
+    let price = |client: &ClientNode| client.told_efforts.of(client.members.get(&key).unwrap());
+    for shown in [&first, &second, &first] {
+        client.renew_guard(now, shown.clone());
+        assert_eq!(price(client), 0, "by the word of bootstraps");
+    }
+    assert_eq!(client.members.get(&key), Some(&second), "its onion key is its own to say");
+    assert_eq!(client.wanted_of(vec![relay(number).to_signed(), first.to_signed()]), []);
+    assert_eq!(price(client), 0, "they tell an older one");
+    assert_eq!(client.wanted_of(vec![second.to_signed()]), []);
+    assert_eq!(price(client), 1);
+    let third = reissued(3, 2);
+    client.renew_guard(now, third.clone());
+    assert_eq!((price(client), client.told_efforts.len()), (1, 1));
+    assert_eq!(client.wanted_of(vec![reissued(4, 3).to_signed()]).len(), 1, "newer: it is checked first");
+    client.members.merge(reissued(4, 3), now.unix);
+    assert_eq!(price(client), 3);
 }
 
 #[test]

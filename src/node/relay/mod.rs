@@ -24,6 +24,7 @@ use self::errands::Errands;
 use self::exit::ExitOperation;
 use self::own::Drain;
 pub use self::own::{Looked, RelayCommand};
+pub use self::paying::WriteTerms;
 use self::paying::{Handed, Offered, Paying};
 use self::repair::RepairAsk;
 use self::settling::Settling;
@@ -108,6 +109,8 @@ pub enum RelayEvent {
     },
     /// It sent copies to other holders, or took newer values from them; what it has done so since it started.
     Repaired(RepairCounts),
+    /// What it asks of anonymous writes, or what they have used of its hour, is another than it was.
+    Writes(WriteTerms),
     /// It saw something.
     Sight(Sight),
 }
@@ -124,7 +127,7 @@ enum Pending {
     FindStored { asker: Asker, question: Question, contacts: Vec<Contact>, want_value: bool },
     FindSigned { asker: Asker, contacts: Vec<Contact>, value: Option<Box<VerifiedValue>> },
     StoreChecked { asker: Asker, question: Question, expected: Option<u64>, account: Account },
-    StorePaid(Box<Offered>),
+    StorePaid(Box<Offered>, Payment),
     StoreStored { asker: Asker, question: Question, holding: Holding, taken: Option<Taken> },
     StoreSigned { asker: Asker },
     ErrandChecked { errand: u64, from: crate::keyspace::Id },
@@ -227,6 +230,8 @@ impl Relay {
             relay.effects.event(RelayEvent::Members(relay.members.len()));
         }
         relay.publish_descriptor(now);
+        // How full the store is comes first: nobody writes before it is known.
+        relay.sweep_store(now);
         relay.load_places(None);
         relay.handle_time(now);
         relay
@@ -301,14 +306,16 @@ impl Relay {
                 Some(value) => self.on_store_checked(now, Offered { asker, question, expected, value }, account),
                 None => self.reply(now, asker, Answer::Refused),
             },
-            (Some(Pending::StorePaid(offered)), Done::Paid(holds)) => self.on_offer_paid(now, *offered, holds),
+            (Some(Pending::StorePaid(offered, payment)), Done::Paid(holds)) => {
+                self.on_offer_paid(now, *offered, payment, holds);
+            }
             (Some(Pending::ErrandChecked { errand, from }), Done::Value(value)) => {
                 self.on_errand_checked(now, errand, from, value);
             }
             (Some(Pending::PutChecked { circuit, slot, expected, payment }), Done::Value(value)) => {
                 self.on_put_checked(now, (circuit, slot), expected, payment, value);
             }
-            (Some(Pending::PutPaid(handed)), Done::Paid(holds)) => self.on_put_paid(now, *handed, holds),
+            (Some(Pending::PutPaid(handed)), Done::Paid(holds)) => self.on_handed_checked(now, *handed, holds),
             (Some(Pending::RepairChecked(place)), Done::Value(value)) => {
                 self.repair_handle(now, RepairInput::Checked { place, value });
             }
@@ -495,7 +502,7 @@ impl Relay {
             self.neighbours_at = now.instant + self.config.repair.neighbours;
             self.watch_neighbours(now);
         }
-        self.store(Pending::Expired, crate::dht::store::StoreOp::Expire { now: now.unix });
+        self.sweep_store(now);
     }
 
     /// Issues the descriptor anew; its number is the time, strictly increasing.

@@ -2,14 +2,16 @@
 //! stand in `dht/`. Source: spec/dht.md §8.
 
 use super::storing::Asker;
-use super::{Pending, Relay};
-use crate::crypto::keys::NodeKey;
-use crate::dht::budget::{Budgets, Taken};
+use super::{Pending, Relay, RelayEvent};
+use crate::crypto::storage_puzzle::StoragePuzzle;
+use crate::dht::budget::{Bringer, Budgets, CheckRole, Taken};
+use crate::dht::checked_payments::CheckedPayments;
 use crate::dht::effort::{Effort, Fill};
 use crate::dht::store::{Holding, StoreOp, StoreResult, room_of};
 use crate::keyspace::Location;
 use crate::limits::CLOSER_MEMBERS_MAX;
 use crate::node::circuits::CircuitNo;
+use crate::node::io::LinkId;
 use crate::node::work::Job;
 use crate::record::VerifiedValue;
 use crate::time::Now;
@@ -18,12 +20,30 @@ use crate::wire::message::Answer;
 use crate::wire::payment::{Account, Payment};
 use crate::wire::statement::{Question, Verdict};
 
+/// What a relay asks of anonymous writes now, and what of its hour they have used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WriteTerms {
+    /// Step of the ladder.
+    pub effort: u8,
+    /// How full the store is, in thousandths.
+    pub full_permille: u64,
+    /// Bytes that were taken in this hour.
+    pub hour_bytes: u64,
+    /// Bytes that are taken in an hour at most, where storage is scarce.
+    pub hour_bytes_max: u64,
+    /// Whether it is: else nothing is refused for that.
+    pub is_scarce: bool,
+}
+
 /// What a relay asks of those who write, and what they have brought.
 #[derive(Default)]
 pub(super) struct Paying {
+    /// What its operator was told last.
+    told: Option<WriteTerms>,
     fill: Fill,
     pub(super) effort: Effort,
     pub(super) budgets: Budgets,
+    pub(super) checked: CheckedPayments,
 }
 
 /// A value that checked and is close enough, and who wants it kept.
@@ -42,19 +62,36 @@ pub(super) struct Handed {
     pub(super) payment: Payment,
 }
 
+impl Paying {
+    fn terms(&self, now: Now) -> WriteTerms {
+        let (hour_bytes, hour_bytes_max) = self.budgets.anonymous_hour(now.unix, &self.fill);
+        let (effort, full_permille) = (self.effort.step(), self.fill.permille());
+        WriteTerms { effort, full_permille, hour_bytes, hour_bytes_max, is_scarce: !self.fill.is_plentiful() }
+    }
+}
+
 impl Relay {
+    /// What is over goes, and the store says how full it is.
+    pub(super) fn sweep_store(&mut self, now: Now) {
+        self.store(Pending::Expired, StoreOp::Expire { now: now.unix });
+    }
+
     /// The store says how full it is.
     pub(super) fn on_filled(&mut self, now: Now, result: &StoreResult) {
         let StoreResult::Filled { held, max } = *result else { return };
         self.paying.fill = Fill { held, max };
-        if self.paying.effort.note(&self.paying.fill, now.unix) {
+        if self.paying.effort.note(&self.paying.fill, now.instant) {
             self.publish_descriptor(now);
+        }
+        let terms = self.paying.terms(now);
+        if self.paying.told.replace(terms) != Some(terms) {
+            self.effects.event(RelayEvent::Writes(terms));
         }
     }
 
     /// Cheap checks first: one Argon2id at most, and none for what would not be kept anyway.
     pub(super) fn on_offered(&mut self, now: Now, offered: Offered, account: Account) {
-        let from = self.key_of(offered.asker);
+        let from = self.bringer_of(offered.asker);
         let payment = match account {
             Account::Upkeep if self.is_near(from, &offered.question.location) => {
                 return self.keep_if_within(now, offered, true);
@@ -69,32 +106,56 @@ impl Relay {
         let Some(payment) = payment.filter(|shown| shown.effort >= wanted && shown.is_timely(now.unix)) else {
             return self.decline(now, offered, Verdict::Unpaid);
         };
-        if !self.paying.budgets.take_check(now.unix, from) {
+        let puzzle = self.puzzle_of(&payment, &offered.value);
+        if self.paying.checked.has(&puzzle, payment.counter) {
+            return self.keep_if_within(now, offered, false);
+        }
+        if !self.paying.budgets.take_check(now.unix, CheckRole::Storer, from) {
             return self.reply(now, offered.asker, Answer::Refused);
         }
-        let job = self.check_of(&payment, &offered.value);
-        self.work(Pending::StorePaid(Box::new(offered)), job);
+        let job = Job::CheckPayment { puzzle, counter: payment.counter };
+        self.work(Pending::StorePaid(Box::new(offered), payment), job);
     }
 
-    pub(super) fn on_offer_paid(&mut self, now: Now, offered: Offered, holds: bool) {
-        if holds { self.keep_if_within(now, offered, false) } else { self.decline(now, offered, Verdict::Unpaid) }
+    pub(super) fn on_offer_paid(&mut self, now: Now, offered: Offered, payment: Payment, holds: bool) {
+        if !holds {
+            return self.decline(now, offered, Verdict::Unpaid);
+        }
+        self.note_paid(now, &payment, &offered.value);
+        self.keep_if_within(now, offered, false);
     }
 
     /// As an exit: what would be refused by every storer, and held against this relay, is not handed on.
     pub(super) fn on_handed(&mut self, now: Now, handed: Handed) {
         let inward = self.circuits.get_mut(handed.slot.0).map(|circuit| circuit.inward);
-        let from = inward.and_then(|(link, _)| self.links.peer(link)?.descriptor.as_ref().map(|relay| relay.key));
-        let from = from.unwrap_or(self.descriptor.key);
-        if !handed.payment.is_timely(now.unix) || !self.paying.budgets.take_check(now.unix, from) {
+        let from = inward.map_or(Bringer::Unknown, |(link, _)| self.bringer_at(link));
+        if !handed.payment.is_timely(now.unix) {
             return self.on_put_paid(now, handed, false);
         }
-        let job = self.check_of(&handed.payment, &handed.value);
-        self.work(Pending::PutPaid(Box::new(handed)), job);
+        let (puzzle, counter) = (self.puzzle_of(&handed.payment, &handed.value), handed.payment.counter);
+        if self.paying.checked.has(&puzzle, counter) {
+            return self.on_put_paid(now, handed, true);
+        }
+        if !self.paying.budgets.take_check(now.unix, CheckRole::Exit, from) {
+            return self.on_put_paid(now, handed, false);
+        }
+        self.work(Pending::PutPaid(Box::new(handed)), Job::CheckPayment { puzzle, counter });
     }
 
-    fn check_of(&self, payment: &Payment, value: &VerifiedValue) -> Job {
-        let puzzle = payment.puzzle(&self.config.network, value.location(), value.digest());
-        Job::CheckPayment { puzzle, counter: payment.counter }
+    pub(super) fn on_handed_checked(&mut self, now: Now, handed: Handed, holds: bool) {
+        if holds {
+            self.note_paid(now, &handed.payment, &handed.value);
+        }
+        self.on_put_paid(now, handed, holds);
+    }
+
+    fn puzzle_of(&self, payment: &Payment, value: &VerifiedValue) -> StoragePuzzle {
+        payment.puzzle(&self.config.network, value.location(), value.digest())
+    }
+
+    fn note_paid(&mut self, now: Now, payment: &Payment, value: &VerifiedValue) {
+        let puzzle = self.puzzle_of(payment, value);
+        self.paying.checked.note(&puzzle, payment.counter, now.unix);
     }
 
     /// What is held already takes nothing of an hour: otherwise one value, stored again and again, would use it up for all.
@@ -102,7 +163,7 @@ impl Relay {
         if self.repair.holds(&Holding::from(&*offered.value)) {
             return self.keep(offered, None);
         }
-        let (from, bytes) = (self.key_of(offered.asker), bytes_of(&offered.value));
+        let (from, bytes) = (self.bringer_of(offered.asker), bytes_of(&offered.value));
         let Paying { budgets, fill, .. } = &mut self.paying;
         let taken = if is_upkeep {
             budgets.take_upkeep(now.unix, from, bytes, fill)
@@ -134,20 +195,29 @@ impl Relay {
     }
 
     /// Whoever looks after a place is near it: repair of a place that its asker could not hold is none.
-    fn is_near(&self, asker: NodeKey, location: &Location) -> bool {
-        let Some(asker) = self.members.get(&asker) else { return false };
+    fn is_near(&self, asker: Bringer, location: &Location) -> bool {
+        let key = match asker {
+            Bringer::Own => self.descriptor.key,
+            Bringer::Relay(key) => key,
+            Bringer::Unknown => return false,
+        };
+        let Some(asker) = self.members.get(&key) else { return false };
         let presence = &self.links.presence;
         let is_here = |one: &VerifiedDescriptor| !presence.is_gone(&(one.link_key, one.address));
         self.members.closer_count(location, &asker.id(), is_here) < CLOSER_MEMBERS_MAX
     }
 
-    /// Relays alone ask for values to be kept; what is our own counts as one's, too.
-    fn key_of(&self, asker: Asker) -> NodeKey {
-        let peer = match asker {
-            Asker::Own(_) => None,
-            Asker::Remote(link, _) => self.links.peer(link).and_then(|peer| peer.descriptor.as_ref()),
-        };
-        peer.map_or(self.descriptor.key, |relay| relay.key)
+    /// Relays alone ask for values to be kept; one whose link has ended meanwhile is nobody that is known.
+    pub(super) fn bringer_of(&self, asker: Asker) -> Bringer {
+        match asker {
+            Asker::Own(_) => Bringer::Own,
+            Asker::Remote(link, _) => self.bringer_at(link),
+        }
+    }
+
+    fn bringer_at(&self, link: LinkId) -> Bringer {
+        let peer = self.links.peer(link).and_then(|peer| peer.descriptor.as_ref());
+        peer.map_or(Bringer::Unknown, |relay| Bringer::Relay(relay.key))
     }
 }
 

@@ -23,6 +23,7 @@ use crate::wire::statement::Nonce;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RepairAsk {
     place: Place,
+    check: u64,
     from: Id,
 }
 
@@ -70,12 +71,13 @@ impl Relay {
     }
 
     pub(super) fn on_repair_answer(&mut self, now: Now, ask: RepairAsk, answer: Answer) {
-        let RepairAsk { place, from } = ask;
-        self.repair_handle(now, RepairInput::Answered { place, from, answer: Box::new(answer) });
+        let RepairAsk { place, check, from } = ask;
+        self.repair_handle(now, RepairInput::Answered { place, check, from, answer: Box::new(answer) });
     }
 
     pub(super) fn on_repair_failed(&mut self, now: Now, ask: RepairAsk) {
-        self.repair_handle(now, RepairInput::Failed { place: ask.place, from: ask.from });
+        let RepairAsk { place, check, from } = ask;
+        self.repair_handle(now, RepairInput::Failed { place, check, from });
     }
 
     /// A member is known now that was not, or says that it is there.
@@ -121,9 +123,9 @@ impl Relay {
 
     fn do_repair(&mut self, now: Now, output: RepairOutput) {
         match output {
-            RepairOutput::Ask { place, to, ask } => {
+            RepairOutput::Ask { place, check, to, ask } => {
                 self.effects.sight(|| Sight::Repairs { location: place.1 });
-                self.ask(now, to, AskOwner::Repair(RepairAsk { place, from: to.id }), ask);
+                self.ask(now, to, AskOwner::Repair(RepairAsk { place, check, from: to.id }), ask);
             }
             RepairOutput::Load(place) => {
                 let (kind, location) = place;

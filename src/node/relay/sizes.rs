@@ -5,7 +5,7 @@ use super::Relay;
 use crate::crypto::keys::NodeKey;
 use crate::limits::{
     BANNED_MAX, BOOTSTRAPS_MAX, BUCKET_SIZE, BUCKET_WAITING_MAX, COMMANDS_MAX, EXIT_OPERATIONS_MAX, ID_LEN,
-    MEMBERS_MAX, REPAIR_WATCHED_MAX, STORE_HOUR_RELAYS_MAX,
+    MEMBERS_MAX, PAYMENTS_REMEMBERED_MAX, REPAIR_WATCHED_MAX, STORE_HOUR_RELAYS_MAX,
 };
 use crate::node::sizes::{PENDING_MAX, TableSize};
 
@@ -29,6 +29,7 @@ impl Relay {
             ("pulls", self.pulls.len(), MEMBERS_MAX + BOOTSTRAPS_MAX),
             ("watched", self.watch.len(), REPAIR_WATCHED_MAX),
             ("relays whose writes are counted", self.paying.budgets.relays_counted(), STORE_HOUR_RELAYS_MAX),
+            ("payments remembered", self.paying.checked.len(), PAYMENTS_REMEMBERED_MAX),
             ("effects", self.effects.len(), COMMANDS_MAX),
             ("owners of questions", self.ask_owners.len(), self.asks.open() + self.pending.len()),
             ("questions about to be sent", self.ask_ids.len(), self.ask_owners.len()),

@@ -47,6 +47,8 @@ struct World {
     said: Vec<Cell>,
     /// Of lookups of operators, whether each brought the value.
     looked: Vec<bool>,
+    /// What relays say they ask of writers.
+    terms: Vec<WriteTerms>,
 }
 
 impl World {
@@ -63,6 +65,7 @@ impl World {
             accepted: 0,
             said: Vec::new(),
             looked: Vec::new(),
+            terms: Vec::new(),
         }
     }
 
@@ -129,6 +132,7 @@ impl World {
                 Effect::Event(RelayEvent::Looked { looked, .. }) => {
                     self.looked.push(looked.is_some_and(|looked| looked.seq.is_some()));
                 }
+                Effect::Event(RelayEvent::Writes(terms)) => self.terms.push(terms),
                 Effect::Event(_) => (),
             }
         }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::crypto::storage_puzzle::StoragePuzzle;
+use crate::dht::effort::ToldEfforts;
 use crate::limits::{EFFORT_MAX, PAYMENT_STEP_S};
 use crate::membership::fixture::signed;
 use crate::wire::descriptor::Descriptor;
@@ -14,7 +15,8 @@ fn asking(effort: u8) -> Members {
 }
 
 fn terms<'a>(network: &'a Network, members: &'a Members, later_s: u64) -> Terms<'a> {
-    Terms { network, members, now: UnixTime(ISSUED.0 + later_s) }
+    static NONE: ToldEfforts = ToldEfforts::new();
+    Terms { network, members, told: &NONE, now: UnixTime(ISSUED.0 + later_s) }
 }
 
 fn next_attempt(request: &mut Request) -> Attempt {
@@ -100,7 +102,29 @@ fn of_a_batch_each_chunk_is_paid_for_by_itself_in_the_order_of_its_slots() {
 }
 
 #[test]
-fn what_holders_name_is_paid_once_and_when_they_ask_for_more_again_that_is_told() {
+fn an_operation_that_is_over_before_its_puzzles_are_solved_says_so_and_not_that_nobody_answered() {
+    let late = Now { instant: Instant::ZERO + OPERATION_TIMEOUT, ..NOW };
+    for (solved, refused) in [(false, Refused::NotSolved), (true, Refused::Unreachable)] {
+        let mut world = World::new();
+        let records = world.records(7);
+        for mut request in [world.put(records), chunk_put(&mut world)] {
+            let attempt = next_attempt(&mut request);
+            request.set_solving(attempt.id, true);
+            if solved {
+                request.set_solving(attempt.id, false);
+            }
+            world.handle(&mut request, late, RequestInput::Timeout);
+            let outcome = core::iter::from_fn(|| request.poll_output()).find_map(|output| match output {
+                RequestOutput::Done(outcome) => Some(outcome),
+                RequestOutput::Attempt(_) => None,
+            });
+            assert_eq!(outcome.unwrap().result, Err(refused));
+        }
+    }
+}
+
+#[test]
+fn what_holders_name_is_paid_as_it_rises_and_when_the_last_step_is_not_enough_that_is_told() {
     let mut world = World::new();
     let records = world.records(7);
     let mut request = world.put(records);
@@ -133,7 +157,7 @@ fn what_holders_name_is_paid_once_and_when_they_ask_for_more_again_that_is_told(
     assert_eq!(outcome.result, Err(Refused::Unpaid { effort: EFFORT_MAX }));
     assert_eq!(shown.len(), LOCATIONS);
     for efforts in shown.values() {
-        assert_eq!(efforts[..3], [1, 2, 2], "followed once");
-        assert_eq!(efforts.len(), ANSWERS_PER_PLACE_MAX);
+        assert_eq!(efforts[..3], [1, 2, 3]);
+        assert!(efforts[3..].iter().all(|effort| *effort == EFFORT_MAX) && efforts.len() == ANSWERS_PER_PLACE_MAX);
     }
 }

@@ -143,7 +143,9 @@ impl Publishing {
         match &outcome.result {
             Ok(_) => (),
             Err(_) if batch.tries < CHUNK_TRIES_MAX && is_passing(outcome, is_short) => self.ready.push_front(batch),
-            Err(Refused::Partly { .. } | Refused::Unpaid { .. }) => self.partly += batch.chunks.len(),
+            Err(Refused::Partly { .. } | Refused::Unpaid { .. } | Refused::NotSolved) => {
+                self.partly += batch.chunks.len()
+            }
             Err(_) => self.over = Some(Ending::of(outcome)),
         }
     }
@@ -211,5 +213,5 @@ impl Publishing {
 
 /// Fewer copies than asked for, or none.
 fn is_short(refused: &Refused) -> bool {
-    matches!(refused, Refused::Partly { .. } | Refused::Unpaid { .. } | Refused::Unreachable)
+    matches!(refused, Refused::Partly { .. } | Refused::Unpaid { .. } | Refused::NotSolved | Refused::Unreachable)
 }

@@ -446,7 +446,7 @@ impl World {
                     identity.issued = number;
                 }
             }
-            RelayEvent::Members(_) => (),
+            RelayEvent::Members(_) | RelayEvent::Writes(_) => (),
             event => self.heard.push_back(Heard { at: self.now, node: no, said: Said::Relay(event) }),
         }
     }

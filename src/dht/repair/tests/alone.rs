@@ -74,7 +74,8 @@ impl Alone {
 
     fn hears(&mut self, at: Instant, from: usize, place: Place, answer: Answer) -> Vec<RepairOutput> {
         let from = self.others[from].id;
-        self.step(at, Some(RepairInput::Answered { place, from, answer: Box::new(answer) }))
+        let check = self.repair.check_no(&spot_of(place)).unwrap_or(0);
+        self.step(at, Some(RepairInput::Answered { place, check, from, answer: Box::new(answer) }))
     }
 }
 
@@ -173,10 +174,10 @@ fn after_a_mass_failure_the_budget_paces_the_copies() {
         queue.extend(alone.step(after(second), None));
         while let Some(output) = queue.pop_front() {
             let input = match output {
-                RepairOutput::Ask { place, to, ask: Ask::Find { .. } } => {
-                    RepairInput::Answered { place, from: to.id, answer: Box::new(found(None, None)) }
+                RepairOutput::Ask { place, check, to, ask: Ask::Find { .. } } => {
+                    RepairInput::Answered { place, check, from: to.id, answer: Box::new(found(None, None)) }
                 }
-                RepairOutput::Ask { place, to, .. } => RepairInput::Failed { place, from: to.id },
+                RepairOutput::Ask { place, check, to, .. } => RepairInput::Failed { place, check, from: to.id },
                 RepairOutput::Load(place) => {
                     let value = values.iter().find(|value| value.location() == place.1).unwrap().clone();
                     RepairInput::Loaded { place, value: Some(Box::new(value)) }

@@ -169,10 +169,10 @@ impl Rush {
         let mut queue: VecDeque<RepairOutput> = self.alone.step(at, None).into();
         while let Some(output) = queue.pop_front() {
             let input = match output {
-                RepairOutput::Ask { place, to, ask: Ask::Find { .. } } => {
-                    RepairInput::Answered { place, from: to.id, answer: Box::new(found(None, None)) }
+                RepairOutput::Ask { place, check, to, ask: Ask::Find { .. } } => {
+                    RepairInput::Answered { place, check, from: to.id, answer: Box::new(found(None, None)) }
                 }
-                RepairOutput::Ask { place, to, .. } => RepairInput::Failed { place, from: to.id },
+                RepairOutput::Ask { place, check, to, .. } => RepairInput::Failed { place, check, from: to.id },
                 RepairOutput::Load(place) => {
                     let value = self.values.iter().find(|value| value.location() == place.1).unwrap().clone();
                     RepairInput::Loaded { place, value: Some(Box::new(value)) }
@@ -222,6 +222,42 @@ fn all_checks_of_repair_find_room_beside_those_for_further_copies_and_go_first_a
     assert!(rush.alone.repair.checks_under_way(true) <= HOT_CHECKS_MAX);
     assert!(rush.alone.repair.counts().checks >= 100, "each came to its turn");
     assert!(widening.iter().all(|spot| rush.alone.repair.places.get(spot).is_some_and(|kept| kept.tries > 0)));
+}
+
+#[test]
+fn what_comes_late_to_a_look_after_further_copies_is_nothing_to_the_check_that_took_its_place() {
+    let mut rush = Rush::new(1);
+    let place = Holding::from(&rush.values[0]).place;
+    rush.ask_all(after(1), 40);
+    let late: Vec<(u64, Id)> = asked(rush.alone.step(after(1), None));
+    assert_eq!(late.len(), CHUNK_HOLDERS_HOT - 1);
+    let other = rush.alone.others.iter().map(|one| one.id).min_by_key(|id| id.distance(&place.1)).unwrap();
+    rush.alone.step(after(1), Some(RepairInput::Here(other)));
+    let next = (2..120).map(|second| (after(second), asked(rush.alone.step(after(second), None))));
+    let (at, next) = { next }.find(|(_, asked)| !asked.is_empty()).unwrap();
+    let [(check, holder)] = next[..] else { panic!("the other holder alone is asked: {next:?}") };
+    let say = |rush: &mut Rush, check, from, has: bool| {
+        let claim = Holding::from(&rush.values[0]);
+        let answer = Box::new(found(has.then_some((claim.seq, claim.digest)), None));
+        rush.alone.step(at, Some(RepairInput::Answered { place, check, from, answer }))
+    };
+    for (check, from) in late {
+        assert!(say(&mut rush, check, from, false).is_empty(), "it lacked it then");
+        assert!(rush.alone.step(at, Some(RepairInput::Failed { place, check, from })).is_empty());
+    }
+    assert_eq!(rush.alone.repair.checks.len(), 1);
+    say(&mut rush, check, holder, true);
+    let counts = rush.alone.repair.counts();
+    assert_eq!((rush.alone.repair.checks.len(), counts.checks, counts.checks_failed), (0, 1, 0));
+}
+
+/// Which checks ask whom.
+fn asked(outputs: Vec<RepairOutput>) -> Vec<(u64, Id)> {
+    let asked = outputs.into_iter().filter_map(|output| match output {
+        RepairOutput::Ask { check, to, .. } => Some((check, to.id)),
+        _ => None,
+    });
+    asked.collect()
 }
 
 proptest! {

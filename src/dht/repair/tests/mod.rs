@@ -67,7 +67,7 @@ struct Node {
 }
 
 enum Event {
-    Asked { by: usize, place: Place, to: usize, ask: Ask },
+    Asked { by: usize, place: Place, check: u64, to: usize, ask: Ask },
     Told { to: usize, input: RepairInput },
     KnownGone { whom: usize },
 }
@@ -167,10 +167,10 @@ impl World {
 
     fn follow(&mut self, node: usize, output: RepairOutput) {
         match output {
-            RepairOutput::Ask { place, to, ask } => {
+            RepairOutput::Ask { place, check, to, ask } => {
                 let to = self.nodes.iter().position(|one| one.contact.id == to.id).unwrap();
                 assert_ne!(to, node, "nobody asks itself");
-                self.schedule(700, Event::Asked { by: node, place, to, ask });
+                self.schedule(700, Event::Asked { by: node, place, check, to, ask });
             }
             RepairOutput::Load(place) => {
                 let op = StoreOp::Get { kind: place.0, location: place.1 };
@@ -224,12 +224,12 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Asked { by, place, to, ask } if self.nodes[to].up => {
+            Event::Asked { by, place, check, to, ask } if self.nodes[to].up => {
                 let (from, answer) = (self.nodes[to].contact.id, Box::new(self.answer(to, ask)));
-                self.schedule(700, Event::Told { to: by, input: RepairInput::Answered { place, from, answer } });
+                self.schedule(700, Event::Told { to: by, input: RepairInput::Answered { place, check, from, answer } });
             }
-            Event::Asked { by, place, to, .. } => {
-                let input = RepairInput::Failed { place, from: self.nodes[to].contact.id };
+            Event::Asked { by, place, check, to, .. } => {
+                let input = RepairInput::Failed { place, check, from: self.nodes[to].contact.id };
                 self.schedule(2_000, Event::Told { to: by, input });
             }
             Event::Told { to, input } => self.tell(to, input),

@@ -2,7 +2,11 @@
 
 use super::*;
 use crate::crypto::hash::blake3;
-use crate::limits::{EFFORT_KEPT_S, PAYMENT_CHECKS_PER_RELAY_PER_S, SEALED_CHUNK_LEN, STORE_HOUR_BYTES_MIN};
+use crate::dht::budget::{Bringer, CheckRole};
+use crate::dht::store::Quota;
+use crate::limits::{
+    EFFORT_KEPT_S, PAYMENT_CHECKS_PER_RELAY_PER_S, PAYMENT_STEP_S, SEALED_CHUNK_LEN, STORE_HOUR_BYTES_MIN,
+};
 use crate::wire::payment::Payment;
 use crate::wire::statement::Verdict;
 
@@ -75,6 +79,14 @@ impl Scarce {
         }
     }
 
+    /// What does not hold, though its hour does.
+    fn falsely_paid(&self, value: &VerifiedValue) -> Account {
+        let payment = Payment { effort: 1, hour: Payment::hour_at(self.world.time().unix), counter: 0 };
+        let puzzle = payment.puzzle(&network(), value.location(), value.digest());
+        let counter = (0..).find(|counter| !puzzle.is_solved_by(*counter)).unwrap();
+        Account::Anonymous(Some(Payment { counter, ..payment }))
+    }
+
     fn paid(&self, value: &VerifiedValue, effort: u8) -> Payment {
         let payment = Payment { effort, hour: Payment::hour_at(self.world.time().unix), counter: 0 };
         let counter = payment.puzzle(&network(), value.location(), value.digest()).solve(0, 1 << 14).unwrap();
@@ -98,6 +110,52 @@ fn a_relay_that_fills_up_asks_for_work_in_a_new_descriptor_and_keeps_it_for_an_h
     assert_eq!(world.relays[0].as_ref().unwrap().descriptor().effort, 2);
     world.run_for(120);
     assert_eq!(world.relays[0].as_ref().unwrap().descriptor().effort, 0);
+}
+
+#[test]
+fn a_relay_that_starts_with_a_full_store_asks_for_work_before_anybody_can_write() {
+    let mut world = World::new();
+    world.start(filled(900, 1_000));
+    assert_eq!(world.relays[0].as_ref().unwrap().descriptor().effort, 2);
+}
+
+#[test]
+fn an_operator_is_told_what_is_asked_and_what_of_the_hour_is_used_when_it_changes_and_only_then() {
+    let mut scarce = Scarce::new(filled(800, 1_000));
+    let value = chunk(5_000);
+    let first = WriteTerms {
+        effort: 1,
+        full_permille: 800,
+        hour_bytes: 0,
+        hour_bytes_max: STORE_HOUR_BYTES_MIN,
+        is_scarce: true,
+    };
+    assert_eq!(scarce.world.terms, [first], "once, with the start and the sweep after it");
+    let shows = Account::Anonymous(Some(scarce.paid(&value, 1)));
+    assert_eq!(scarce.store(LINK, &value, shows).unwrap().0, Verdict::Stored);
+    scarce.world.run_for(6);
+    let hour_bytes = u64::try_from(crate::dht::store::room_of(&value)).unwrap();
+    assert_eq!(scarce.world.terms, [first, WriteTerms { hour_bytes, full_permille: 801, ..first }]);
+}
+
+#[test]
+fn a_step_is_kept_for_an_hour_whatever_becomes_of_the_wall_clock() {
+    let mut world = World::new();
+    world.start(filled(900, 1_000));
+    world.run_for(6);
+    let fill = |values| StoreResult::Filled {
+        held: Quota { values, bytes: 0 },
+        max: Quota { values: 1_000, bytes: 64 << 20 },
+    };
+    let one = world.relays[0].as_mut().unwrap();
+    let ahead = |world_s: u64, unix_s: u64| Now {
+        instant: Instant::ZERO + Duration::from_secs(world_s),
+        unix: UnixTime(ISSUED.0 + unix_s),
+    };
+    one.on_filled(ahead(7, 9 * EFFORT_KEPT_S), &fill(0));
+    assert_eq!(one.descriptor().effort, 2, "it was set on");
+    one.on_filled(ahead(9 + EFFORT_KEPT_S, 0), &fill(0));
+    assert_eq!(one.descriptor().effort, 0, "it was set back");
 }
 
 #[test]
@@ -127,16 +185,64 @@ fn where_work_is_asked_for_a_value_is_kept_that_was_paid_for_as_it_is_and_no_oth
 #[test]
 fn one_relay_has_so_many_payments_checked_in_a_second_and_others_have_theirs() {
     let mut scarce = Scarce::new(filled(750, 1_000));
-    let value = chunk(5_000);
-    let good = scarce.paid(&value, 1);
-    let shows = Account::Anonymous(Some(good));
+    let (value, unpaid) = (chunk(5_000), Some((Verdict::Unpaid, 1)));
+    let shows = scarce.falsely_paid(&value);
     for _ in 0..PAYMENT_CHECKS_PER_RELAY_PER_S {
-        assert_eq!(scarce.store(LINK, &value, shows).unwrap().0, Verdict::Stored);
+        assert_eq!(scarce.store(LINK, &value, shows), unpaid);
     }
     assert_eq!(scarce.store(LINK, &value, shows), None, "refused without a word");
-    assert_eq!(scarce.store(OTHER, &value, shows).unwrap().0, Verdict::Stored);
+    assert_eq!(scarce.store(OTHER, &value, shows), unpaid);
     scarce.pass(1);
-    assert_eq!(scarce.store(LINK, &value, shows).unwrap().0, Verdict::Stored);
+    assert_eq!(scarce.store(LINK, &value, shows), unpaid);
+}
+
+#[test]
+fn a_payment_that_held_is_not_checked_again_and_takes_nothing_of_what_is_checked_in_a_second() {
+    let mut scarce = Scarce::new(filled(750, 1_000));
+    let (value, other) = (chunk(5_000), chunk(5_001));
+    let good = scarce.paid(&value, 1);
+    let shows = Account::Anonymous(Some(good));
+    for _ in 0..=PAYMENT_CHECKS_PER_RELAY_PER_S {
+        assert_eq!(scarce.store(LINK, &value, shows).unwrap().0, Verdict::Stored);
+    }
+    assert_eq!(scarce.one().paying.checked.len(), 1);
+    // It is remembered as what it is: of another value it is none, and the clock goes on for it.
+    let false_one = scarce.falsely_paid(&other);
+    for _ in 1..PAYMENT_CHECKS_PER_RELAY_PER_S {
+        assert_eq!(scarce.store(LINK, &other, false_one), Some((Verdict::Unpaid, 1)));
+    }
+    assert_eq!(scarce.store(LINK, &other, false_one), None);
+    scarce.pass(2 * PAYMENT_STEP_S);
+    scarce.link(LATER, 9);
+    assert_eq!(scarce.store(LATER, &value, shows), Some((Verdict::Unpaid, 1)));
+}
+
+#[test]
+fn what_comes_of_clients_is_counted_apart_from_what_the_relay_brings_itself() {
+    let mut scarce = Scarce::new(filled(750, 1_000));
+    let (now, there) = (scarce.world.time(), relay(11));
+    let (link_key, address) = (there.link_key, there.address);
+    let client = Peer { link_key, descriptor: None, address, dialled: false };
+    scarce.one().handle(now, Input::LinkUp { link: LATER, peer: Box::new(client) });
+    let one = scarce.one();
+    for (asker, bringer) in [
+        (Asker::Own(AskId(1)), Bringer::Own),
+        (Asker::Remote(LINK, CircuitId(1)), Bringer::Relay(relay(9).key)),
+        (Asker::Remote(LATER, CircuitId(1)), Bringer::Unknown),
+        (Asker::Remote(LinkId(7), CircuitId(1)), Bringer::Unknown),
+    ] {
+        assert_eq!(one.bringer_of(asker), bringer);
+    }
+    // What they hand to the exit in a second is counted, too.
+    let no = one.circuits.open(now.instant, (LATER, CircuitId(1 << 31))).unwrap();
+    let value = chunk(5_000);
+    let Account::Anonymous(Some(payment)) = scarce.falsely_paid(&value) else { unreachable!("it shows one") };
+    for _ in 0..PAYMENT_CHECKS_PER_RELAY_PER_S {
+        let handed = Handed { slot: (no, 0), expected: None, value: Box::new(value.clone()), payment };
+        scarce.one().on_handed(now, handed);
+    }
+    let mut may = |from| scarce.one().paying.budgets.take_check(now.unix, CheckRole::Exit, from);
+    assert!(!may(Bringer::Unknown) && may(Bringer::Own));
 }
 
 #[test]
