@@ -338,14 +338,18 @@ pub const BATCH_CHUNKS: usize = 4;
 pub const SLOT_CELLS: usize = 34;
 /// Bytes of one chunk slot.
 pub const SLOT_LEN: usize = SLOT_CELLS * CIRCUIT_DATA_LEN_MAX;
-/// Content circuits of one transfer at once.
+/// Content circuits of one publication or audit at once.
 pub const TRANSFER_CIRCUITS_MAX: usize = 4;
+/// Content circuits of one content that is read, at once.
+pub const READ_CIRCUITS_MAX: usize = 8;
 /// Values that a node keeps, if nothing else is said.
 pub const STORE_VALUES: usize = 1 << 19;
 /// Values that a node keeps, at most.
 pub const STORE_VALUES_MAX: usize = 1 << 20;
 /// Bytes of values that a node keeps, if nothing else is said; as many in memory.
 pub const STORE_BYTES: usize = 512 << 20;
+/// Bytes of values that a relay of a network on one machine keeps in memory: a gigabyte that is published there fits.
+pub const LOCAL_STORE_BYTES: usize = 2 << 30;
 /// Bytes of values that a node on disk can be told to keep, at least: one chunk.
 pub const STORE_BYTES_MIN: u64 = 65_568;
 /// Bytes of values that a node keeps on disk, at most.

@@ -12,7 +12,7 @@ use crate::crypto::keys::{DhSecret, IdentitySecret, NodeKey};
 use crate::crypto::puzzle::{Solution, solve};
 use crate::dht::repair::RepairTiming;
 use crate::dht::store::{MemoryStore, StoreKey};
-use crate::limits::{STORE_BYTES, STORE_VALUES};
+use crate::limits::{LOCAL_STORE_BYTES, STORE_VALUES};
 use crate::membership::members::Members;
 use crate::membership::prefix_rule::PrefixRule;
 use crate::net::{LinkIdentity, NodeControl, NodeHandle, Runtime, ShellConfig, ShellLimits, Tap, spawn_node};
@@ -234,7 +234,7 @@ impl LocalNetwork {
 
 impl LocalRelay {
     fn new(contact: Contact, config: RelayConfig, link: DhSecret, key: StoreKey) -> Self {
-        let store = Arc::new(Mutex::new(MemoryStore::new(STORE_VALUES, STORE_BYTES).keyed(key)));
+        let store = Arc::new(Mutex::new(MemoryStore::new(STORE_VALUES, LOCAL_STORE_BYTES).keyed(key)));
         let (_, members) = watch::channel(0);
         let key = config.identity.public();
         Self { key, contact, store, members, sights: Arc::default(), control: None, config, link }

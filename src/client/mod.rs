@@ -210,7 +210,7 @@ impl ClientError {
                 Refused::Unreachable => Ending::Unreachable,
                 Refused::Damaged | Refused::Older { .. } => Ending::Damaged,
                 Refused::Conflict { .. } => Ending::Conflict,
-                Refused::Partly { .. } | Refused::Unpaid { .. } | Refused::NotSolved => Ending::Partly,
+                Refused::Partly { .. } | Refused::Unpaid { .. } | Refused::Full | Refused::NotSolved => Ending::Partly,
                 Refused::PrivacyFloor(_) | Refused::GuardsGone | Refused::GuardFails(_) => Ending::PrivacyFloor,
             },
             Self::Deleted { .. } => Ending::NotFound,

@@ -117,8 +117,8 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::Refused`] with [`Refused::Conflict`] when something else is there, [`Refused::Partly`] when fewer copies
-    /// than asked have a receipt, [`Refused::Unpaid`] when holders ask for more work than was done, [`Refused::NotSolved`] when
-    /// there was no time to do it.
+    /// than asked have a receipt, [`Refused::Unpaid`] when holders ask for more work than was done, [`Refused::Full`] when
+    /// they have no room, [`Refused::NotSolved`] when there was no time for the work.
     pub async fn put_record(
         &self,
         author: &IdentitySecret,

@@ -1,7 +1,7 @@
 //! Stores up to four chunks at their locations and counts receipts. Source: spec/requests.md §8.
 
 use super::attempts::{AttemptResult, Attempts};
-use super::paying::{Price, Terms};
+use super::paying::{Price, Terms, declined};
 use super::{Context, Refused, RequestInput, Success};
 use crate::crypto::random_bytes;
 use crate::crypto::storage_puzzle::StoragePuzzle;
@@ -169,11 +169,6 @@ impl ChunkPut {
         batch.chunks.iter().map(payment).collect()
     }
 
-    fn unpaid(&self) -> Option<Refused> {
-        let asked = self.receipts.iter().flatten().filter_map(|receipts| receipts.as_ref()?.effort_wanted());
-        asked.max().map(|effort| Refused::Unpaid { effort })
-    }
-
     fn settle(&mut self, refused: Option<Refused>) {
         let asked = CHUNK_HOLDERS * CHUNK_LOCATIONS;
         let copies = |at: usize| -> usize {
@@ -183,7 +178,11 @@ impl ChunkPut {
         let copies_min = (0..self.chunks.len()).map(copies).min().unwrap_or(asked);
         let result = match copies_min {
             all if all == asked => Ok(Success::ChunksStored { copies_min }),
-            0 => Err(refused.or_else(|| self.unpaid()).unwrap_or_else(|| self.attempts.nothing_came())),
+            0 => {
+                // Why those have none that have none: of the others something is kept.
+                let receipts = self.receipts.iter().flatten().flatten().filter(|receipts| receipts.stored() == 0);
+                Err(refused.or_else(|| declined(receipts)).unwrap_or_else(|| self.attempts.nothing_came()))
+            }
             copies => Err(Refused::Partly { copies, asked }),
         };
         self.attempts.finish(result);

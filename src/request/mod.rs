@@ -162,6 +162,12 @@ pub enum Refused {
         /// The step of the ladder that they ask for.
         effort: u8,
     },
+    /// Nobody keeps it, and of the nearest some said that they have no room.
+    #[error(
+        "not stored: the nearest nodes have no room left, or have taken what they take in an hour; a later try may find some, and \
+         elsewhere there may be room now: a record's places follow from its label, those of a file are drawn anew with --restart"
+    )]
+    Full,
     /// The time was over before this machine had solved what is asked for.
     #[error(
         "not stored: the nearest nodes ask for work, and this machine had not done it when the time for the operation was over; a longer \

@@ -1,6 +1,7 @@
 //! What one value at one place costs its writer, and what was paid for it. It solves nothing: it says what is to be solved.
 //! Source: spec/dht.md §8.3.
 
+use super::Refused;
 use crate::crypto::storage_puzzle::StoragePuzzle;
 use crate::dht::effort::{ToldEfforts, effort_at};
 use crate::dht::receipts::Receipts;
@@ -10,6 +11,17 @@ use crate::time::UnixTime;
 use crate::wire::network::Network;
 use crate::wire::payment::Payment;
 use crate::wire::record::ValueKind;
+
+/// Why nobody keeps what was to be stored, by the signed word of those who declined: work first, for who does it may find room.
+pub(super) fn declined<'a>(receipts: impl Iterator<Item = &'a Receipts>) -> Option<Refused> {
+    let found = receipts
+        .map(|one| (one.effort_wanted(), one.full() > 0))
+        .reduce(|one, other| (one.0.max(other.0), one.1 || other.1));
+    match found? {
+        (Some(effort), _) => Some(Refused::Unpaid { effort }),
+        (None, is_full) => is_full.then_some(Refused::Full),
+    }
+}
 
 /// By what a price is found: nothing that any client has alone.
 pub struct Terms<'a> {

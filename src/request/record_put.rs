@@ -1,7 +1,7 @@
 //! Stores a signed value at its three locations and counts receipts. Source: spec/requests.md §6.
 
 use super::attempts::{AttemptResult, Attempts};
-use super::paying::{Price, Terms};
+use super::paying::{Price, Terms, declined};
 use super::{Context, Refused, RequestInput, Success};
 use crate::crypto::random_bytes;
 use crate::crypto::storage_puzzle::StoragePuzzle;
@@ -138,18 +138,12 @@ impl RecordPut {
             _ if stored == asked => Ok(Success::RecordStored { copies }),
             Some(seq) => Err(Refused::Conflict { seq }),
             None if stored == 0 => {
-                Err(refused.or_else(|| self.unpaid()).unwrap_or_else(|| self.attempts.nothing_came()))
+                let receipts = self.places.iter().filter_map(|target| target.receipts.as_ref());
+                Err(refused.or_else(|| declined(receipts)).unwrap_or_else(|| self.attempts.nothing_came()))
             }
             None => Err(Refused::Partly { copies: stored, asked }),
         };
         self.attempts.finish(result);
-    }
-}
-
-impl RecordPut {
-    fn unpaid(&self) -> Option<Refused> {
-        let asked = self.places.iter().filter_map(|target| target.receipts.as_ref()?.effort_wanted());
-        asked.max().map(|effort| Refused::Unpaid { effort })
     }
 }
 

@@ -431,7 +431,7 @@ fn a_put_counts_receipts_and_tells_stored_partly_and_conflict_apart() {
         (HOLDERS, Verdict::Stored, None, Ok(Success::RecordStored { copies: vec![HOLDERS; 3] })),
         (3, Verdict::Stored, None, Err(Refused::Partly { copies: 9, asked: 15 })),
         (HOLDERS, Verdict::Conflict, Some((2, [9; 32])), Err(Refused::Conflict { seq: 9 })),
-        (HOLDERS, Verdict::Full, Some((0, [0; 32])), Err(Refused::Unreachable)),
+        (HOLDERS, Verdict::Full, Some((0, [0; 32])), Err(Refused::Full)),
     ];
     for (holders, verdict, other, result) in rows {
         let mut world = World::new();
@@ -525,12 +525,14 @@ fn chunks_that_nobody_has_end_as_unreachable_and_forged_ones_as_damaged() {
 fn chunks_are_stored_at_their_location_each_under_a_nonce_of_its_own_and_for_as_long_as_asked() {
     let stored = Ok(Success::ChunksStored { copies_min: 2 });
     let wanting = Err(Refused::Partly { copies: 1, asked: 2 });
-    for (holders, kept_for, result) in [
-        (HOLDERS, 0, stored.clone()),
-        (HOLDERS, 1, stored),
-        (1, 0, wanting),
+    let third = chunks()[2].hash;
+    for (holders, kept_for, of_third, result) in [
+        (HOLDERS, 0, Verdict::Stored, stored.clone()),
+        (HOLDERS, 1, Verdict::Stored, stored),
+        (1, 0, Verdict::Stored, wanting),
+        (HOLDERS, 0, Verdict::Full, Err(Refused::Full)),
         // An exit that hands chunks on with an earlier end gets true receipts, which name it.
-        (HOLDERS, -1, Err(Refused::Unreachable)),
+        (HOLDERS, -1, Verdict::Stored, Err(Refused::Unreachable)),
     ] {
         let mut world = World::new();
         let expiry = Expiry::at_least(UnixTime(ISSUED.0 + 3_600));
@@ -547,7 +549,8 @@ fn chunks_are_stored_at_their_location_each_under_a_nonce_of_its_own_and_for_as_
                 if let Some((name, _)) = chunks.get(slot) {
                     let location = name.location();
                     let question = Question { nonce: nonce.of_slot(slot), operation: Operation::Store, location };
-                    let sign = |number: u32| statement(number, &question, Verdict::Stored, (until, name.hash));
+                    let verdict = if name.hash == third { of_third } else { Verdict::Stored };
+                    let sign = |number: u32| statement(number, &question, verdict, (until, name.hash));
                     answer.statements = nearest(&location).into_iter().take(holders).map(sign).collect();
                 }
                 answer.encode(CIRCUIT_DATA_LEN_MAX).unwrap()

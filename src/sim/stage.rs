@@ -63,7 +63,7 @@ impl Ending {
             Err(Refused::Unreachable) => Self::Unreachable,
             Err(Refused::Damaged | Refused::Older { .. }) => Self::Damaged,
             Err(Refused::Conflict { .. }) => Self::Conflict,
-            Err(Refused::Partly { .. } | Refused::Unpaid { .. } | Refused::NotSolved) => Self::Partly,
+            Err(Refused::Partly { .. } | Refused::Unpaid { .. } | Refused::Full | Refused::NotSolved) => Self::Partly,
             Err(Refused::PrivacyFloor(_) | Refused::GuardsGone | Refused::GuardFails(_)) => Self::Privacy,
         }
     }

@@ -15,7 +15,7 @@ use super::carrier::Carrier;
 use crate::client::{ClientError, Ending, GetOptions};
 use crate::content::{Body, Chunks, ContentKind, ContentLink, Fetch, FileName, Layout, Level, Root, Wanted};
 use crate::crypto::hash::blake3;
-use crate::limits::{CHUNK_LEN, TRANSFER_CIRCUITS_MAX};
+use crate::limits::{CHUNK_LEN, READ_CIRCUITS_MAX};
 use crate::request::{Counts, Sighting};
 
 /// What a link leads to: its root has come, its content not yet.
@@ -208,7 +208,7 @@ impl<C: Carrier> Download<C> {
                     return Ok(Some(part));
                 }
             }
-            while self.tasks.len() < TRANSFER_CIRCUITS_MAX {
+            while self.tasks.len() < READ_CIRCUITS_MAX {
                 let Some(batch) = fetch.next_batch() else { break };
                 let carrier = self.carrier.clone();
                 self.tasks.spawn(async move { (batch.id, carrier.get_chunks(batch.hashes).await) });

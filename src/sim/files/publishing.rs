@@ -143,7 +143,7 @@ impl Publishing {
         match &outcome.result {
             Ok(_) => (),
             Err(_) if batch.tries < CHUNK_TRIES_MAX && is_passing(outcome, is_short) => self.ready.push_front(batch),
-            Err(Refused::Partly { .. } | Refused::Unpaid { .. } | Refused::NotSolved) => {
+            Err(Refused::Partly { .. } | Refused::Unpaid { .. } | Refused::Full | Refused::NotSolved) => {
                 self.partly += batch.chunks.len()
             }
             Err(_) => self.over = Some(Ending::of(outcome)),
@@ -213,5 +213,8 @@ impl Publishing {
 
 /// Fewer copies than asked for, or none.
 fn is_short(refused: &Refused) -> bool {
-    matches!(refused, Refused::Partly { .. } | Refused::Unpaid { .. } | Refused::NotSolved | Refused::Unreachable)
+    matches!(
+        refused,
+        Refused::Partly { .. } | Refused::Unpaid { .. } | Refused::Full | Refused::NotSolved | Refused::Unreachable
+    )
 }

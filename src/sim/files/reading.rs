@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{File, Stand, Wish, is_passing};
 use crate::content::{Body, Fetch, FetchRefused, Layout, PublicationSecret, Root, Wanted};
-use crate::limits::{CHUNK_LEN, CHUNK_TRIES_MAX, TRANSFER_CIRCUITS_MAX};
+use crate::limits::{CHUNK_LEN, CHUNK_TRIES_MAX, READ_CIRCUITS_MAX};
 use crate::node::Operation;
 use crate::request::{Consistency, Outcome, Refused, Success};
 use crate::sim::stage::Ending;
@@ -58,7 +58,7 @@ impl Reading {
             self.next += 1;
             return Some((id, file.root.get(Consistency::Quorum, 0)));
         }
-        let present = self.present.as_mut().filter(|present| present.under_way.len() < TRANSFER_CIRCUITS_MAX)?;
+        let present = self.present.as_mut().filter(|present| present.under_way.len() < READ_CIRCUITS_MAX)?;
         let batch = present.fetch.next_batch()?;
         self.next += 1;
         present.under_way.insert(id, batch.id);
