@@ -534,6 +534,8 @@ pub const PATHS_REMEMBERED_MAX: usize = 8_192;
 pub const OPERATIONS_MAX: usize = 256;
 /// Jobs of a node under way in the work pool.
 pub const WORK_JOBS_MAX: usize = 16_384;
+/// Threads of a command that wait for files, or seal groups of chunks: each has a heap of its own, of up to eleven megabytes.
+pub const BLOCKING_THREADS_MAX: usize = 4;
 /// Jobs of all nodes of a process that wait for its work pools: short ones and long ones each.
 pub const POOL_JOBS_MAX: usize = 4_096;
 /// Store operations of a node under way, and as many that wait.

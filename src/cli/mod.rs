@@ -37,6 +37,7 @@ use serde_json::{Map, Value, json};
 
 use self::exit::{Exit, counts_of};
 use self::settings::{Given, Settings};
+use crate::limits::BLOCKING_THREADS_MAX;
 use crate::request::Counts;
 
 #[derive(Parser)]
@@ -204,7 +205,8 @@ fn run(Arguments { common, command }: Arguments) -> anyhow::Result<Said> {
     };
     let settings = Settings::gather(&given)?;
     let told = Told { settings, json: common.json, explain: common.explain };
-    let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let tokio =
+        tokio::runtime::Builder::new_multi_thread().max_blocking_threads(BLOCKING_THREADS_MAX).enable_all().build()?;
     match command {
         Command::Devnet(arguments) => tokio.block_on(devnet::run(&told, arguments)),
         Command::Relay(relay::RelayArguments { command }) => match command {
