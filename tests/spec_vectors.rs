@@ -41,7 +41,8 @@ fn every_file_is_read_and_every_case_of_it_holds() {
         }
         for case in &invalid {
             let refused = (check.refusal)(case);
-            assert!(refused.starts_with(case.text("error")), "{}: {}: {refused}", check.file, case.0);
+            assert!(refused.words.starts_with(case.text("error")), "{}: {}: {}", check.file, case.0, refused.words);
+            assert_eq!(refused.id, case.text("error_id"), "{}: {}", check.file, case.0);
         }
     }
 }
@@ -78,8 +79,14 @@ fn every_section_that_a_file_names_exists() {
 }
 
 #[test]
-fn the_readme_of_the_vectors_names_every_file() {
+fn the_readme_of_the_vectors_names_every_file_and_every_refusal() {
     let readme = std::fs::read_to_string(folder().join("README.md")).unwrap();
+    let read = |name: String| std::fs::read_to_string(folder().join(name).with_extension("json")).unwrap();
+    let files: String = names_of_files().into_iter().map(read).collect();
+    for (words, id) in make::ERRORS {
+        assert!(files.contains(&format!("\"error_id\": \"{id}\"")), "no case is refused like that: {words}");
+        assert!(readme.contains(&format!("`{id}`")), "{id}");
+    }
     for name in names_of_files() {
         assert!(readme.contains(&format!("`{name}.json`")), "{name}");
     }

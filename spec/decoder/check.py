@@ -18,6 +18,7 @@ import content
 import crypto
 import evidence
 import folders
+import keys
 import link
 import links
 import membership
@@ -30,7 +31,7 @@ import values
 from flips import flips_of
 from reader import Mismatch, Refused
 
-PAGES = [cells, circuits, content, crypto, evidence, folders, link, links, membership, messages, onion, parity]
+PAGES = [cells, circuits, content, crypto, evidence, folders, keys, link, links, membership, messages, onion, parity]
 PAGES += [requests, state, values]
 DECODERS = {name: pair for page in PAGES for name, pair in page.VECTORS.items()}
 # Whose cases a file's cases need beside themselves.
@@ -75,9 +76,8 @@ def complaint_of_invalid(case, beside, refuse):
     try:
         refuse(case | beside)
     except Refused as refusal:
-        reason, error = str(refusal), case["error"]
-        alike = error.startswith(reason) or reason.startswith(error)
-        return None if alike else f"refused as {reason!r}, the vector has {error!r}"
+        reason, error = str(refusal), case["error_id"]
+        return None if reason == error else f"refused as {reason!r}, the vector has {error!r}"
     except Exception as wrong:
         return repr(wrong)
     return "not refused"

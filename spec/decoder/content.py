@@ -17,8 +17,8 @@ ROOT_HASHES_MAX = 21
 INLINE_LEN_MAX = PAYLOAD_LEN_MAX - 7
 CONTENT_LEVELS_MAX = 3
 TURNS_WRITING = {0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
-TOO_LONG = f"content has at most {FILE_LEN_MAX} bytes"
-DAMAGED = "root: damaged, or of another version"
+TOO_LONG = "TooLong"
+DAMAGED = "RootRefused::Malformed"
 
 
 # Layouts (§2.1, §2.3, §2.4).
@@ -77,9 +77,9 @@ def open_chunk(secret, level, index, chunk):
 
 def check_file_name(name):
     """One component of a path that reads as it is (§3.1)."""
-    refuse_if(not 1 <= len(name.encode()) <= FILE_NAME_LEN_MAX, "a file name has 1 to 255 bytes")
+    refuse_if(not 1 <= len(name.encode()) <= FILE_NAME_LEN_MAX, "NameRefused::Length")
     odd = any(unicodedata.category(c) == "Cc" or ord(c) in TURNS_WRITING or c in "/\\" for c in name)
-    refuse_if(odd or name in (".", ".."), "a file name has no path separator and no control character, and is neither . nor ..")
+    refuse_if(odd or name in (".", ".."), "NameRefused::Characters")
 
 
 def text_of(data, reason):

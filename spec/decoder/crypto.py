@@ -259,7 +259,7 @@ def check_payment(case):
 
 def refuse_payment(case):
     """payments.json"""
-    refuse_if(not storage_solved(_challenge(case), case["counter"], case["effort"]), "not a solution")
+    refuse_if(not storage_solved(_challenge(case), case["counter"], case["effort"]), "Unsolved")
 
 
 VECTORS = {

@@ -7,7 +7,7 @@ import hashlib
 from functools import lru_cache
 
 from blake3 import derive_key
-from reader import AUTHENTICATE, refuse_if
+from reader import AUTHENTICATE, Refused, refuse_if
 
 PRIME = 2**255 - 19
 ORDER = 2**252 + 27742317777372353535851937790883648493
@@ -107,7 +107,22 @@ def sign(seed, message):
 
 
 def verify(key, message, signature):
-    """Strict verification: canonical encodings, no points of small order, the equation without the cofactor."""
+    """Strict verification."""
+    refuse_if(not holds(key, message, signature), AUTHENTICATE)
+
+
+@lru_cache(maxsize=1024)
+def holds(key, message, signature):
+    """Whether a signature holds strictly."""
+    try:
+        _verify(key, message, signature)
+    except Refused:
+        return False
+    return True
+
+
+def _verify(key, message, signature):
+    """Canonical encodings, no points of small order, the equation without the cofactor."""
     refuse_if(len(signature) != 64, AUTHENTICATE)
     point, head = decode(key), decode(signature[:32])
     s = int.from_bytes(signature[32:], "little")

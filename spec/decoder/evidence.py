@@ -2,7 +2,7 @@
 
 import curve
 from membership import VECTORS_NETWORK
-from reader import AUTHENTICATE, BOUNDS, expect, number, refuse_if, unhex, whole
+from reader import AUTHENTICATE, BOUNDS, expect, expect_life, number, refuse_if, unhex, whole
 
 STATEMENT_LEN = 145
 BUCKET_S = 600
@@ -61,6 +61,7 @@ def check_statement(case):
     """statements.json"""
     data, question, now, seed = unhex(case["bytes"]), question_of(case), case["now"], unhex(case["seed"])
     found = verify_statement(data, question, now)
+    expect_life(case, lambda time: verify_statement(data, question, time))
     expect("length", len(data), STATEMENT_LEN)
     expect("signer of the seed", curve.public(seed), found["signer"])
     expect("time, rounded down", rounded(now), found["time"])

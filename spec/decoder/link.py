@@ -149,4 +149,9 @@ def check_handshake(case):
             check_shown(read_hello(fields["body"]), network, static, shows=case["initiator"] == "a relay")
 
 
-VECTORS = {"hellos": (check_hello, refuse_hello), "handshakes": (check_handshake, None)}
+def refuse_frame1(case):
+    """handshakes.json: a first frame."""
+    read_frame1(unhex(case["network_id"]), unhex(case["responder_link_secret"]), unhex(case["frame"]))
+
+
+VECTORS = {"hellos": (check_hello, refuse_hello), "handshakes": (check_handshake, refuse_frame1)}

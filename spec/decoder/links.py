@@ -13,16 +13,16 @@ VERSION = 1
 FIXED_LEN = 69
 LABEL_LEN_MAX = 64
 LOCATIONS = 3
-NOT_A_LINK = "not a link: a character is wrong or missing"
-LATER = "link of a later version"
-NO_KEY = "link holds no usable key"
-OTHER_NETWORK = "link of another network"
+NOT_A_LINK = "LinkRefused::Text"
+LATER = "LinkRefused::Version"
+NO_KEY = "LinkRefused::Key"
+OTHER_NETWORK = "LinkRefused::Network"
 
 
-def checksum(groups):
+def checksum(groups, prefix):
     """Bech32's polynomial over groups of five bits, with the prefix in front."""
     total = 1
-    spread = [ord(c) >> 5 for c in PREFIX] + [0] + [ord(c) & 31 for c in PREFIX]
+    spread = [ord(c) >> 5 for c in prefix] + [0] + [ord(c) & 31 for c in prefix]
     for group in spread + groups:
         top = total >> 25
         total = (total & 0x1FFFFFF) << 5 ^ group
@@ -31,34 +31,34 @@ def checksum(groups):
     return total
 
 
-def encode_text(data):
+def encode_text(data, prefix):
     """The text of some bytes."""
     bits = "".join(f"{byte:08b}" for byte in data)
     bits += "0" * (-len(bits) % 5)
     groups = [int(bits[at : at + 5], 2) for at in range(0, len(bits), 5)]
-    end = checksum(groups + [0] * 6) ^ BECH32M
+    end = checksum(groups + [0] * 6, prefix) ^ BECH32M
     groups += [end >> 5 * (5 - i) & 31 for i in range(6)]
-    return PREFIX + "1" + "".join(ALPHABET[group] for group in groups)
+    return prefix + "1" + "".join(ALPHABET[group] for group in groups)
 
 
-def decode_text(text):
+def decode_text(text, prefix):
     """The bytes of a text. What is read must encode to the same characters again: so bits behind the last byte are zeros."""
     text = text.strip()
     refuse_if(text not in (text.lower(), text.upper()), NOT_A_LINK)
     text = text.lower()
-    head = PREFIX + "1"
+    head = prefix + "1"
     refuse_if(not text.startswith(head) or any(c not in ALPHABET for c in text[len(head) :]), NOT_A_LINK)
     groups = [ALPHABET.index(c) for c in text[len(head) :]]
-    refuse_if(len(groups) < 6 or checksum(groups) != BECH32M, NOT_A_LINK)
+    refuse_if(len(groups) < 6 or checksum(groups, prefix) != BECH32M, NOT_A_LINK)
     bits = "".join(f"{group:05b}" for group in groups[:-6])
     data = bytes(int(bits[at : at + 8], 2) for at in range(0, len(bits) - 7, 8))
-    refuse_if(encode_text(data) != text, NOT_A_LINK)
+    refuse_if(encode_text(data, prefix) != text, NOT_A_LINK)
     return data
 
 
 def read_link(text, network):
     """A link's fields, of which the key is usable."""
-    data = decode_text(text)
+    data = decode_text(text, PREFIX)
     refuse_if(len(data) < FIXED_LEN, NOT_A_LINK)
     refuse_if(data[0] != VERSION, LATER)
     refuse_if(data[1:5] != network[:4], OTHER_NETWORK)
@@ -73,7 +73,7 @@ def read_link(text, network):
 
 def encode_link(link, network):
     """The text of a link."""
-    return encode_text(bytes([VERSION]) + network[:4] + link["author_key"] + link["label_secret"] + link["label"])
+    return encode_text(bytes([VERSION]) + network[:4] + link["author_key"] + link["label_secret"] + link["label"], PREFIX)
 
 
 def check_link(case):

@@ -5,7 +5,7 @@ import ipaddress
 import crypto
 import curve
 from blake3 import blake3
-from reader import BOUNDS, Refused, expect, number, refuse_if, unhex, whole
+from reader import BOUNDS, Refused, expect, expect_life, number, refuse_if, unhex, whole
 
 DESCRIPTOR_LEN = 234
 DESCRIPTOR_LIFE_S = 86_400
@@ -76,16 +76,16 @@ def signed_text(network, signed_part):
 def verify_descriptor(network, data, now, difficulty):
     """A descriptor's fields, all of it checked."""
     descriptor = whole(data, read_descriptor)
-    refuse_if(descriptor["issued"] > now + CLOCK_SKEW_S, "descriptor: issued in the future")
-    refuse_if(now - descriptor["issued"] > DESCRIPTOR_LIFE_S, "descriptor: expired")
+    refuse_if(descriptor["issued"] > now + CLOCK_SKEW_S, "DescriptorRefused::Future")
+    refuse_if(now - descriptor["issued"] > DESCRIPTOR_LIFE_S, "DescriptorRefused::Expired")
     y = descriptor["y"]
-    refuse_if(crypto.zero_bits(blake3(y)) < difficulty, "descriptor: puzzle not solved")
+    refuse_if(crypto.zero_bits(blake3(y)) < difficulty, "DescriptorRefused::Puzzle")
     try:
         curve.verify(descriptor["key"], signed_text(network, data[:-64]), descriptor["signature"])
     except Refused:
-        raise Refused("descriptor: bad signature") from None
+        raise Refused("DescriptorRefused::Signature") from None
     solution = crypto.identity_puzzle(network, descriptor["key"], descriptor["counter"])
-    refuse_if(solution != y, "descriptor: puzzle not solved")
+    refuse_if(solution != y, "DescriptorRefused::Puzzle")
     return descriptor
 
 
@@ -100,6 +100,8 @@ def check_descriptor(case):
     texts = ("address",)
     wanted = {key: unhex(value) if isinstance(value, str) and key not in texts else value for key, value in case.items()}
     network, seed, now, data = (wanted.pop(key) for key in ("network_id", "seed", "now", "bytes"))
+    expect_life(case, lambda time: verify_descriptor(network, data, time, difficulty=0))
+    del wanted["believed_from"], wanted["believed_to"]
     found = verify_descriptor(network, data, now, difficulty=0)
     found["hint"] = found["onion_epoch"] & 0xFF
     found["node_id"] = crypto.node_id(found["key"], found["y"])

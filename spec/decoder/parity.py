@@ -127,10 +127,8 @@ def combine(row, parts):
 
 def places(k, m):
     """The points of content, of the zeros that fill it up to a power of two, and of parity."""
-    of_content, of_parity = (1 << (count - 1).bit_length() for count in (k, m))
-    if of_content == of_parity and k <= m:
-        return list(range(of_parity, of_parity + k)), list(range(of_parity + k, 2 * of_parity)), list(range(m))
-    return list(range(k)), list(range(k, of_content)), list(range(of_content, of_content + m))
+    filled = 1 << (k - 1).bit_length()
+    return list(range(k)), list(range(k, filled)), list(range(filled, filled + m))
 
 
 def encode(chunks):

@@ -2,11 +2,11 @@
 lists), spec/content.md §3 (postcard), spec/vectors/README.md (how vectors write bytes).
 """
 
-# Why something is refused, in the words of the vectors: so that a refusal for another reason than the vector's is seen.
-SHORT = "message is too short"
-BOUNDS = "message has a field out of bounds"
-TRAILING = "message has trailing bytes"
-AUTHENTICATE = "failed to authenticate"
+# Why something is refused: the ids of spec/vectors/README.md, so that a refusal for another reason than the vector's is seen.
+SHORT = "Malformed::Short"
+BOUNDS = "Malformed::Value"
+TRAILING = "Malformed::Trailing"
+AUTHENTICATE = "Forged"
 
 
 class Refused(Exception):
@@ -37,6 +37,19 @@ def expect_refused(what, data, read):
         except Refused:
             continue
         raise Mismatch(f"{what}: taken though byte {at} was changed")
+
+
+def expect_life(case, check):
+    """Believed from the first to the last second that the vector has, and not a second before or after."""
+    begin, end = case["believed_from"], case["believed_to"]
+    check(begin)
+    check(end)
+    for now in (begin - 1, end + 1):
+        try:
+            check(now)
+        except Refused:
+            continue
+        raise Mismatch(f"believed at {now}")
 
 
 def shown(thing):

@@ -8,8 +8,8 @@ from reader import Mismatch, Reader, expect, refuse_if, unhex, varint
 MAGIC, LAYOUT = b"bau", 1
 STATE_FILE_LEN_MAX = 64 * 2**20
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
-DAMAGED = "damaged"
-OTHER_LAYOUT = "written by another version of bauta"
+DAMAGED = "StateError::Damaged"
+OTHER_LAYOUT = "StateError::Layout"
 
 
 def checksum(name, content):

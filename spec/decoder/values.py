@@ -4,7 +4,7 @@ import crypto
 import curve
 from blake3 import blake3, derive_key
 from membership import VECTORS_NETWORK
-from reader import Reader, Refused, expect, number, refuse_if, unhex, whole
+from reader import AUTHENTICATE, Reader, Refused, expect, expect_life, number, refuse_if, unhex, whole
 
 RECORD_LEN = 1173
 TEXT_LEN = 1026
@@ -12,7 +12,7 @@ PAYLOAD_LEN_MAX = 1024
 DELETED = 0xFFFF
 EXPIRY_STEP_S = 21_600
 EXPIRY_MAX_S = 2_592_000
-FORGED = "value: forged or damaged"
+FORGED = "RecordRefused::Forged"
 
 
 def expiry_of(step):
@@ -45,8 +45,8 @@ def signed_text(network, signed_part):
 def verify_record(network, data, now):
     """A record's fields, checked as a storer checks them."""
     record = whole(data, read_record)
-    refuse_if(record["expiry"] <= now, "value: expired")
-    refuse_if(record["expiry"] - now > EXPIRY_MAX_S, "value: expires too far in the future")
+    refuse_if(record["expiry"] <= now, "RecordRefused::Expired")
+    refuse_if(record["expiry"] - now > EXPIRY_MAX_S, "RecordRefused::TooLong")
     try:
         curve.verify(record["blinded_key"], signed_text(network, data[:-64]), record["signature"])
     except Refused:
@@ -60,7 +60,7 @@ def open_record(record, data, secret):
     reader = Reader(crypto.xunseal(key, record["nonce"], data[:43], record["sealed"]))
     length = reader.number(2)
     offset = crypto.seq_offset(secret, record["blinded_key"])
-    refuse_if(record["seq_there"] < offset or DELETED > length > PAYLOAD_LEN_MAX, FORGED)
+    refuse_if(record["seq_there"] < offset or DELETED > length > PAYLOAD_LEN_MAX, AUTHENTICATE)
     return None if length == DELETED else reader.take(length), record["seq_there"] - offset
 
 
@@ -82,6 +82,7 @@ def check_record(case):
     data, network, seed, label = (unhex(case[key]) for key in ("bytes", "network_id", "author_seed", "label"))
     payload = None if case["payload"] is None else unhex(case["payload"])
     record = verify_record(network, data, case["now"])
+    expect_life(case, lambda time: verify_record(network, data, time))
     expect("length", len(data), RECORD_LEN)
     expect("blinded_key", record["blinded_key"], unhex(case["blinded_key"]))
     expect("seq_there", record["seq_there"], case["seq_there"])
@@ -98,8 +99,11 @@ def check_record(case):
 
 
 def refuse_record(case):
-    """records.json"""
-    verify_record(VECTORS_NETWORK, unhex(case["bytes"]), case["now"])
+    """records.json: at a storer, and where there is a label, at a reader for whom a storer would have kept it."""
+    data = unhex(case["bytes"])
+    record = verify_record(VECTORS_NETWORK, data, case["now"])
+    if "label" in case:
+        open_record(record, data, curve.label_secret(unhex(case["author_seed"]), unhex(case["label"])))
 
 
 VECTORS = {"records": (check_record, refuse_record)}

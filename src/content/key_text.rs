@@ -111,7 +111,10 @@ impl FromStr for AuthorKey {
         }
         let mut bytes = Zeroizing::new(Vec::with_capacity(160));
         bytes.extend(checked.byte_iter());
-        Self::from_bytes(&bytes)
+        let key = Self::from_bytes(&bytes)?;
+        // One key has one text: bits that fill no byte are zeros.
+        let is_same = key.to_text().eq_ignore_ascii_case(text.trim());
+        if is_same { Ok(key) } else { Err(KeyRefused::Text) }
     }
 }
 

@@ -11,6 +11,7 @@ use snow::{HandshakeState, TransportState};
 
 use super::noise::{nk_responder, open, read, seal, write};
 use super::read::Case;
+use super::{Refusal, told};
 
 /// A hop after the build packet: snow's end of its layer, and the keys that its fillers come from.
 struct Hop {
@@ -66,8 +67,8 @@ pub(super) fn build(case: &Case) {
     BUILT.lock().unwrap().insert(case.number("hops"), hops);
 }
 
-pub(super) fn refused_routing(case: &Case) -> String {
-    Routing::decode(&case.array("routing")).unwrap_err().to_string()
+pub(super) fn refused_routing(case: &Case) -> Refusal {
+    told("Malformed", Routing::decode(&case.array("routing")).unwrap_err())
 }
 
 /// Opens one layer: the hop, its filler of 80 bytes, and the plaintext.

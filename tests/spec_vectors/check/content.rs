@@ -1,13 +1,14 @@
 //! Chunks, parity, layouts, roots, folders.
 
 use bauta::content::{
-    Body, ChunkAt, Chunks, ContentKind, EntryKind, FolderIndex, Layout, PublicationSecret, Root, open_chunk,
-    parity_for, protect, rebuild, seal_chunk,
+    Body, ChunkAt, Chunks, ContentKind, EntryKind, FolderIndex, Layout, PublicationSecret, Root, RootRefused,
+    open_chunk, parity_for, protect, rebuild, seal_chunk,
 };
 use bauta::crypto::hash::{blake3, hashed_location};
 use bauta::limits::{CHUNK_LEN, CHUNK_TWEAK_LEN, SEALED_CHUNK_LEN};
 
 use super::read::Case;
+use super::{Refusal, told};
 use crate::make::content::chunk_of_group;
 
 pub(super) fn chunk(case: &Case) {
@@ -53,8 +54,8 @@ pub(super) fn layout(case: &Case) {
     assert_eq!(u64::try_from(layout.root_hashes()).unwrap(), case.number("root_hashes"));
 }
 
-pub(super) fn refused_layout(case: &Case) -> String {
-    Layout::of(case.number("length")).unwrap_err().to_string()
+pub(super) fn refused_layout(case: &Case) -> Refusal {
+    told("TooLong", Layout::of(case.number("length")).unwrap_err())
 }
 
 pub(super) fn root(case: &Case) {
@@ -75,8 +76,12 @@ pub(super) fn root(case: &Case) {
     assert_eq!(root.encode(), Ok(raw));
 }
 
-pub(super) fn refused_root(case: &Case) -> String {
-    Root::decode(&case.bytes("bytes")).unwrap_err().to_string()
+pub(super) fn refused_root(case: &Case) -> Refusal {
+    match Root::decode(&case.bytes("bytes")).unwrap_err() {
+        RootRefused::TooLong(error) => told("TooLong", error),
+        RootRefused::Name(error) => told("NameRefused", error),
+        error => told("RootRefused", error),
+    }
 }
 
 pub(super) fn folder(case: &Case) {
@@ -96,6 +101,6 @@ pub(super) fn folder(case: &Case) {
     }
 }
 
-pub(super) fn refused_folder(case: &Case) -> String {
-    FolderIndex::decode(&case.bytes("index"), case.number("length")).unwrap_err().to_string()
+pub(super) fn refused_folder(case: &Case) -> Refusal {
+    told("FolderRefused", FolderIndex::decode(&case.bytes("index"), case.number("length")).unwrap_err())
 }

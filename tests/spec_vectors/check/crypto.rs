@@ -12,6 +12,7 @@ use bauta::wire::network::Network;
 use bauta::wire::statement::Nonce;
 
 use super::read::Case;
+use super::{Refusal, told};
 
 pub(super) fn network(case: &Case) {
     let network = Network::named(case.text("name"), 0);
@@ -44,9 +45,9 @@ pub(super) fn blinding(case: &Case) {
     assert_eq!(blinded.public().verify(&case.bytes("message"), &signature), Ok(()));
 }
 
-pub(super) fn refused_author(case: &Case) -> String {
+pub(super) fn refused_author(case: &Case) -> Refusal {
     let (key, secret) = (NodeKey(case.array("author_key")), LabelSecret::from_bytes(case.array("label_secret")));
-    blind_public(&key, &case.bytes("label"), &secret, case.byte("index")).unwrap_err().to_string()
+    told("Forged", blind_public(&key, &case.bytes("label"), &secret, case.byte("index")).unwrap_err())
 }
 
 pub(super) fn place(case: &Case) {
@@ -87,8 +88,8 @@ pub(super) fn payment(case: &Case) {
     assert_eq!(puzzle.solve(from, 1 << 14), Some(counter), "it is the first from there");
 }
 
-pub(super) fn refused_payment(case: &Case) -> String {
+pub(super) fn refused_payment(case: &Case) -> Refusal {
     let (puzzle, counter) = storage_puzzle(case);
-    let word = if puzzle.is_solved_by(counter) { "taken" } else { "not a solution" };
-    word.to_owned()
+    assert!(!puzzle.is_solved_by(counter));
+    Refusal { id: "Unsolved".to_owned(), words: "not a solution".to_owned() }
 }

@@ -1,14 +1,19 @@
 //! Handshakes, by snow with its own primitives: nothing of ours but the bytes.
 
+use bauta::crypto::Forged;
 use bauta::crypto::aead::{Key, Tag};
 use bauta::crypto::hash::{blake3, blake3_keyed};
 use bauta::crypto::keys::{DhKey, DhSecret};
 use bauta::crypto::nk::Responder;
 use bauta::limits::{FRAME_LEN, TAG_LEN};
+use bauta::link::{Link, Params, Timing};
+use bauta::time::Instant;
 use bauta::wire::hello::Hello;
+use bauta::wire::network::Network;
 use snow::{Builder, HandshakeState, TransportState};
 
 use super::read::Case;
+use super::{Refusal, told};
 
 const IK: &str = "Noise_IK_25519_ChaChaPoly_BLAKE2s";
 const NK: &str = "Noise_NK_25519_ChaChaPoly_BLAKE2s";
@@ -81,12 +86,12 @@ pub(super) fn nk(case: &Case) {
     assert_eq!(session.filler.as_bytes(), &case.array("forward_filler_key"));
 }
 
-pub(super) fn refused_message(case: &Case) -> String {
+pub(super) fn refused_message(case: &Case) -> Refusal {
     let (secret, e) = (DhSecret::from_bytes(&case.array("responder_secret")), DhKey(case.array("initiator_ephemeral")));
     let mut text = case.bytes("ciphertext1");
     let opened = Responder::open(&case.bytes("prologue"), &secret, &e, &mut text, &case.array("tag1"));
     assert_eq!(text, case.bytes("ciphertext1"), "nothing of it is shown");
-    opened.map(|_| ()).unwrap_err().to_string()
+    told("Forged", opened.map(|_| ()).unwrap_err())
 }
 
 pub(super) fn handshake(case: &Case) {
@@ -125,4 +130,17 @@ pub(super) fn handshake(case: &Case) {
     }
     let hello = Hello::decode(&frames[2].bytes("cell")[8..]).unwrap();
     assert_eq!(hello.descriptor.is_some(), case.text("initiator") == "a relay");
+}
+
+/// The relay answers nothing, whatever was wrong.
+pub(super) fn refused_frame(case: &Case) -> Refusal {
+    let network = Network { id: case.array("network_id"), difficulty: 0 };
+    let hello = Hello { versions: (1, 1), descriptor: None };
+    let secret = DhSecret::from_bytes(&case.array("responder_link_secret"));
+    let params = Params { network, secret, hello, timing: Timing::default() };
+    let mut link = Link::accept(params, &mut crate::make::Given(vec![7; 32]), Instant::ZERO);
+    let mut out = [0; FRAME_LEN];
+    assert_eq!(link.handle_frame(Instant::ZERO, &case.array("frame")), Ok(None));
+    assert!(!link.poll_frame(Instant::ZERO, &mut out), "answered: {}", case.text("name"));
+    told("Forged", Forged)
 }

@@ -1,6 +1,7 @@
 //! Records, links, state files.
 
 use bauta::content::ContentLink;
+use bauta::crypto::Forged;
 use bauta::crypto::keys::IdentitySecret;
 use bauta::disk::StateDir;
 use bauta::record::{Locator, Opened, VerifiedValue};
@@ -9,6 +10,7 @@ use bauta::wire::network::Network;
 use bauta::wire::record::{Expiry, RecordBytes, Value};
 
 use super::read::Case;
+use super::{Refusal, told};
 use crate::make;
 
 pub(super) fn record(case: &Case) {
@@ -22,6 +24,8 @@ pub(super) fn record(case: &Case) {
 
     let value = Value::Signed(record.clone());
     let verified = VerifiedValue::check(&network, value, UnixTime(case.number("now"))).unwrap();
+    let is_believed = |now| VerifiedValue::check(&network, Value::Signed(record.clone()), UnixTime(now)).is_ok();
+    super::assert_life(case, is_believed);
     assert_eq!((verified.location(), verified.location().0), (place.location, case.array("location")));
     assert_eq!((verified.seq(), verified.digest()), (case.number("seq_there"), case.array("digest")));
     assert_eq!(place.seq_of(verified.seq()), Some(case.number("seq")));
@@ -39,9 +43,18 @@ pub(super) fn record(case: &Case) {
     assert!(again.unwrap() == record);
 }
 
-pub(super) fn refused_record(case: &Case) -> String {
-    let value = Value::Signed(RecordBytes::new(&case.bytes("bytes")).unwrap());
-    VerifiedValue::check(&make::network(), value, UnixTime(case.number("now"))).unwrap_err().to_string()
+pub(super) fn refused_record(case: &Case) -> Refusal {
+    let record = RecordBytes::new(&case.bytes("bytes")).unwrap();
+    let value = Value::Signed(record.clone());
+    if case.has("label") {
+        let verified = VerifiedValue::check(&make::network(), value, UnixTime(case.number("now"))).unwrap();
+        let author = IdentitySecret::from_bytes(&case.array("author_seed"));
+        let locator = Locator::of_author(&author, &case.bytes("label")).unwrap();
+        let place = locator.places().into_iter().find(|place| place.location == verified.location()).unwrap();
+        let read = locator.open(&record).and_then(|_| place.seq_of(verified.seq()).ok_or(Forged));
+        return told("Forged", read.unwrap_err());
+    }
+    told("RecordRefused", VerifiedValue::check(&make::network(), value, UnixTime(case.number("now"))).unwrap_err())
 }
 
 pub(super) fn link(case: &Case) {
@@ -57,8 +70,8 @@ pub(super) fn link(case: &Case) {
     assert_eq!(link.to_string(), case.text("link"));
 }
 
-pub(super) fn refused_link(case: &Case) -> String {
-    case.text("link").parse::<ContentLink>().map(|_| ()).unwrap_err().to_string()
+pub(super) fn refused_link(case: &Case) -> Refusal {
+    told("LinkRefused", case.text("link").parse::<ContentLink>().map(|_| ()).unwrap_err())
 }
 
 /// A directory with this file in it, which is gone with the first of the two.
@@ -80,8 +93,9 @@ pub(super) fn state_file(case: &Case) {
 }
 
 /// What the message says behind the path.
-pub(super) fn refused_state_file(case: &Case) -> String {
+pub(super) fn refused_state_file(case: &Case) -> Refusal {
     let (_scratch, state) = state(case);
-    let message = state.read::<Vec<u64>>(case.text("file")).unwrap_err().to_string();
-    message.rsplit_once(": ").unwrap().1.to_owned()
+    let mut refused = told("StateError", state.read::<Vec<u64>>(case.text("file")).unwrap_err());
+    refused.words = refused.words.rsplit_once(": ").unwrap().1.to_owned();
+    refused
 }

@@ -19,6 +19,7 @@ use bauta::wire::record::{ChunkBytes, ChunkName, Expiry, RecordBytes, Value, Val
 use bauta::wire::statement::{Nonce, Operation, Question, Saying, Statement};
 
 use super::read::Case;
+use super::{Refusal, told};
 use crate::make;
 
 fn network_of(case: &Case) -> Network {
@@ -31,6 +32,7 @@ pub(super) fn descriptor(case: &Case) {
     let signed = SignedDescriptor::decode(&mut reader).unwrap();
     reader.finish().unwrap();
     let network = network_of(case);
+    super::assert_life(case, |now| signed.clone().verify(&network, UnixTime(now)).is_ok());
     let one = signed.verify(&network, UnixTime(case.number("now"))).unwrap();
     assert_eq!(one.key.0, case.array("key"));
     assert_eq!((one.solution.y, u64::from(one.solution.counter)), (case.array("y"), case.number("counter")));
@@ -49,10 +51,13 @@ pub(super) fn descriptor(case: &Case) {
     assert_eq!(one.sign(&network, &secret).as_bytes()[..], raw);
 }
 
-pub(super) fn refused_descriptor(case: &Case) -> String {
+pub(super) fn refused_descriptor(case: &Case) -> Refusal {
     match SignedDescriptor::decode(&mut Reader::new(&case.bytes("bytes"))) {
-        Err(malformed) => malformed.to_string(),
-        Ok(signed) => signed.verify(&make::network(), UnixTime(case.number("now"))).unwrap_err().to_string(),
+        Err(malformed) => told("Malformed", malformed),
+        Ok(signed) => {
+            let refused = signed.verify(&make::network(), UnixTime(case.number("now"))).unwrap_err();
+            told("DescriptorRefused", refused)
+        }
     }
 }
 
@@ -66,8 +71,8 @@ pub(super) fn hello(case: &Case) {
     assert_eq!(Hello::decode(&[&raw[..], &[0; 100]].concat()), Ok(hello));
 }
 
-pub(super) fn refused_hello(case: &Case) -> String {
-    Hello::decode(&case.bytes("bytes")).unwrap_err().to_string()
+pub(super) fn refused_hello(case: &Case) -> Refusal {
+    told("Malformed", Hello::decode(&case.bytes("bytes")).unwrap_err())
 }
 
 pub(super) fn cell(case: &Case) {
@@ -85,10 +90,10 @@ pub(super) fn cell(case: &Case) {
     assert_eq!(again, raw);
 }
 
-pub(super) fn refused_cell(case: &Case) -> String {
+pub(super) fn refused_cell(case: &Case) -> Refusal {
     match Cell::decode(&case.array("bytes")) {
-        Err(malformed) => malformed.to_string(),
-        Ok(credit) => credit.credit_count().unwrap_err().to_string(),
+        Err(malformed) => told("Malformed", malformed),
+        Ok(credit) => told("Malformed", credit.credit_count().unwrap_err()),
     }
 }
 
@@ -102,6 +107,7 @@ pub(super) fn statement(case: &Case) {
     let question = Question { nonce: Nonce(case.array("nonce")), operation, location: Id(case.array("location")) };
     let (network, now) = (network_of(case), UnixTime(case.number("now")));
     assert_eq!(said.verify(&network, &question, now), Ok(()));
+    super::assert_life(case, |now| said.verify(&network, &question, UnixTime(now)).is_ok());
     assert_eq!((said.signer.0, said.digest), (case.array("signer"), case.array("digest")));
     assert_eq!((said.seq, said.time.0), (case.number("seq"), case.number("time")));
     assert_eq!(u64::from(said.relays_estimate), case.number("relays_estimate"));
@@ -115,11 +121,11 @@ pub(super) fn statement(case: &Case) {
     assert_eq!(Statement::sign(&network, &secret, &question, &saying, now), said);
 }
 
-pub(super) fn refused_statement(case: &Case) -> String {
+pub(super) fn refused_statement(case: &Case) -> Refusal {
     let question = Question { nonce: Nonce(make::made("nonce")), operation: Operation::Find, location: Id([0x5a; 20]) };
     match Statement::decode(&mut Reader::new(&case.bytes("bytes"))) {
-        Err(malformed) => malformed.to_string(),
-        Ok(said) => said.verify(&make::network(), &question, UnixTime(case.number("now"))).unwrap_err().to_string(),
+        Err(malformed) => told("Malformed", malformed),
+        Ok(said) => told("Forged", said.verify(&make::network(), &question, UnixTime(case.number("now"))).unwrap_err()),
     }
 }
 
@@ -217,11 +223,11 @@ pub(super) fn message(case: &Case) {
     }
 }
 
-pub(super) fn refused_message(case: &Case) -> String {
+pub(super) fn refused_message(case: &Case) -> Refusal {
     let raw = case.bytes("bytes");
     match case.text("type") {
-        "ask" => Ask::decode(&raw).unwrap_err().to_string(),
-        _ => Answer::decode(&raw).unwrap_err().to_string(),
+        "ask" => told("Malformed", Ask::decode(&raw).unwrap_err()),
+        _ => told("Malformed", Answer::decode(&raw).unwrap_err()),
     }
 }
 
@@ -236,8 +242,8 @@ pub(super) fn fragments(case: &Case) {
     assert!(before.iter().all(Option::is_none));
 }
 
-pub(super) fn refused_fragment(case: &Case) -> String {
-    Assembler::default().push(&case.array("bytes")).unwrap_err().to_string()
+pub(super) fn refused_fragment(case: &Case) -> Refusal {
+    told("Malformed", Assembler::default().push(&case.array("bytes")).unwrap_err())
 }
 
 fn name(part: &Case) -> ChunkName {
@@ -266,8 +272,8 @@ pub(super) fn exit_request(case: &Case) {
     assert_eq!((request.encode(), ExitRequest::decode(&raw)), (raw, Ok(request)));
 }
 
-pub(super) fn refused_exit_request(case: &Case) -> String {
-    ExitRequest::decode(&case.bytes("bytes")).unwrap_err().to_string()
+pub(super) fn refused_exit_request(case: &Case) -> Refusal {
+    told("Malformed", ExitRequest::decode(&case.bytes("bytes")).unwrap_err())
 }
 
 fn kind(word: &str) -> ValueKind {
@@ -286,6 +292,6 @@ pub(super) fn exit_answer(case: &Case) {
     assert_eq!(answer.encode(raw.len()), Some(raw));
 }
 
-pub(super) fn refused_exit_answer(case: &Case) -> String {
-    ExitAnswer::decode(&case.bytes("bytes"), kind(case.text("kind"))).unwrap_err().to_string()
+pub(super) fn refused_exit_answer(case: &Case) -> Refusal {
+    told("Malformed", ExitAnswer::decode(&case.bytes("bytes"), kind(case.text("kind"))).unwrap_err())
 }

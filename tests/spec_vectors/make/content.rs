@@ -7,7 +7,7 @@ use bauta::content::{
 use bauta::crypto::hash::{blake3, hashed_location};
 use bauta::limits::{CHUNK_LEN, CHUNK_TWEAK_LEN, FILE_LEN_MAX, SEALED_CHUNK_LEN};
 
-use super::{Field, VectorFile, bytes, made, made_vec, text};
+use super::{Field, Fields, VectorFile, bytes, made, made_vec, text};
 
 pub(super) fn files() -> Vec<VectorFile> {
     vec![chunks(), parity(), layouts(), roots(), folders()]
@@ -67,7 +67,8 @@ fn parity() -> VectorFile {
         name: "parity",
         description: "Chunks of parity. Byte b of chunk c of the content is c where b is a multiple of four, else b/4 mod 256. The digest is the BLAKE3 of all of parity, one after the other.",
         spec: &["content.md §2.4"],
-        cases: [1, 2, 3, 7, 16, 31, 32, 33, 63].map(case).into(),
+        // Those beside which powers of two, or the aim of m(k), change, too.
+        cases: [1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 16, 17, 20, 21, 30, 31, 32, 33, 36, 63].map(case).into(),
         invalid: vec![],
     }
 }
@@ -142,6 +143,8 @@ fn roots() -> VectorFile {
             case("a", file, Body::Inline(vec![])),
             case("größe.txt", file, Body::Inline(made_vec("content", 200))),
             case("folder", ContentKind::Folder, Body::Inline(vec![0, 0, 0, 1, 0])),
+            case("a", file, Body::Inline(made_vec("content", 1_016))),
+            case(&"n".repeat(255), file, Body::Inline(made_vec("content", 762))),
             case("two", file, chunks(65_537, 11)),
             case("seven", ContentKind::Folder, chunks(7 * 65_536, 21)),
             case("large", file, chunks(FILE_LEN_MAX, Layout::of(FILE_LEN_MAX).unwrap().root_hashes())),
@@ -158,18 +161,62 @@ fn roots() -> VectorFile {
             refused("ten hashes for two chunks and nine of parity", &with_chunks(65_537, 10), malformed),
             refused("no hash", &with_chunks(1, 0), malformed),
             refused("one byte over the longest content", &with_chunks(FILE_LEN_MAX + 1, 11), long),
-            refused("no name", &[2, 0, 0, 0, 0], "a file name has 1 to 255 bytes"),
-            refused(
-                "a name with a separator",
-                &[2, 3, b'a', b'/', b'b', 0, 0, 0],
-                "a file name has no path separator and no control character, and is neither . nor ..",
-            ),
-        ],
+            refused("one byte over the longest content inline", &inline("a", 1_017), malformed),
+            refused("a hash twice", &with_a_hash_twice(with_chunks(65_537, 11)), malformed),
+        ]
+        .into_iter()
+        .chain(refused_names())
+        .collect(),
     }
 }
 
+/// A root of a file of this name, with so many zeros inline.
+fn inline(name: &str, len: usize) -> Vec<u8> {
+    postcard::to_allocvec(&(2_u8, name, 0_u8, 0_u8, vec![0_u8; len])).unwrap()
+}
+
+/// Of these hashes the first stands in the place of the second, too.
+fn with_a_hash_twice(mut root: Vec<u8>) -> Vec<u8> {
+    let first = root.len() - 11 * 32;
+    root.copy_within(first..first + 32, first + 32);
+    root
+}
+
+/// Roots whose name is none.
+fn refused_names() -> Vec<Fields> {
+    let (length, characters) = (
+        "a file name has 1 to 255 bytes",
+        "a file name has no path separator and no control character, and is neither . nor ..",
+    );
+    let rows = [
+        ("no name", String::new(), length),
+        ("a name of 256 bytes", "n".repeat(256), length),
+        ("a name with a separator", "a/b".to_owned(), characters),
+        ("a name with the other separator", "a\\b".to_owned(), characters),
+        ("a name that is the folder", ".".to_owned(), characters),
+        ("a name that is the folder above", "..".to_owned(), characters),
+    ];
+    // The first and last of each range that is refused.
+    let odd = [0x00, 0x1f, 0x7f, 0x9f, 0x61c, 0x200e, 0x200f, 0x202a, 0x202e, 0x2066, 0x2069];
+    let odd = odd.map(|code| char::from_u32(code).unwrap());
+    let odd = odd.map(|odd| (format!("a name with U+{:04X}", u32::from(odd)), format!("a{odd}b"), characters));
+    let rows = rows.into_iter().map(|(what, name, error)| (what.to_owned(), name, error)).chain(odd);
+    let row = |(what, name, error): (String, String, &str)| {
+        vec![("name", text(&what)), ("bytes", bytes(inline(&name, 0))), ("error", text(error))]
+    };
+    rows.map(row).collect()
+}
+
+fn file(path: &str, len: u64, runs: bool) -> Entry {
+    Entry { path: path.into(), kind: EntryKind::File { len, runs } }
+}
+
+/// A path of 1,024 bytes.
+fn longest_path() -> String {
+    [255, 255, 255, 253, 2].map(|len| "n".repeat(len)).join("/")
+}
+
 fn folders() -> VectorFile {
-    let file = |path: &str, len, runs| Entry { path: path.into(), kind: EntryKind::File { len, runs } };
     let empty = |path: &str| Entry { path: path.into(), kind: EntryKind::Empty };
     let case = |entries: Vec<Entry>| {
         let index = FolderIndex::new(entries).unwrap();
@@ -186,18 +233,6 @@ fn folders() -> VectorFile {
             ("length", index.len().into()),
         ]
     };
-    let raw = |entries: &[Entry]| postcard::to_allocvec(entries).unwrap();
-    let refused = |name: &str, index: &[u8], len: u64, error: &str| {
-        vec![("name", text(name)), ("index", bytes(index)), ("length", len.into()), ("error", text(error))]
-    };
-    let malformed = "the index of the folder is damaged, or its lengths do not add up";
-    let clash = |one: &str, other: &str| {
-        format!("{one:?} and {other:?}: some systems would take them for one, or one for the other's folder")
-    };
-    let path =
-        |path: &str, why: &str| format!("{path:?}: not a path that can be written everywhere below one folder: {why}");
-    let one = |given: &str| raw(&[file(given, 0, false)]);
-    let odd = "empty, . or .., too long, or with characters that do not read as they are";
     VectorFile {
         name: "folders",
         description: "Indexes of folders, with the length of the content that begins with them. Each entry: path, bytes or that it is an empty folder, whether it may be run.",
@@ -206,23 +241,70 @@ fn folders() -> VectorFile {
             case(vec![]),
             case(vec![file("a", 0, false)]),
             case(vec![file("b/größe.txt", 5, false), empty("c/leer"), file("a", 0, true), file("b/c", 300, false)]),
+            case(vec![empty(&vec!["d"; 32].join("/"))]),
+            case(vec![file(&longest_path(), 0, false), file("com10", 1, false), file("nul-.txt", 0, true)]),
         ],
-        invalid: vec![
-            refused("lengths that do not add up", &one("a"), 11, malformed),
-            refused("a byte behind", &[&one("a")[..], &[0]].concat(), 10, malformed),
-            refused("not in order", &raw(&[file("b", 0, false), file("a", 0, false)]), 15, malformed),
-            refused("a path twice", &raw(&[file("a", 0, false), file("a", 0, false)]), 15, malformed),
-            refused("two cases", &raw(&[file("A", 0, false), file("a", 0, false)]), 15, &clash("A", "a")),
-            refused(
-                "a file that has something below",
-                &raw(&[file("a", 0, false), file("a/b", 0, false)]),
-                17,
-                &clash("a", "a"),
-            ),
-            refused("upwards", &one("../a"), 12, &path("../a", odd)),
-            refused("from the root", &one("/a"), 10, &path("/a", odd)),
-            refused("a device", &one("nul.txt"), 15, &path("nul.txt", "the name of a device")),
-            refused("a drive", &one("c:a"), 11, &path("c:a", "with one of <>:\"|?*, or a dot or space at its end")),
-        ],
+        invalid: refused_indexes().into_iter().chain(refused_paths()).collect(),
     }
+}
+
+/// An index whose files are all empty; with `more` of 0 its length adds up.
+fn refused_index(name: &str, index: &[u8], more: usize, error: &str) -> Fields {
+    let len = u64::try_from(4 + index.len() + more).unwrap();
+    vec![("name", text(name)), ("index", bytes(index)), ("length", len.into()), ("error", text(error))]
+}
+
+fn refused_indexes() -> Vec<Fields> {
+    let of = |paths: &[&str]| {
+        let entries: Vec<Entry> = paths.iter().map(|path| file(path, 0, false)).collect();
+        postcard::to_allocvec(&entries).unwrap()
+    };
+    let clash = |one: &str, other: &str| {
+        format!("{one:?} and {other:?}: some systems would take them for one, or one for the other's folder")
+    };
+    let damaged = "the index of the folder is damaged, or its lengths do not add up";
+    let row = refused_index;
+    vec![
+        row("lengths that do not add up", &of(&["a"]), 1, damaged),
+        row("a byte behind", &[&of(&["a"])[..], &[0]].concat(), 0, damaged),
+        row("may be run: 2", &[1, 1, b'a', 0, 0, 2], 0, damaged),
+        row("kind 2", &[1, 1, b'a', 2], 0, damaged),
+        row("not in order", &of(&["b", "a"]), 0, damaged),
+        row("a path twice", &of(&["a", "a"]), 0, damaged),
+        row("two cases", &of(&["A", "a"]), 0, &clash("A", "a")),
+        row("a file that has something below", &of(&["a", "a/b"]), 0, &clash("a", "a")),
+    ]
+}
+
+/// Each in an index in which nothing else is wrong.
+fn refused_paths() -> Vec<Fields> {
+    let odd = "empty, . or .., too long, or with characters that do not read as they are";
+    let ends = "with one of <>:\"|?*, or a dot or space at its end";
+    let device = "the name of a device";
+    let rows = [
+        ("upwards", "../a".to_owned(), odd),
+        ("from the root", "/a".to_owned(), odd),
+        ("nothing between separators", "a//b".to_owned(), odd),
+        ("a part of 256 bytes", "n".repeat(256), odd),
+        ("a path of 1,025 bytes", longest_path() + "n", "too long"),
+        ("33 folders deep", vec!["d"; 33].join("/"), "too deep"),
+        ("a device", "nul.txt".to_owned(), device),
+        ("a device with two endings", "a/Com1 .tar.gz".to_owned(), device),
+        ("a drive", "c:a".to_owned(), ends),
+        ("a question mark", "a?".to_owned(), ends),
+        ("a dot at an end", "a./b".to_owned(), ends),
+        ("a space at an end", "a ".to_owned(), ends),
+    ];
+    let row = |(name, path, why): (&str, String, &str)| {
+        let index = postcard::to_allocvec(&[file(&path, 0, false)][..]).unwrap();
+        // A message has no more of a path than 200 characters.
+        let shown: String = path.chars().take(200).collect();
+        refused_index(
+            name,
+            &index,
+            0,
+            &format!("{shown:?}: not a path that can be written everywhere below one folder: {why}"),
+        )
+    };
+    rows.map(row).into()
 }

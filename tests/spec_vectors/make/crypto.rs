@@ -13,7 +13,7 @@ use bauta::wire::network::Network;
 use bauta::wire::payment::Payment;
 use bauta::wire::statement::Nonce;
 
-use super::{Fields, Given, NOW, VectorFile, bytes, dh_secret, identity, made, network, text};
+use super::{Fields, Given, NOW, VectorFile, bytes, dh_secret, identity, made, network, strict, text};
 
 pub(super) fn files() -> Vec<VectorFile> {
     vec![network_file(), keys(), blinding(), puzzle(), payments(), noise_nk()]
@@ -84,10 +84,6 @@ fn blinding() -> VectorFile {
     };
     let mut cases: Vec<Fields> = (0..3).map(|index| case("author", b"label", index)).collect();
     cases.extend([case("author", b"", 0), case("other author", &[b'x'; 64], 2)]);
-    let mut point_one = [0; 32];
-    point_one[0] = 1;
-    let mut not_canonical = [0xff; 32];
-    (not_canonical[0], not_canonical[31]) = (0xee, 0x7f);
     // y of a point of order eight (Ed25519's torsion), and a y that is on no point.
     let order_eight = [
         0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf,
@@ -112,9 +108,10 @@ fn blinding() -> VectorFile {
         spec: &["crypto.md §5", "values.md §2.2"],
         cases,
         invalid: vec![
-            refused("the neutral point", point_one),
-            refused("the neutral point, y above the prime", not_canonical),
+            refused("the neutral point", strict::neutral()),
+            refused("the neutral point, y above the prime", strict::neutral_not_canonical()),
             refused("a point of order eight", order_eight),
+            refused("a point with a part of order eight", strict::with_torsion(identity("author").public().0)),
             refused("no point", no_point),
         ],
     }

@@ -64,6 +64,14 @@ fn exit_requests() -> VectorFile {
     let put = |expected, payment| ExitRequest::Put { nonce, expected, record: record(), payment };
     let expiry = Expiry::at_least(UnixTime(NOW.0 + 86_400));
     let store = |payments| ExitRequest::PutChunks { nonce, expiry, chunks: sized.clone(), payments };
+    let fetch = |count: u8| {
+        let names: Vec<u8> = (0..count).flat_map(|name| [[name; 32].to_vec(), vec![0]].concat()).collect();
+        [&[3][..], &[0; 16], &[0, count], &names].concat()
+    };
+    let last_location = ChunkName { hash: made("chunk"), index: 2 };
+    let ends = vec![(last_location, 1), (names()[0], 65_568)];
+    let ends = ExitRequest::PutChunks { nonce, expiry, chunks: ends, payments: vec![] };
+    let too_long = [&[4][..], &[0; 16], &[0, 0, 9], &[0, 1], &[9; 32], &[0], &65_569_u32.to_be_bytes()].concat();
     let twice = [&[3][..], &[0; 16], &[0, 2], &[9; 32], &[0], &[9; 32], &[0]].concat();
     VectorFile {
         name: "exit_requests",
@@ -77,7 +85,9 @@ fn exit_requests() -> VectorFile {
             case("fetch", &ExitRequest::FetchChunks { nonce, chunks: names() }),
             case("store", &store(vec![])),
             case("store, paid", &store(vec![Some(payment(1)), None, Some(payment(3)), None])),
+            case("store of the shortest and the longest", &ends),
             case("look", &ExitRequest::Look { nonce, chunks: names() }),
+            case("look at the last location", &ExitRequest::Look { nonce, chunks: vec![last_location] }),
         ],
         invalid: vec![
             refused("empty", [], SHORT),
@@ -88,7 +98,9 @@ fn exit_requests() -> VectorFile {
             refused("find, a byte behind", [&[1][..], &[0; 37]].concat(), TRAILING),
             refused("put, a number without the flag", [&[2][..], &[0; 16], &[0], &[1; 8], &[0; 1_173]].concat(), VALUE),
             refused("fetch of nothing", [&[3][..], &[0; 16], &[0, 0]].concat(), VALUE),
-            refused("fetch of five", [&[3][..], &[0; 16], &[0, 5], &[0; 165]].concat(), VALUE),
+            refused("fetch of five", fetch(5), VALUE),
+            refused("fetch from location 3", with(&fetch(1), 51, &[3]), VALUE),
+            refused("store, length 65,569", too_long, VALUE),
             refused("fetch of one twice", twice.clone(), VALUE),
             refused("look for one twice", with(&twice, 0, &[5]), VALUE),
             refused(

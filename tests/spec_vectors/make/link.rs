@@ -1,16 +1,22 @@
 //! A whole handshake and the first cells of a link, with given keys.
 
+use bauta::crypto::hash::{blake3, blake3_keyed};
 use bauta::crypto::keys::DhSecret;
+use bauta::crypto::noise_ik::Handshake;
 use bauta::limits::{CELL_LEN, FRAME_LEN};
 use bauta::link::{Frame, Link, Params, Timing};
 use bauta::time::Instant;
 use bauta::wire::cell::{Cell, CircuitId, Command};
 use bauta::wire::descriptor::VerifiedDescriptor;
 use bauta::wire::hello::Hello;
+use bauta::wire::network::Network;
 use rand::rngs::ChaCha20Rng;
 use rand::{Rng, SeedableRng};
 
 use super::{Field, Fields, Given, NOW, VectorFile, bytes, descriptor, dh_secret, made, network, text};
+
+/// Zeros that the first frame carries.
+const PAYLOAD1_LEN: usize = 1_952;
 
 pub(super) fn files() -> Vec<VectorFile> {
     vec![handshakes()]
@@ -43,11 +49,57 @@ fn params(secret: DhSecret, shown: Option<&VerifiedDescriptor>) -> Params {
 fn handshakes() -> VectorFile {
     VectorFile {
         name: "handshakes",
-        description: "Handshakes of links, and the first cells both ways. Frames in their order; the third is the initiator's hello.",
+        description: "Handshakes of links, and the first cells both ways. Frames in their order; the third is the initiator's hello. What is refused is a first frame: nothing answers it.",
         spec: &["link.md §2", "link.md §3", "link.md §4"],
         cases: vec![case("a client", false), case("a relay", true)],
-        invalid: vec![],
+        invalid: refused_frames(),
     }
+}
+
+/// First frames that a relay does not answer.
+fn refused_frames() -> Vec<Fields> {
+    let (secret, peer, ephemeral) = (dh_secret("link relay one"), dh_secret("link relay two"), made::<32>("ephemeral"));
+    let frame = |prologue: &[u8], mac1_of: &Network, payload: [u8; PAYLOAD1_LEN]| {
+        let mut frame = [0; FRAME_LEN];
+        let given = &mut Given::new(&[&ephemeral]);
+        let mut handshake = Handshake::initiate(prologue, &secret, &peer.public(), given).unwrap();
+        handshake.write(&payload, &mut frame[..FRAME_LEN - 16]).unwrap();
+        with_mac1(frame, mac1_of, &peer)
+    };
+    let (prologue, zeros, other) = (network().link_prologue(), [0; PAYLOAD1_LEN], Network::named("other", 0));
+    let (mut first, mut last) = (zeros, zeros);
+    (first[0], last[PAYLOAD1_LEN - 1]) = (1, 0x80);
+    let good = frame(&prologue, &network(), zeros);
+    let (mut mac1, mut tag) = (good, good);
+    mac1[FRAME_LEN - 1] ^= 1;
+    tag[FRAME_LEN - 17] ^= 1;
+    let refused = |name: &str, frame: &Frame| {
+        vec![
+            ("name", text(name)),
+            ("network_id", bytes(network().id)),
+            ("responder_link_secret", bytes(*peer.to_bytes())),
+            ("frame", bytes(frame)),
+            ("error", text("failed to authenticate")),
+        ]
+    };
+    vec![
+        refused("a payload that begins with 1", &frame(&prologue, &network(), first)),
+        refused("a payload that ends with a bit", &frame(&prologue, &network(), last)),
+        refused("another mac1", &mac1),
+        refused("mac1 of another network", &frame(&prologue, &other, zeros)),
+        refused("another tag under a right mac1", &with_mac1(tag, &network(), &peer)),
+        refused(
+            "the prologue of another network under a right mac1",
+            &frame(&other.link_prologue(), &network(), zeros),
+        ),
+    ]
+}
+
+fn with_mac1(mut frame: Frame, network: &Network, responder: &DhSecret) -> Frame {
+    let key = blake3(&[b"bauta/1 mac1", &network.id, &responder.public().0]);
+    let mac1 = blake3_keyed(&key, &[&frame[..FRAME_LEN - 16]]);
+    frame[FRAME_LEN - 16..].copy_from_slice(&mac1[..16]);
+    frame
 }
 
 fn case(initiator: &str, is_relay: bool) -> Fields {

@@ -4,8 +4,10 @@ pub(crate) mod content;
 mod crypto;
 mod exits;
 mod field;
+mod keys;
 mod link;
 mod onion;
+mod strict;
 mod values;
 mod wire;
 
@@ -34,6 +36,47 @@ pub(crate) struct VectorFile {
     pub(crate) invalid: Vec<Fields>,
 }
 
+/// Words that only this refusal has, and its id: the name of the type of error and of its variant.
+pub(crate) const ERRORS: [(&str, &str); 29] = [
+    ("message is too short", "Malformed::Short"),
+    ("message has trailing bytes", "Malformed::Trailing"),
+    ("message has a field out of bounds", "Malformed::Value"),
+    ("failed to authenticate", "Forged"),
+    ("not a solution", "Unsolved"),
+    ("descriptor: bad signature", "DescriptorRefused::Signature"),
+    ("descriptor: identity puzzle not solved", "DescriptorRefused::Puzzle"),
+    ("descriptor: expired", "DescriptorRefused::Expired"),
+    ("descriptor: issued in the future", "DescriptorRefused::Future"),
+    ("value: forged or damaged", "RecordRefused::Forged"),
+    ("value: expired", "RecordRefused::Expired"),
+    ("value: expires too far in the future", "RecordRefused::TooLong"),
+    ("content has at most", "TooLong"),
+    ("root: damaged", "RootRefused::Malformed"),
+    ("a file name has 1 to", "NameRefused::Length"),
+    ("a file name has no path separator", "NameRefused::Characters"),
+    ("the index of the folder is damaged", "FolderRefused::Malformed"),
+    (": not a path that can be written", "FolderRefused::Path"),
+    (": some systems would take them for one", "FolderRefused::Clash"),
+    ("not a link:", "LinkRefused::Text"),
+    ("link of a later version", "LinkRefused::Version"),
+    ("link holds no usable key", "LinkRefused::Key"),
+    ("not a key:", "KeyRefused::Text"),
+    ("key of a later version", "KeyRefused::Version"),
+    ("a name has at least one character", "TargetRefused::Empty"),
+    ("a name has at most", "TargetRefused::Long"),
+    ("a name has no control character", "TargetRefused::Characters"),
+    ("a name does not begin with bauta1", "TargetRefused::LooksLikeLink"),
+    ("written by another version of bauta", "StateError::Layout"),
+];
+
+/// The id of a refusal, by its words.
+fn error_id(words: &Field) -> &'static str {
+    let Field::Text(words) = words else { panic!("an error is in words") };
+    // What state files say is a part of a message, and too short for the list.
+    let found = ERRORS.iter().find(|(part, _)| words.contains(part)).map(|(_, id)| *id);
+    found.or((words == "damaged").then_some("StateError::Damaged")).unwrap_or_else(|| panic!("no id for {words}"))
+}
+
 impl VectorFile {
     /// The file's text.
     pub(crate) fn to_json(&self) -> String {
@@ -42,7 +85,12 @@ impl VectorFile {
         let mut fields =
             vec![("description", text(self.description)), ("spec", Field::List(spec)), ("cases", list(&self.cases))];
         if !self.invalid.is_empty() {
-            fields.push(("invalid", list(&self.invalid)));
+            let with_id = |row: &Fields| {
+                let (_, words) = row.iter().find(|(name, _)| *name == "error").unwrap();
+                [row.clone(), vec![("error_id", text(error_id(words)))]].concat()
+            };
+            let rows: Vec<Fields> = self.invalid.iter().map(with_id).collect();
+            fields.push(("invalid", list(&rows)));
         }
         Field::Object(fields).to_json() + "\n"
     }
@@ -50,10 +98,19 @@ impl VectorFile {
 
 /// Every file.
 pub(crate) fn files() -> Vec<VectorFile> {
-    [crypto::files(), wire::files(), exits::files(), values::files(), content::files(), link::files(), onion::files()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        crypto::files(),
+        keys::files(),
+        wire::files(),
+        exits::files(),
+        values::files(),
+        content::files(),
+        link::files(),
+        onion::files(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The time of all vectors.

@@ -1,15 +1,18 @@
 //! Signed values, links, state files.
 
 use bauta::content::ContentLink;
+use bauta::crypto::aead::Key;
+use bauta::crypto::blind::BlindedSecret;
 use bauta::crypto::hash::blake3;
+use bauta::crypto::kdf::{Label, derive};
 use bauta::keyspace::Id;
-use bauta::record::Locator;
+use bauta::record::{Locator, record_message};
 use bauta::time::UnixTime;
 use bauta::wire::network::Network;
-use bauta::wire::record::{Expiry, RecordBytes};
+use bauta::wire::record::{Expiry, RECORD_TEXT_LEN, RecordBytes};
 use bech32::primitives::iter::Fe32IterExt;
 
-use super::{Field, Fields, Given, NOW, VectorFile, bytes, identity, made, made_vec, network, text};
+use super::{Field, Fields, Given, NOW, VectorFile, bytes, identity, made, made_vec, network, strict, text};
 
 pub(super) fn files() -> Vec<VectorFile> {
     vec![records(), links(), state_files()]
@@ -55,6 +58,8 @@ fn records() -> VectorFile {
             ("nonce", bytes(fields.nonce)),
             ("payload", payload.map_or(Field::None, bytes)),
             ("now", NOW.0.into()),
+            ("believed_from", (expiry().time().0 - 30 * 86_400).into()),
+            ("believed_to", (expiry().time().0 - 1).into()),
             ("blinded_key", bytes(fields.key.0)),
             ("seq_there", fields.seq.into()),
             ("location", bytes(locator.locations()[usize::from(index)].0)),
@@ -62,20 +67,11 @@ fn records() -> VectorFile {
             ("bytes", bytes(&record.0[..])),
         ]
     };
-    let good = record(0);
-    let refused = |name: &str, raw: &RecordBytes, now: u64, error: &str| -> Fields {
-        vec![("name", text(name)), ("bytes", bytes(&raw.0[..])), ("now", now.into()), ("error", text(error))]
-    };
-    let flipped = |at: usize| {
-        let mut raw = good.clone();
-        raw.0[at] ^= 1;
-        raw
-    };
-    let (forged, over) = ("value: forged or damaged", good.fields().unwrap().expiry.time().0);
     VectorFile {
         name: "records",
         description: "Signed values: one author's, label's and number's records at the three locations. seq is the author's number, \
-            seq_there the one in the bytes. A payload of null is a deletion.",
+            seq_there the one in the bytes. A payload of null is a deletion. What is refused with a label is kept by a storer, and \
+            refused by whoever has the link.",
         spec: &["values.md §2", "values.md §4"],
         cases: vec![
             case(0, Some(PAYLOAD)),
@@ -85,17 +81,65 @@ fn records() -> VectorFile {
             case(1, Some(&made_vec("payload", 1_024))),
             case(2, None),
         ],
-        invalid: vec![
-            refused("another key", &flipped(0), NOW.0, forged),
-            refused("another number", &flipped(39), NOW.0, forged),
-            refused("another nonce", &flipped(43), NOW.0, forged),
-            refused("another text", &flipped(67), NOW.0, forged),
-            refused("another tag", &flipped(1_093), NOW.0, forged),
-            refused("another signature", &flipped(1_172), NOW.0, forged),
-            refused("over", &good, over, "value: expired"),
-            refused("too far ahead", &good, over - 30 * 86_400 - 1, "value: expires too far in the future"),
-        ],
+        invalid: refused_records(),
     }
+}
+
+fn refused_records() -> Vec<Fields> {
+    let good = record(0);
+    let refused = |name: &str, raw: &RecordBytes, now: u64, error: &str| -> Fields {
+        vec![("name", text(name)), ("bytes", bytes(&raw.0[..])), ("now", now.into()), ("error", text(error))]
+    };
+    let flipped = |at: usize| {
+        let mut raw = good.clone();
+        raw.0[at] ^= 1;
+        raw
+    };
+    let unreadable = |name: &str, below, len| {
+        let mut fields = refused(name, &opened_in_vain(below, len), NOW.0, "failed to authenticate");
+        fields.insert(2, ("author_seed", bytes(*identity("author").to_bytes())));
+        fields.insert(3, ("label", bytes(b"label")));
+        fields
+    };
+    let (forged, over) = ("value: forged or damaged", good.fields().unwrap().expiry.time().0);
+    let lax = strict::lax(|key| [&b"bauta/1 record"[..], &network().id, key, &good.0[32..1_109]].concat());
+    let lax = lax.iter().map(|one| {
+        let raw = [&one.key[..], &good.0[32..1_109], &one.signature].concat();
+        refused(one.name, &RecordBytes::new(&raw).unwrap(), NOW.0, forged)
+    });
+    let rows = [
+        refused("another key", &flipped(0), NOW.0, forged),
+        refused("another number", &flipped(39), NOW.0, forged),
+        refused("another nonce", &flipped(43), NOW.0, forged),
+        refused("another text", &flipped(67), NOW.0, forged),
+        refused("another tag", &flipped(1_093), NOW.0, forged),
+        refused("another signature", &flipped(1_172), NOW.0, forged),
+        refused("over", &good, over, "value: expired"),
+        refused("too far ahead", &good, over - 30 * 86_400 - 1, "value: expires too far in the future"),
+        unreadable("a text of 1,025 bytes", None, 1_025),
+        unreadable("a length of one below that of a deletion", None, 0xfffe),
+        unreadable("a number one below its offset", Some(1), 9),
+    ];
+    lax.chain(rows).collect()
+}
+
+/// A record at location 0 whose signature holds and which is no value to whoever has the link: its text says this length, its number
+/// is `below` below the location's offset.
+fn opened_in_vain(below: Option<u64>, len: u16) -> RecordBytes {
+    let author = identity("author");
+    let locator = Locator::of_author(&author, b"label").unwrap();
+    let signer = BlindedSecret::new(&author, b"label", locator.secret(), 0).unwrap();
+    let mut fields = record(0).fields().unwrap();
+    if let Some(below) = below {
+        fields.seq = locator.places()[0].seq_offset - below;
+    }
+    let associated = [&fields.key.0[..], &fields.seq.to_be_bytes(), &fields.expiry.to_wire()].concat();
+    fields.text = [0; RECORD_TEXT_LEN];
+    fields.text[..2].copy_from_slice(&len.to_be_bytes());
+    let key = Key::new(*derive(Label::ValueKey, &[locator.secret().as_bytes(), &fields.key.0]));
+    fields.tag = key.seal_extended(&fields.nonce, &associated, &mut fields.text);
+    fields.signature = signer.sign(&record_message(&network(), &fields.encode()));
+    fields.encode()
 }
 
 fn links() -> VectorFile {
@@ -157,11 +201,14 @@ fn with_bits_behind(link: &str) -> String {
     groups.into_iter().with_checksum::<bech32::Bech32m>(&hrp).chars().collect()
 }
 
+/// A state file of this name.
+pub(super) fn state_file(name: &str, content: &[u8]) -> Vec<u8> {
+    let sum = blake3(&[b"bauta/1 state", &[0], name.as_bytes(), &[0], content]);
+    [&b"bau\x01"[..], &sum, content].concat()
+}
+
 fn state_files() -> VectorFile {
-    let file = |name: &str, content: &[u8]| {
-        let sum = blake3(&[b"bauta/1 state", &[0], name.as_bytes(), &[0], content]);
-        [&b"bau\x01"[..], &sum, content].concat()
-    };
+    let file = state_file;
     // What is kept here is a list of numbers, as postcard writes it: a count, then varints.
     let case = |name: &str, numbers: &[u64], content: &[u8]| {
         vec![
@@ -185,6 +232,8 @@ fn state_files() -> VectorFile {
             refused("another byte", [&good[..37], &[8]].concat(), damaged),
             refused("of another name", file("other", &[1, 7]), damaged),
             refused("cut in the checksum", good[..20].to_vec(), damaged),
+            refused("of another kind of file", [&b"bav"[..], &good[3..]].concat(), damaged),
+            refused("empty", vec![], damaged),
             refused("of layout 2", [&b"bau\x02"[..], &good[4..]].concat(), layout),
             refused("content with a byte behind", file("guards", &[1, 7, 0]), layout),
         ],

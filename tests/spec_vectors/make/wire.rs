@@ -2,7 +2,7 @@
 
 use bauta::crypto::keys::{DhKey, NodeKey};
 use bauta::keyspace::Id;
-use bauta::limits::{BODY_LEN, CELL_LEN};
+use bauta::limits::{BODY_LEN, CELL_LEN, SEALED_CHUNK_LEN};
 use bauta::time::UnixTime;
 use bauta::wire::address::Address;
 use bauta::wire::cell::{Cell, CircuitId, Command};
@@ -14,7 +14,7 @@ use bauta::wire::payment::{Account, Payment};
 use bauta::wire::record::{ChunkBytes, Expiry, RecordBytes, Value, ValueKind};
 use bauta::wire::statement::{Nonce, Operation, Question, Saying, Statement, Verdict};
 
-use super::{Field, Fields, NOW, VectorFile, bytes, descriptor, identity, made, made_vec, network, text};
+use super::{Field, Fields, NOW, VectorFile, bytes, descriptor, identity, made, made_vec, network, strict, text};
 
 pub(super) fn files() -> Vec<VectorFile> {
     vec![descriptors(), hellos(), cells(), statements(), messages(), fragments()]
@@ -61,6 +61,8 @@ fn descriptors() -> VectorFile {
         fields.extend(descriptor_fields(&signed));
         fields.extend([
             ("now", NOW.0.into()),
+            ("believed_from", u64::from(signed.issued - 600).into()),
+            ("believed_to", u64::from(signed.issued + 86_400).into()),
             ("hint", u64::from(signed.onion_hint()).into()),
             ("node_id", bytes(signed.id().0)),
             ("salt", bytes(made::<8>("salt"))),
@@ -99,10 +101,18 @@ fn descriptors() -> VectorFile {
             at("port 0", with(good, 153, &[0, 0]), NOW.0, VALUE),
             at("another signature", with(good, 233, &[good[233] ^ 1]), NOW.0, "descriptor: bad signature"),
             at("another onion key", with(good, 104, &[good[104] ^ 1]), NOW.0, "descriptor: bad signature"),
+            at("y of another counter", other_y(), NOW.0, "descriptor: identity puzzle not solved"),
             at("older than a day", good.to_vec(), NOW.0 + 86_401, "descriptor: expired"),
             at("of eleven minutes ahead", good.to_vec(), NOW.0 - 660, "descriptor: issued in the future"),
         ],
     }
+}
+
+/// A descriptor whose key signed a y that its counter does not give.
+fn other_y() -> Vec<u8> {
+    let mut inner = *descriptor("relay one", NOW.to_wire() - 0x55, "192.0.2.7:7000");
+    inner.solution.y[31] ^= 1;
+    inner.sign(&network(), &identity("relay one")).as_bytes().to_vec()
 }
 
 fn hellos() -> VectorFile {
@@ -212,6 +222,12 @@ pub(super) fn raw_statement(statement: &Statement) -> Vec<u8> {
     out
 }
 
+/// What is signed in an answer to a find, from its time to its estimate.
+fn signed_text(signer: &[u8; 32], said: &[u8]) -> Vec<u8> {
+    let Question { nonce, location, .. } = question(Operation::Find);
+    [&b"bauta/1 evidence"[..], &network().id, signer, &nonce.0, &[0], &location.0, said].concat()
+}
+
 fn statements() -> VectorFile {
     let case = |name: &str, number: u64, operation: Operation, verdict: Verdict, seq: u64, digest: [u8; 32]| {
         let said = statement("relay one", operation, verdict, seq, digest);
@@ -225,6 +241,8 @@ fn statements() -> VectorFile {
             ("location", bytes(question.location.0)),
             ("now", NOW.0.into()),
             ("time", said.time.0.into()),
+            ("believed_from", (said.time.0 - 600).into()),
+            ("believed_to", (said.time.0 + 1_199).into()),
             ("verdict", text(name)),
             ("verdict_byte", number.into()),
             ("seq", seq.into()),
@@ -234,6 +252,13 @@ fn statements() -> VectorFile {
         ]
     };
     let raw = raw_statement(&said());
+    let lax = strict::lax(|signer| signed_text(signer, &raw[32..81]));
+    // Signed well, at a time that no storer writes: they round.
+    let (signer, time) = (identity("relay one"), (said().time.to_wire() + 601).to_be_bytes());
+    let late = with(&raw, 32, &time);
+    let text = signed_text(&signer.public().0, &late[32..81]);
+    let late = with(&late, 81, &signer.sign(&text).0);
+    let lax = lax.iter().map(|one| (one.name, [&one.key[..], &raw[32..81], &one.signature].concat()));
     let at = |name: &str, raw: Vec<u8>, now: u64, error: &str| {
         let mut fields = refused(name, raw, error);
         fields.insert(2, ("now", now.into()));
@@ -255,20 +280,24 @@ fn statements() -> VectorFile {
             case("invalid", 6, Operation::Store, Verdict::Invalid, 0, [0; 32]),
             case("unpaid", 7, Operation::Store, Verdict::Unpaid, 2, [0; 32]),
         ],
-        invalid: vec![
-            at("verdict 8", with(&raw, 36, &[8]), NOW.0, VALUE),
-            at("one byte short", raw[..144].to_vec(), NOW.0, SHORT),
-            at("another verdict", with(&raw, 36, &[0]), NOW.0, FORGED),
-            at("another number", with(&raw, 44, &[8]), NOW.0, FORGED),
-            at("another signature", with(&raw, 144, &[raw[144] ^ 1]), NOW.0, FORGED),
-            at("twenty minutes later", raw.clone(), NOW.0 + 1_200, FORGED),
-            at(
-                "to another question",
-                raw_statement(&statement("relay one", Operation::Store, Verdict::Present, 7, made("digest"))),
-                NOW.0,
-                FORGED,
-            ),
-        ],
+        invalid: lax
+            .map(|(name, raw)| at(name, raw, NOW.0, FORGED))
+            .chain([
+                at("601 seconds from the question's ten minutes", late, NOW.0, FORGED),
+                at("verdict 8", with(&raw, 36, &[8]), NOW.0, VALUE),
+                at("one byte short", raw[..144].to_vec(), NOW.0, SHORT),
+                at("another verdict", with(&raw, 36, &[0]), NOW.0, FORGED),
+                at("another number", with(&raw, 44, &[8]), NOW.0, FORGED),
+                at("another signature", with(&raw, 144, &[raw[144] ^ 1]), NOW.0, FORGED),
+                at("twenty minutes later", raw.clone(), NOW.0 + 1_200, FORGED),
+                at(
+                    "to another question",
+                    raw_statement(&statement("relay one", Operation::Store, Verdict::Present, 7, made("digest"))),
+                    NOW.0,
+                    FORGED,
+                ),
+            ])
+            .collect(),
     }
 }
 
@@ -403,6 +432,9 @@ fn messages() -> VectorFile {
             ask("store signed, paid", &store_signed(None, Account::Anonymous(Some(payment(1))))),
             ask("store hashed, paid", &store_chunk(Account::Anonymous(Some(payment(3))))),
             ask("store hashed, of the asker's own", &store_chunk(Account::Upkeep)),
+            // Nothing is no valid value, and can be read; the longest is of zeros here.
+            ask("store hashed, nothing", &store_bytes(vec![])),
+            ask("store hashed, the longest", &store_bytes(vec![0; SEALED_CHUNK_LEN])),
             ask("members", &Ask::Members { after: None }),
             ask("members after a key", &Ask::Members { after: Some(NodeKey(made("a key"))) }),
             ask("differences", &differences(None, None, 1, vec![])),
@@ -432,6 +464,13 @@ fn store_chunk(account: Account) -> Ask {
     Ask::Store { nonce: Nonce(made("nonce")), expected: None, value: Value::Hashed(chunk()), account }
 }
 
+/// At the last location that there can be.
+fn store_bytes(bytes: Vec<u8>) -> Ask {
+    let hash = bauta::crypto::hash::blake3(&[&bytes]);
+    let value = Value::Hashed(ChunkBytes { hash, index: 2, bytes, ..chunk() });
+    Ask::Store { nonce: Nonce(made("nonce")), expected: None, value, account: Account::Anonymous(None) }
+}
+
 /// Questions and answers that cannot be read; `members` is an answer that can.
 fn refused_messages(members: &[u8]) -> Vec<Fields> {
     let between = |after: u8, until: u8| differences(Some([after; 32]), Some([until; 32]), 0, vec![]).encode();
@@ -453,11 +492,17 @@ fn refused_messages(members: &[u8]) -> Vec<Fields> {
         with_type("ask", refused("members, an option cut", [&[3, 1][..], &[0; 31]].concat(), SHORT)),
         with_type("ask", refused("store, chunk index 3", store_hashed(3, 1), VALUE)),
         with_type("ask", refused("store, chunk too long", store_hashed(0, 65_569), VALUE)),
+        with_type("answer", refused("found, 21 contacts announced", found_announcing(21), VALUE)),
         with_type("answer", refused("kind 4", [4], VALUE)),
         with_type("answer", refused("refused, a byte behind", [0, 0], TRAILING)),
         with_type("answer", refused("members, 257 announced", [3, 1, 1], VALUE)),
         with_type("answer", refused("members, flag 2", with(members, members.len() - 1, &[2]), VALUE)),
     ]
+}
+
+/// An answer that announces so many contacts and ends there.
+fn found_announcing(contacts: u16) -> Vec<u8> {
+    [&[1][..], &raw_statement(&said()), &contacts.to_be_bytes()].concat()
 }
 
 fn with_type(kind: &str, mut fields: Fields) -> Fields {
