@@ -1,40 +1,84 @@
-//! Every kept fuzz input, replayed through its oracle: what a fuzzer once found is found again without one.
+//! Every kept fuzz input, replayed through its oracle: what a fuzzer once found is found again without one. And every oracle is awake:
+//! with a fault planted between the house and it, at least one kept input fails.
 #![expect(
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "an oracle's assertions are what it is for"
 )]
 
-#[path = "../fuzz/oracles/cell_decode.rs"]
-mod cell_decode;
-#[path = "../fuzz/oracles/message_decode.rs"]
-mod message_decode;
-#[path = "../fuzz/oracles/peel.rs"]
-mod peel;
+#[expect(unreachable_pub, reason = "the targets of the fuzzer call them, too")]
+#[path = "../fuzz/oracles/mod.rs"]
+mod oracles;
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::panic::catch_unwind;
+use std::path::{Path, PathBuf};
 
-fn replay(target: &str, check: impl Fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-    let inputs: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(!inputs.is_empty());
-    for input in inputs {
-        check(&std::fs::read(input).unwrap());
+fn fuzz() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz")
+}
+
+fn kept(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let folder = fuzz().join("corpus").join(target);
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+}
+
+fn replay(target: &str, check: fn(&[u8]), planted: fn(&[u8])) {
+    let inputs = kept(target);
+    assert!(!inputs.is_empty(), "{target}");
+    for (path, input) in &inputs {
+        assert!(catch_unwind(|| check(input)).is_ok(), "{}", path.display());
     }
+    let noticed = inputs.iter().any(|(_, input)| catch_unwind(|| planted(input)).is_err());
+    assert!(noticed, "{target}: no kept input shows the planted fault");
+}
+
+macro_rules! targets {
+    ($($target:ident),*) => {
+        const TARGETS: &[&str] = &[$(stringify!($target)),*];
+        mod kept_inputs_hold_and_a_planted_fault_is_noticed {
+            $(#[test]
+            fn $target() {
+                super::replay(stringify!($target), super::oracles::$target::check, super::oracles::$target::planted);
+            })*
+        }
+    };
+}
+
+targets!(
+    cell_decode,
+    content,
+    descriptor,
+    handshake,
+    link,
+    lookup,
+    members,
+    message_decode,
+    network,
+    onion_build,
+    onion_circuit,
+    peel,
+    relay,
+    request,
+    store,
+    table,
+    texts,
+    values
+);
+
+#[test]
+fn every_target_of_the_fuzzer_is_replayed() {
+    let manifest = std::fs::read_to_string(fuzz().join("Cargo.toml")).unwrap();
+    let names = manifest.lines().filter_map(|line| line.strip_prefix("path = \"fuzz_targets/")?.strip_suffix(".rs\""));
+    assert_eq!(names.collect::<BTreeSet<_>>(), TARGETS.iter().copied().chain(["canary"]).collect());
 }
 
 #[test]
-fn kept_cells_hold() {
-    replay("cell_decode", cell_decode::check);
-}
-
-#[test]
-fn kept_messages_hold() {
-    replay("message_decode", message_decode::check);
-}
-
-#[test]
-fn kept_packets_hold() {
-    replay("peel", peel::check);
+fn the_canary_fails_for_what_the_fuzzer_has_to_find_and_for_nothing_that_is_kept() {
+    let found = [&[4, 0, 0, b'b', b'a', b'u', 0, 0, 0, 0, 0][..], &[0, 0]].concat();
+    assert!(catch_unwind(|| oracles::canary::check(&found)).is_err());
+    assert!(kept("message_decode").iter().all(|(_, input)| catch_unwind(|| oracles::canary::check(input)).is_ok()));
 }

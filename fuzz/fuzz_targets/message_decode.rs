@@ -2,7 +2,4 @@
 //! never holds more than came.
 #![no_main]
 
-#[path = "../oracles/message_decode.rs"]
-mod oracle;
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| oracle::check(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| oracles::message_decode::check(data));

@@ -2,7 +2,4 @@
 //! still opens afterwards.
 #![no_main]
 
-#[path = "../oracles/peel.rs"]
-mod oracle;
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| oracle::check(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| oracles::peel::check(data));

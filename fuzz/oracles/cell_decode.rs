@@ -4,13 +4,23 @@ use bauta::limits::CELL_LEN;
 use bauta::wire::cell::{Cell, Command};
 
 /// Checks one input.
-pub(crate) fn check(data: &[u8]) {
+pub fn check(data: &[u8]) {
+    run(data, false);
+}
+
+/// The same over an encoder that loses the last bit.
+pub fn planted(data: &[u8]) {
+    run(data, true);
+}
+
+fn run(data: &[u8], fault: bool) {
     // Short inputs are padded, so that the fuzzer spends its time on headers.
     let mut bytes = [0; CELL_LEN];
     bytes.iter_mut().zip(data).for_each(|(to, from)| *to = *from);
     let Ok(cell) = Cell::decode(&bytes) else { return };
     let mut again = [0; CELL_LEN];
     cell.encode(&mut again);
+    again[CELL_LEN - 1] ^= u8::from(fault);
     assert_eq!(again, bytes);
     assert_eq!(cell.circuit().0 == 0, cell.command().is_of_link());
     assert!(cell.command() == Command::Build || (cell.suite() == 0 && cell.hint() == 0));

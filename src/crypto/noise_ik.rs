@@ -96,6 +96,14 @@ impl Handshake {
 }
 
 impl Transport {
+    /// The same with keys replaced after so many cells: for tests, which cannot wait for [`REKEY_MESSAGES`]. Both ends must mean
+    /// the same, from the first cell on.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn rekeyed_every(self, messages: u64) -> Self {
+        Self { rekey_every: messages, ..self }
+    }
+
     /// Seals one cell into one frame.
     ///
     /// # Errors

@@ -1,0 +1,109 @@
+//! Writes the seeds in `fuzz/corpus` anew: `cargo run --example make_corpora`. Formats come from `spec/vectors`; scripts are written here,
+//! or noise. What a fuzzer found stands beside them under other names, and stays.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "not part of the library")]
+
+use std::path::Path;
+
+use rand::rngs::ChaCha20Rng;
+use rand::{Rng, SeedableRng};
+use serde_json::Value;
+
+/// Targets of which an input is a script: noise means something to them.
+const SCRIPTED: [&str; 12] = [
+    "content",
+    "handshake",
+    "link",
+    "lookup",
+    "members",
+    "network",
+    "onion_circuit",
+    "relay",
+    "request",
+    "store",
+    "table",
+    "values",
+];
+const NOISE_LEN: usize = 192;
+
+/// Target, name, input. Each comes to what the planted fault of its oracle spoils, or to what noise seldom comes to.
+const SCRIPTS: [(&str, &str, &[u8]); 16] = [
+    ("content", "folder-of-one", &[2, 1, 0, 0, 0, 5, 0, 0]),
+    ("descriptor", "another-family", &[1, 0, 1, 2, 3, 0, 9, 5, 1, 0, 1, 0, 1, 0x80, 0, 0x9b, 1]),
+    ("descriptor", "unchanged", &[1, 0, 1, 2, 3, 0, 9, 5, 1, 0, 1, 0, 1, 0x80, 0]),
+    ("handshake", "last-byte-changed", &[0, 4, 8, 15, 1]),
+    ("handshake", "up-and-cells", &[1, 0, 1, 0, 12, 9, 13, 8, 0, 1, 0, 1, 10, 200, 0, 1, 4, 0, 0, 1]),
+    ("network", "same-second", &[0, 5, 0, 1, 0, 2, 0, 2, 5, 0, 0x20]),
+    ("network", "values-and-looks", &[2, 5, 0, 60, 3, 1, 11, 2, 5, 0, 80, 4, 3, 2, 0, 1, 12, 0, 5, 0, 50]),
+    ("onion_build", "second-half-changed", &[3, 0, 0, 7, 0, 1]),
+    ("onion_build", "five-hops", &[3, 4, 2]),
+    ("onion_build", "a-fresh-one", &[0xff, 2, 7, 1, 0]),
+    ("onion_circuit", "reply-changed", &[0, 2, 0, 0, 5, 0, 0x10, 1]),
+    ("peel", "last-byte-changed", &[7, 0xf7, 0x5a]),
+    ("request", "as-old-as-before", &[0, 1, 0, 0, 0, 0, 0, 0, 8, 0, 0]),
+    ("store", "not-what-was-expected", &[39, 39, 0, 6, 0xb0, 12]),
+    ("table", "one-comes-and-fails", &[5, 6, 7, 2, 7]),
+    ("texts", "last-letter-changed", &[1, 0, 1, 0x7a, 34]),
+];
+
+/// Bytes of a vector; where many zeros end it, they are counted.
+fn bytes_of(told: &Value) -> Vec<u8> {
+    let text = told.as_str().or(told["hex"].as_str()).unwrap();
+    let pair = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+    let zeros = usize::try_from(told["then_zeros"].as_u64().unwrap_or(0)).unwrap();
+    (0..text.len()).step_by(2).map(pair).chain(std::iter::repeat_n(0, zeros)).collect()
+}
+
+fn main() -> std::io::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let write = |target: &str, name: &str, bytes: &[u8]| {
+        let folder = root.join("fuzz/corpus").join(target);
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join(name), bytes)
+    };
+    for (target, name, bytes) in SCRIPTS {
+        write(target, name, bytes)?;
+    }
+    for (number, target) in (0..).zip(SCRIPTED) {
+        let mut rng = ChaCha20Rng::seed_from_u64(number);
+        for turn in 1..=3 {
+            let mut noise = [0; NOISE_LEN];
+            rng.fill_bytes(&mut noise);
+            // Small numbers among great ones: few links, few relays, early steps.
+            noise.iter_mut().skip(turn % 2).step_by(turn).for_each(|byte| *byte %= 16);
+            write(target, &format!("noise-{turn}"), &noise)?;
+        }
+    }
+    let cases = |file: &str| -> Vec<Value> {
+        let text = std::fs::read_to_string(root.join("spec/vectors").join(file).with_extension("json")).unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()["cases"].as_array().unwrap().clone()
+    };
+    let bytes = |case: &Value| bytes_of(&case["bytes"]);
+    let prefixed = |target: &str, file: &str, prefix: &dyn Fn(&Value) -> Vec<u8>| {
+        for (number, case) in cases(file).iter().enumerate() {
+            write(target, &format!("{file}-{number}"), &[prefix(case), bytes(case)].concat())?;
+        }
+        std::io::Result::Ok(())
+    };
+    for (number, case) in cases("cells").iter().enumerate() {
+        // The oracle fills up with zeros itself.
+        let cell = bytes(case);
+        let len = cell.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        write("cell_decode", &format!("cells-{number}"), &cell[..len])?;
+    }
+    prefixed("message_decode", "messages", &|case| vec![u8::from(case["ask"].is_null())])?;
+    prefixed("message_decode", "exit_requests", &|_| vec![2])?;
+    prefixed("message_decode", "exit_answers", &|_| vec![3])?;
+    prefixed("message_decode", "hellos", &|_| vec![4])?;
+    prefixed("message_decode", "descriptors", &|_| vec![5])?;
+    prefixed("descriptor", "descriptors", &|_| vec![0])?;
+    prefixed("content", "roots", &|_| vec![0])?;
+    for (number, case) in cases("folders").iter().enumerate() {
+        // The index stands behind its length.
+        let len = u16::try_from(case["length"].as_u64().unwrap()).unwrap().to_be_bytes();
+        write("content", &format!("folders-{number}"), &[&[1], &len[..], &bytes(case)[4..]].concat())?;
+    }
+    for (number, case) in cases("links").iter().enumerate() {
+        write("texts", &format!("links-{number}"), &[&[0], case["link"].as_str().unwrap().as_bytes()].concat())?;
+    }
+    Ok(())
+}
