@@ -192,6 +192,11 @@ fn parse(words: Vec<std::ffi::OsString>) -> Result<Arguments, clap::Error> {
     Ok(arguments)
 }
 
+/// Of every command that has one.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().max_blocking_threads(BLOCKING_THREADS_MAX).enable_all().build()
+}
+
 fn run(Arguments { common, command }: Arguments) -> anyhow::Result<Said> {
     let state = common.state.map(|path| ("state", path.display().to_string()));
     let given = Given { config: common.config, sets: common.sets, flags: state.into_iter().collect() };
@@ -205,8 +210,7 @@ fn run(Arguments { common, command }: Arguments) -> anyhow::Result<Said> {
     };
     let settings = Settings::gather(&given)?;
     let told = Told { settings, json: common.json, explain: common.explain };
-    let tokio =
-        tokio::runtime::Builder::new_multi_thread().max_blocking_threads(BLOCKING_THREADS_MAX).enable_all().build()?;
+    let tokio = runtime()?;
     match command {
         Command::Devnet(arguments) => tokio.block_on(devnet::run(&told, arguments)),
         Command::Relay(relay::RelayArguments { command }) => match command {
@@ -264,11 +268,31 @@ fn print_error(error: &anyhow::Error, json: bool) -> Exit {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Barrier};
+
     use super::*;
 
     fn parsed(words: &[&str]) -> Arguments {
         let words = std::iter::once("bauta").chain(words.iter().copied()).map(Into::into).collect();
         parse(words).unwrap_or_else(|error| unreachable!("{error}"))
+    }
+
+    #[test]
+    fn as_many_threads_wait_for_files_as_may_and_no_more() {
+        let (together, now, most) = (Barrier::new(BLOCKING_THREADS_MAX), AtomicUsize::new(0), AtomicUsize::new(0));
+        let shared = Arc::new((together, now, most));
+        let wait = |shared: Arc<(Barrier, AtomicUsize, AtomicUsize)>| {
+            let (together, now, most) = &*shared;
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            together.wait();
+            now.fetch_sub(1, Ordering::SeqCst);
+        };
+        let tokio = runtime().unwrap();
+        let waiting = (0..8 * BLOCKING_THREADS_MAX).map(|_| Arc::clone(&shared));
+        let tasks: Vec<_> = waiting.map(|shared| tokio.spawn_blocking(move || wait(shared))).collect();
+        tasks.into_iter().for_each(|task| tokio.block_on(task).unwrap());
+        assert_eq!(shared.2.load(Ordering::SeqCst), BLOCKING_THREADS_MAX);
     }
 
     #[test]

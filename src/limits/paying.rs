@@ -32,7 +32,7 @@ pub const STORE_HOUR_UPKEEP_PART: u64 = 4;
 pub const STORE_HOUR_BYTES_MIN: u64 = 16 << 20;
 /// Relays whose writes of an hour are counted.
 pub const STORE_HOUR_RELAYS_MAX: usize = MEMBERS_MAX;
-/// Payments that held and that a relay remembers while they count: 5 MiB.
+/// Payments that held and that a relay remembers while they count, as an exit and as many as a storer: 5 MiB each.
 pub const PAYMENTS_REMEMBERED_MAX: usize = 1 << 16;
 /// Payments that a relay checks in a second, all links together: as an exit, and as many as a storer.
 pub const PAYMENT_CHECKS_PER_S: u32 = 128;

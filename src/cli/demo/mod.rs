@@ -89,7 +89,7 @@ struct Check {
 
 /// Runs the demo.
 pub(super) fn run(arguments: DemoArguments, json: bool) -> anyhow::Result<Said> {
-    let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let tokio = super::runtime()?;
     let (name, content) = match &arguments.file {
         Some(path) => tokio.block_on(whole(path))?,
         None => (FileName::new(TEXT_NAME)?, TEXT.to_vec()),

@@ -43,7 +43,9 @@ pub(super) struct Paying {
     fill: Fill,
     pub(super) effort: Effort,
     pub(super) budgets: Budgets,
-    pub(super) checked: CheckedPayments,
+    /// Apart for each role, or who shows a payment to a storer could time whether it was its writer's exit.
+    checked_by_exit: CheckedPayments,
+    checked_by_storer: CheckedPayments,
 }
 
 /// A value that checked and is close enough, and who wants it kept.
@@ -63,6 +65,18 @@ pub(super) struct Handed {
 }
 
 impl Paying {
+    pub(super) fn checked(&mut self, role: CheckRole) -> &mut CheckedPayments {
+        match role {
+            CheckRole::Exit => &mut self.checked_by_exit,
+            CheckRole::Storer => &mut self.checked_by_storer,
+        }
+    }
+
+    /// The most that it remembers in any role.
+    pub(super) fn remembered(&self) -> usize {
+        self.checked_by_exit.len().max(self.checked_by_storer.len())
+    }
+
     fn terms(&self, now: Now) -> WriteTerms {
         let (hour_bytes, hour_bytes_max) = self.budgets.anonymous_hour(now.unix, &self.fill);
         let (effort, full_permille) = (self.effort.step(), self.fill.permille());
@@ -107,7 +121,7 @@ impl Relay {
             return self.decline(now, offered, Verdict::Unpaid);
         };
         let puzzle = self.puzzle_of(&payment, &offered.value);
-        if self.paying.checked.has(&puzzle, payment.counter) {
+        if self.paying.checked(CheckRole::Storer).has(&puzzle, payment.counter) {
             return self.keep_if_within(now, offered, false);
         }
         if !self.paying.budgets.take_check(now.unix, CheckRole::Storer, from) {
@@ -121,7 +135,7 @@ impl Relay {
         if !holds {
             return self.decline(now, offered, Verdict::Unpaid);
         }
-        self.note_paid(now, &payment, &offered.value);
+        self.note_paid(now, CheckRole::Storer, &payment, &offered.value);
         self.keep_if_within(now, offered, false);
     }
 
@@ -133,7 +147,7 @@ impl Relay {
             return self.on_put_paid(now, handed, false);
         }
         let (puzzle, counter) = (self.puzzle_of(&handed.payment, &handed.value), handed.payment.counter);
-        if self.paying.checked.has(&puzzle, counter) {
+        if self.paying.checked(CheckRole::Exit).has(&puzzle, counter) {
             return self.on_put_paid(now, handed, true);
         }
         if !self.paying.budgets.take_check(now.unix, CheckRole::Exit, from) {
@@ -144,7 +158,7 @@ impl Relay {
 
     pub(super) fn on_handed_checked(&mut self, now: Now, handed: Handed, holds: bool) {
         if holds {
-            self.note_paid(now, &handed.payment, &handed.value);
+            self.note_paid(now, CheckRole::Exit, &handed.payment, &handed.value);
         }
         self.on_put_paid(now, handed, holds);
     }
@@ -153,9 +167,9 @@ impl Relay {
         payment.puzzle(&self.config.network, value.location(), value.digest())
     }
 
-    fn note_paid(&mut self, now: Now, payment: &Payment, value: &VerifiedValue) {
+    fn note_paid(&mut self, now: Now, role: CheckRole, payment: &Payment, value: &VerifiedValue) {
         let puzzle = self.puzzle_of(payment, value);
-        self.paying.checked.note(&puzzle, payment.counter, now.unix);
+        self.paying.checked(role).note(&puzzle, payment.counter, now.unix);
     }
 
     /// What is held already takes nothing of an hour: otherwise one value, stored again and again, would use it up for all.

@@ -29,7 +29,7 @@ impl Relay {
             ("pulls", self.pulls.len(), MEMBERS_MAX + BOOTSTRAPS_MAX),
             ("watched", self.watch.len(), REPAIR_WATCHED_MAX),
             ("relays whose writes are counted", self.paying.budgets.relays_counted(), STORE_HOUR_RELAYS_MAX),
-            ("payments remembered", self.paying.checked.len(), PAYMENTS_REMEMBERED_MAX),
+            ("payments remembered", self.paying.remembered(), PAYMENTS_REMEMBERED_MAX),
             ("effects", self.effects.len(), COMMANDS_MAX),
             ("owners of questions", self.ask_owners.len(), self.asks.open() + self.pending.len()),
             ("questions about to be sent", self.ask_ids.len(), self.ask_owners.len()),

@@ -205,7 +205,11 @@ fn a_payment_that_held_is_not_checked_again_and_takes_nothing_of_what_is_checked
     for _ in 0..=PAYMENT_CHECKS_PER_RELAY_PER_S {
         assert_eq!(scarce.store(LINK, &value, shows).unwrap().0, Verdict::Stored);
     }
-    assert_eq!(scarce.one().paying.checked.len(), 1);
+    assert_eq!(scarce.one().paying.checked(CheckRole::Storer).len(), 1);
+    assert!(
+        scarce.one().paying.checked(CheckRole::Exit).is_empty(),
+        "what it checked as one shows in nothing it does as the other"
+    );
     // It is remembered as what it is: of another value it is none, and the clock goes on for it.
     let false_one = scarce.falsely_paid(&other);
     for _ in 1..PAYMENT_CHECKS_PER_RELAY_PER_S {
