@@ -116,17 +116,8 @@ fn layout(script: &mut Script<'_>) {
     assert!(hashes.end <= 32 * u64::try_from(layout.root_hashes()).expect("small"));
 }
 
-/// Checks one input.
-pub fn check(data: &[u8]) {
-    run(data, false);
-}
-
-/// The same where a folder's length is told as one byte more.
-pub fn planted(data: &[u8]) {
-    run(data, true);
-}
-
-fn run(data: &[u8], fault: bool) {
+/// Checks one input. With `fault`, as it would be where a folder's length is told as one byte more.
+pub fn check(data: &[u8], fault: bool) {
     let mut script = Script::new(data);
     match script.byte() % 4 {
         0 => root(script.rest()),

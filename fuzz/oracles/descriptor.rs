@@ -28,17 +28,8 @@ fn decode(bytes: &[u8]) -> Option<SignedDescriptor> {
     Some(signed)
 }
 
-/// Checks one input.
-pub fn check(data: &[u8]) {
-    run(data, false);
-}
-
-/// The same where the family is not signed.
-pub fn planted(data: &[u8]) {
-    run(data, true);
-}
-
-fn run(data: &[u8], fault: bool) {
+/// Checks one input. With `fault`, as it would be where the family is not signed.
+pub fn check(data: &[u8], fault: bool) {
     let mut script = Script::new(data);
     if script.byte() & 1 == 0 {
         let signed = decode(script.rest());

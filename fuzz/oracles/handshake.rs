@@ -118,17 +118,8 @@ impl End {
     }
 }
 
-/// Checks one input.
-pub fn check(data: &[u8]) {
-    run(data, false);
-}
-
-/// The same where a link takes a frame whose last byte was changed for the one that was sent.
-pub fn planted(data: &[u8]) {
-    run(data, true);
-}
-
-fn run(data: &[u8], fault: bool) {
+/// Checks one input. With `fault`, as it would be where a link takes a frame whose last byte was changed for the one that was sent.
+pub fn check(data: &[u8], fault: bool) {
     let mut script = Script::new(data);
     let setup = script.byte();
     let (one, two) = (params(1, setup & 1 != 0), params(2, setup & 2 == 0));

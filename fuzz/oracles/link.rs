@@ -92,17 +92,8 @@ impl Hop {
     }
 }
 
-/// Checks one input.
-pub fn check(data: &[u8]) {
-    run(data, false);
-}
-
-/// The same where every eighth operation finds the frame before in the place of the next.
-pub fn planted(data: &[u8]) {
-    run(data, true);
-}
-
-fn run(data: &[u8], fault: bool) {
+/// Checks one input. With `fault`, as it would be where every eighth operation finds the frame before in the place of the next.
+pub fn check(data: &[u8], fault: bool) {
     let mut script = Script::new(data);
     let mut ends = pair(u64::from(script.byte() % 8) + 1);
     let (mut ways, mut hop) = ([Way::default(), Way::default()], Hop::default());

@@ -103,17 +103,8 @@ fn start(script: &mut Script<'_>) -> Seen {
     Seen { lookup, own, deadline, breadth, told, asked, open, answered, done: false }
 }
 
-/// Checks one input.
-pub fn check(data: &[u8]) {
-    run(data, false);
-}
-
-/// The same where a node that was not asked is listened to, in the name of one that was.
-pub fn planted(data: &[u8]) {
-    run(data, true);
-}
-
-fn run(data: &[u8], fault: bool) {
+/// Checks one input. With `fault`, as it would be where a node that was not asked is listened to, in the name of one that was.
+pub fn check(data: &[u8], fault: bool) {
     let (mut script, mut now) = (Script::new(data), Instant::ZERO);
     let mut seen = start(&mut script);
     seen.drain(now);

@@ -105,17 +105,8 @@ fn draw(script: &mut Script<'_>) -> VerifiedDescriptor {
     pool()[script.below(RELAYS)][script.below(NUMBERS)][usize::from(script.byte() >= 0xc0)].clone()
 }
 
-/// Checks one input.
-pub fn check(data: &[u8]) {
-    run(data, false);
-}
-
-/// The same where an older descriptor wins.
-pub fn planted(data: &[u8]) {
-    run(data, true);
-}
-
-fn run(data: &[u8], fault: bool) {
+/// Checks one input. With `fault`, as it would be where an older descriptor wins.
+pub fn check(data: &[u8], fault: bool) {
     let (mut script, mut now) = (Script::new(data), ISSUED);
     let cap = 1 + script.below(RELAYS + 1);
     let (mut members, mut offered) = (Members::new(cap), Vec::new());

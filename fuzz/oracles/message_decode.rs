@@ -10,17 +10,8 @@ use bauta::wire::message::{Answer, Ask, Assembler, cells_of};
 use bauta::wire::onion::{ExitAnswer, ExitRequest};
 use bauta::wire::record::ValueKind;
 
-/// Checks one input.
-pub fn check(data: &[u8]) {
-    run(data, false);
-}
-
-/// The same where the encoder of questions forgets a byte.
-pub fn planted(data: &[u8]) {
-    run(data, true);
-}
-
-fn run(data: &[u8], fault: bool) {
+/// Checks one input. With `fault`, as it would be where the encoder of questions forgets a byte.
+pub fn check(data: &[u8], fault: bool) {
     let Some((kind, data)) = data.split_first() else { return };
     match kind % 7 {
         0 => {

@@ -1,6 +1,6 @@
 //! What must hold for every input: one function to a target, called by the fuzzer and, over `corpus/`, by plain `cargo test`.
 //!
-//! Beside each `check` stands `planted`: the same with a fault put in between the house and the oracle, which must notice it.
+//! Each takes `fault`: whether one is put in between the house and the oracle, which must notice it. No fuzzer says so.
 
 pub mod canary;
 pub mod cell_decode;

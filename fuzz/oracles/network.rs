@@ -144,17 +144,8 @@ impl World {
     }
 }
 
-/// Checks one input.
-pub fn check(data: &[u8]) {
-    run(data, false);
-}
-
-/// The same where a relay that starts again has forgotten the number of its last descriptor.
-pub fn planted(data: &[u8]) {
-    run(data, true);
-}
-
-fn run(data: &[u8], fault: bool) {
+/// Checks one input. With `fault`, as it would be where a relay that starts again has forgotten the number of its last descriptor.
+pub fn check(data: &[u8], fault: bool) {
     let mut script = Script::new(data);
     let count = 3 + script.below(5);
     let mut world = World {

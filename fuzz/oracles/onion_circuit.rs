@@ -113,17 +113,8 @@ impl Through {
     }
 }
 
-/// Checks one input.
-pub fn check(data: &[u8]) {
-    run(data, false);
-}
-
-/// The same where a client does not see what was changed in reply 0.
-pub fn planted(data: &[u8]) {
-    run(data, true);
-}
-
-fn run(data: &[u8], fault: bool) {
+/// Checks one input. With `fault`, as it would be where a client does not see what was changed in reply 0.
+pub fn check(data: &[u8], fault: bool) {
     let mut script = Script::new(data);
     let hops = 1 + script.below(HOPS_MAX);
     let (building, mut through) = begin(hops);

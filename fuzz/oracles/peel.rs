@@ -48,17 +48,8 @@ fn world() -> &'static World {
     })
 }
 
-/// Checks one input.
-pub fn check(data: &[u8]) {
-    run(data, false);
-}
-
-/// The same where a packet is peeled without a look at its last byte.
-pub fn planted(data: &[u8]) {
-    run(data, true);
-}
-
-fn run(data: &[u8], fault: bool) {
+/// Checks one input. With `fault`, as it would be where a packet is peeled without a look at its last byte.
+pub fn check(data: &[u8], fault: bool) {
     let world = world();
     let mut rng = ChaCha20Rng::seed_from_u64(2);
     // Two bytes of position, then what is written there: mutations of a real packet, or a packet of the fuzzer's own.

@@ -221,17 +221,8 @@ fn packet(script: &mut Script<'_>, rig: &mut Rig, circuit: CircuitId) -> Cell {
     Cell::build(circuit, built.suite, built.hint, built.body)
 }
 
-/// Checks one input.
-pub fn check(data: &[u8]) {
-    run(data, false);
-}
-
-/// The same where a relay is not told that a link has ended.
-pub fn planted(data: &[u8]) {
-    run(data, true);
-}
-
-fn run(data: &[u8], fault: bool) {
+/// Checks one input. With `fault`, as it would be where a relay is not told that a link has ended.
+pub fn check(data: &[u8], fault: bool) {
     let (mut script, rng) = (Script::new(data), ChaCha20Rng::seed_from_u64(1));
     let now = Now { instant: Instant::ZERO, unix: ISSUED };
     let (up, dialled, asked) = (BTreeMap::new(), BTreeMap::new(), Vec::new());

@@ -235,17 +235,8 @@ fn start(script: &mut Script<'_>) -> Play {
     Play { request, rng, open: Vec::new(), asked: 0, signed: BTreeSet::new(), seq_min, ended: false }
 }
 
-/// Checks one input.
-pub fn check(data: &[u8]) {
-    run(data, false);
-}
-
-/// The same where a value as old as the one before is too old.
-pub fn planted(data: &[u8]) {
-    run(data, true);
-}
-
-fn run(data: &[u8], fault: bool) {
+/// Checks one input. With `fault`, as it would be where a value as old as the one before is too old.
+pub fn check(data: &[u8], fault: bool) {
     let mut script = Script::new(data);
     let (mut play, mut now) = (start(&mut script), Now { instant: Instant::ZERO, unix: ISSUED });
     play.drain(fault);

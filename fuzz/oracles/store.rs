@@ -67,17 +67,8 @@ impl Model {
     }
 }
 
-/// Checks one input.
-pub fn check(data: &[u8]) {
-    run(data, false);
-}
-
-/// The same over a store that forgets what was expected.
-pub fn planted(data: &[u8]) {
-    run(data, true);
-}
-
-fn run(data: &[u8], fault: bool) {
+/// Checks one input. With `fault`, as it would be over a store that forgets what was expected.
+pub fn check(data: &[u8], fault: bool) {
     let (mut script, mut now) = (Script::new(data), ISSUED);
     let (values_max, bytes_max) = (1 + script.below(40), (1 + script.below(40)) * RECORD_LEN);
     let mut store = MemoryStore::new(values_max, bytes_max);

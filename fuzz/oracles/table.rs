@@ -101,17 +101,8 @@ impl Model {
     }
 }
 
-/// Checks one input.
-pub fn check(data: &[u8]) {
-    run(data, false);
-}
-
-/// The same where a node that fails is kept if nobody waits for its place.
-pub fn planted(data: &[u8]) {
-    run(data, true);
-}
-
-fn run(data: &[u8], fault: bool) {
+/// Checks one input. With `fault`, as it would be where a node that fails is kept if nobody waits for its place.
+pub fn check(data: &[u8], fault: bool) {
     let mut script = Script::new(data);
     let own = pool()[script.below(pool().len())].id();
     let (mut table, mut model) = (Table::new(own), Model { own, buckets: BTreeMap::new() });

@@ -54,17 +54,8 @@ fn name(text: &str) {
     assert!(text.parse::<ContentLink>().is_err());
 }
 
-/// Checks one input.
-pub fn check(data: &[u8]) {
-    run(data, false);
-}
-
-/// The same where a reader knows better what the last character must have been.
-pub fn planted(data: &[u8]) {
-    run(data, true);
-}
-
-fn run(data: &[u8], fault: bool) {
+/// Checks one input. With `fault`, as it would be where a reader knows better what the last character must have been.
+pub fn check(data: &[u8], fault: bool) {
     let mut script = Script::new(data);
     if script.byte() & 1 == 0 {
         let text = String::from_utf8_lossy(script.rest());
