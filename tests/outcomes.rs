@@ -293,6 +293,7 @@ async fn too_few_networks_are_refused_and_nothing_is_sent() {
     assert_eq!(world.ear.sent_by(world.network.client_ip(1).unwrap(), Command::Build), 0);
 }
 
+// [ONION-W-028]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_of_fewer_than_three_hops_does_not_start_and_one_of_five_builds_five() {
     let world = World::start(41, 12).await;

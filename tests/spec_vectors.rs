@@ -26,6 +26,7 @@ fn names_of_files() -> BTreeSet<String> {
     files.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect()
 }
 
+// [ONION-R-011] [ONION-R-016]
 #[test]
 fn every_file_is_read_and_every_case_of_it_holds() {
     let read: BTreeSet<String> = CHECKS.iter().map(|check| check.file.to_owned()).collect();
@@ -47,6 +48,8 @@ fn every_file_is_read_and_every_case_of_it_holds() {
     }
 }
 
+// [ONION-W-010] [ONION-W-012] [ONION-W-014] [ONION-W-015] [ONION-W-018] [ONION-W-020] [ONION-W-021] [ONION-W-029]
+// [ONION-W-030] [ONION-W-034] [ONION-W-040] [ONION-W-042] [ONION-W-044]
 #[test]
 fn every_file_is_what_the_maker_writes() {
     let made = make::files();

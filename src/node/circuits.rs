@@ -262,6 +262,7 @@ mod tests {
         assert_eq!(circuits.queued_cells, 0);
     }
 
+    // [ONION-R-006] [ONION-R-022]
     #[test]
     fn circuits_are_capped_and_leave_when_idle_or_old() {
         let mut circuits = Circuits::default();

@@ -484,6 +484,7 @@ mod tests {
         assert!(links.met.is_empty() && links.met_until.next().is_none());
     }
 
+    // [ONION-R-022]
     #[test]
     fn each_end_opens_numbers_of_its_own_half_and_only_so_many() {
         let mut rng = ChaCha20Rng::seed_from_u64(1);
@@ -508,6 +509,7 @@ mod tests {
         assert!(accept(&mut links, DIALLER_BIT | 1));
     }
 
+    // [ONION-R-022]
     #[test]
     fn build_packets_are_limited_per_link_and_the_share_grows_back() {
         let mut links = Links::default();

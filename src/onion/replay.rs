@@ -75,6 +75,7 @@ impl ReplayFilter {
 mod tests {
     use super::*;
 
+    // [ONION-R-046] [ONION-R-047]
     #[test]
     fn a_packet_is_taken_once_and_only_in_its_time() {
         let mut filter = ReplayFilter::default();
@@ -101,6 +102,7 @@ mod tests {
         assert_eq!(filter.take([1; 16], time, UnixTime(61_900)), Err(ReplayRefused::Time));
     }
 
+    // [ONION-R-048]
     #[test]
     fn a_full_memory_refuses_and_forgets_only_with_time() {
         let mut filter = ReplayFilter { len_max: 2, ..ReplayFilter::default() };

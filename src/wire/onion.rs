@@ -345,6 +345,7 @@ mod tests {
         }
     }
 
+    // [ONION-R-016]
     #[test]
     fn routing_blocks_survive_the_wire_and_dirty_ones_are_refused() {
         let time = UnixTime(600);
