@@ -288,6 +288,7 @@ async fn a_client_that_asks_without_end_and_never_reads_is_closed_at_its_limit()
 
 // ---- circuits ----
 
+// [ONION-R-024]
 #[tokio::test(flavor = "multi_thread")]
 async fn build_packets_that_do_not_open_are_destroyed_however_many_come_at_once() {
     let siege = Siege::start(68).await;
@@ -337,6 +338,7 @@ async fn build_packets_that_do_not_open_are_destroyed_however_many_come_at_once(
     siege.holds().await;
 }
 
+// [ONION-R-022]
 #[tokio::test(flavor = "multi_thread")]
 async fn over_its_bucket_even_a_good_build_packet_is_destroyed() {
     let siege = Siege::start(69).await;
@@ -356,6 +358,7 @@ async fn over_its_bucket_even_a_good_build_packet_is_destroyed() {
     siege.holds().await;
 }
 
+// [ONION-R-047]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_packet_serves_once() {
     let siege = Siege::start(70).await;
@@ -375,6 +378,7 @@ async fn a_build_packet_serves_once() {
     siege.holds().await;
 }
 
+// [ONION-R-003] [ONION-R-043] [REQ-R-007]
 #[tokio::test(flavor = "multi_thread")]
 async fn forward_cells_before_reply_0_of_noise_or_unasked_for_end_their_circuit_alone() {
     let siege = Siege::start(71).await;

@@ -61,6 +61,7 @@ const DAMAGES: [(&[u8], &str); 4] = [
     (b"bau\x02 and whatever a later version means", "written by another version of bauta"),
 ];
 
+// [STATE-R-005]
 #[test]
 fn a_damaged_file_of_guards_is_told_by_name_and_never_replaced() {
     let user = user();
@@ -77,6 +78,7 @@ fn a_damaged_file_of_guards_is_told_by_name_and_never_replaced() {
     }
 }
 
+// [STATE-R-005]
 #[test]
 fn a_damaged_key_is_told_by_name_and_never_replaced() {
     let user = user();
@@ -114,6 +116,7 @@ fn a_relay_with_a_damaged_identity_does_not_start_as_another() {
     }
 }
 
+// [STATE-R-017]
 #[test]
 fn a_damaged_membership_is_no_loss_and_is_asked_for_again() {
     let devnet = Devnet::shared();
@@ -129,6 +132,7 @@ fn a_damaged_membership_is_no_loss_and_is_asked_for_again() {
     }
 }
 
+// [STATE-R-002]
 #[test]
 fn a_state_directory_that_others_can_use_or_that_is_none_is_refused() {
     let user = user();
@@ -148,6 +152,7 @@ fn a_state_directory_that_others_can_use_or_that_is_none_is_refused() {
     assert_eq!(user.content("no folder"), b"x");
 }
 
+// [STATE-R-002]
 #[test]
 fn a_state_directory_of_another_user_is_refused() {
     let user = user();
@@ -162,6 +167,7 @@ fn a_state_directory_of_another_user_is_refused() {
     assert!(refused["error"].as_str().unwrap().contains("is not a directory of this user"), "{refused}");
 }
 
+// [STATE-R-008]
 #[test]
 fn a_lock_that_another_process_keeps_is_waited_for_and_then_told() {
     let user = user();

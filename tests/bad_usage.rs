@@ -79,6 +79,7 @@ fn wrong_arguments_are_told() {
     }
 }
 
+// [CONT-R-014] [CONT-R-015] [CONT-R-029]
 #[test]
 fn a_target_that_is_neither_link_nor_name_is_told_and_nothing_is_sent() {
     let watched = Watched::new();
@@ -106,6 +107,7 @@ fn a_target_that_is_neither_link_nor_name_is_told_and_nothing_is_sent() {
     assert!(both["error"].as_str().unwrap().contains("both want standard output"), "{both}");
 }
 
+// [CONT-W-019]
 #[test]
 fn a_file_that_cannot_be_published_is_told_and_nothing_is_sent() {
     let watched = Watched::new();

@@ -36,6 +36,7 @@ async fn publish(client: &Client, content: &[u8]) -> bauta::client::Published {
     patiently(client.publish(&name(), content.to_vec(), PublishOptions::default(), |_| ())).await.unwrap()
 }
 
+// [REQ-W-006] [REQ-W-010]
 #[tokio::test(flavor = "multi_thread")]
 async fn content_of_two_groups_and_two_levels_comes_back_whole_by_ranges_and_as_a_stream() {
     let world = World::start(91, 16).await;
@@ -134,6 +135,7 @@ fn source(content: &[u8]) -> Source<std::io::Cursor<Vec<u8>>> {
     Source { name: name(), kind: ContentKind::File, bytes: std::io::Cursor::new(content.to_vec()), len }
 }
 
+// [CONT-W-022]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publication_that_was_interrupted_sends_what_is_missing_and_what_has_changed_and_nothing_else() {
     let world = World::start(95, 16).await;
@@ -166,6 +168,7 @@ async fn a_publication_that_was_interrupted_sends_what_is_missing_and_what_has_c
     assert!(got.bytes == content);
 }
 
+// [CONT-R-027]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_earlier_get_has_left_is_checked_and_not_asked_for_again() {
     let world = World::start(96, 16).await;
@@ -205,6 +208,7 @@ fn ends_of(world: &World, hash: [u8; 32]) -> Vec<Expiry> {
     stores.filter_map(|store| of(&store)).collect()
 }
 
+// [EVID-R-016]
 #[tokio::test(flavor = "multi_thread")]
 async fn an_exit_that_shortens_the_life_of_a_chunk_is_not_believed_and_an_honest_one_prolongs_it() {
     let world = World::start(98, 16).await;

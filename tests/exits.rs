@@ -55,6 +55,7 @@ async fn what_is_not_there_is_not_found_and_attested() {
     assert!(!user.path("a name that nobody has put").exists());
 }
 
+// [VAL-R-013] [REQ-R-029]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_its_owner_deleted_is_not_found_until_it_is_published_again() {
     let world = World::start(81, 16).await;
@@ -156,6 +157,7 @@ async fn what_its_author_signed_but_is_no_content_is_damaged() {
     assert!(!user.path("nonsense").exists());
 }
 
+// [STATE-R-019]
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_value_than_this_user_published_is_damaged_in_getting_and_in_publishing() {
     let world = World::start(74, 16).await;
@@ -224,6 +226,7 @@ async fn of_publishers_that_race_each_is_told_whether_its_value_is_there() {
 
 // ---- 7: partly stored ----
 
+// [CONT-W-021]
 #[tokio::test(flavor = "multi_thread")]
 async fn fewer_receipts_than_asked_for_are_partly_stored() {
     let world = World::start(77, 24).await;
@@ -237,6 +240,7 @@ async fn fewer_receipts_than_asked_for_are_partly_stored() {
     assert!(object["link"].is_null(), "no link is claimed: {object}");
 }
 
+// [STATE-W-020]
 #[tokio::test(flavor = "multi_thread")]
 async fn an_update_that_was_partly_stored_can_be_published_again() {
     let world = World::start(80, 24).await;

@@ -100,6 +100,7 @@ async fn upkeep_that_does_not_go_well_is_told_by_now_and_by_list_until_it_does()
     user.run(&["keep", "list"]).fine();
 }
 
+// [STATE-W-027]
 #[test]
 fn a_key_that_is_sealed_is_asked_for_by_now_alone_and_what_is_no_link_is_refused() {
     let user =

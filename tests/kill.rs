@@ -57,6 +57,7 @@ fn write(file: &Path, first: u64) {
     }
 }
 
+// [DHT-W-015]
 #[test]
 fn every_value_acknowledged_before_a_kill_is_there_after_it() {
     if let (Some(file), Ok(first)) = (std::env::var_os(FILE), std::env::var(FIRST)) {

@@ -13,6 +13,7 @@ use world::{World, network, patiently};
 /// Characters that a link may have, and some that it may not.
 const OTHERS: &str = "qpzry9x8gf2tvdw0s3jn54khce6mua7l1bioQ -é";
 
+// [CONT-R-014]
 #[tokio::test(flavor = "multi_thread")]
 async fn one_wrong_character_anywhere_is_noticed_before_anybody_is_asked() {
     let world = World::start(80, 12).await;
@@ -58,6 +59,7 @@ async fn one_wrong_character_anywhere_is_noticed_before_anybody_is_asked() {
     assert_eq!(client.paths().len(), paths);
 }
 
+// [CONT-R-015]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_of_another_network_is_refused_by_name_and_nothing_is_sent() {
     let (here, elsewhere) = (World::start(81, 12).await, World::start(82, 12).await);

@@ -107,6 +107,7 @@ async fn a_dead_guard_is_followed_by_the_next_of_the_sample_and_returned_to_once
     until(|| again.guards_used().last() == Some(&first)).await;
 }
 
+// [REQ-W-023]
 #[tokio::test(flavor = "multi_thread")]
 async fn with_the_whole_guard_sample_dead_nobody_else_is_entered_through() {
     let mut world = World::start(23, 16).await;
@@ -139,6 +140,7 @@ async fn with_nobody_alive_but_the_guard_the_network_is_unreachable() {
     }
 }
 
+// [EVID-R-010] [EVID-R-012]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_too_few_of_the_closest_are_left_to_deny_is_unreachable_and_never_not_found() {
     let mut world = World::start(25, 24).await;
@@ -243,6 +245,7 @@ async fn reads_succeed_although_every_third_storer_refuses() {
     reads_succeed_although_every_third_is(Behaviour::RefusingStorer, 35).await;
 }
 
+// [EVID-R-014]
 #[tokio::test(flavor = "multi_thread")]
 async fn an_exit_that_withholds_the_newer_value_is_caught_by_the_storers_own_words() {
     let world = World::start(36, 16).await;
@@ -277,6 +280,7 @@ async fn an_exit_that_withholds_the_newer_value_is_caught_by_the_storers_own_wor
 
 // ---- the floor ----
 
+// [REQ-W-023]
 #[tokio::test(flavor = "multi_thread")]
 async fn too_few_networks_are_refused_and_nothing_is_sent() {
     let options = LocalOptions { relays_per_net: 8, ..LocalOptions::new(network(40), 16, 40) };
@@ -307,6 +311,7 @@ async fn a_client_of_fewer_than_three_hops_does_not_start_and_one_of_five_builds
     assert!(client.paths().iter().all(|path| path.len() == 5));
 }
 
+// [REQ-W-016]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_staggers_by_more_than_the_most_does_not_start_and_one_that_does_not_stagger_gets() {
     let world = World::start(43, 12).await;
@@ -320,6 +325,7 @@ async fn a_client_that_staggers_by_more_than_the_most_does_not_start_and_one_tha
 
 // ---- values ----
 
+// [VAL-W-008] [REQ-R-031] [REQ-W-032] [DHT-W-026]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_put_swaps_only_what_it_names_and_a_get_takes_nothing_older_than_it_names() {
     let world = World::start(42, 16).await;
@@ -345,6 +351,7 @@ async fn a_put_swaps_only_what_it_names_and_a_get_takes_nothing_older_than_it_na
     assert_eq!(refused(older), Refused::Older { seq: second });
 }
 
+// [REQ-W-025]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_call_ends_its_circuits_and_the_client_goes_on() {
     let world = World::start(43, 12).await;

@@ -62,6 +62,7 @@ fn a_relay_ends_in_order_and_is_the_same_after_a_restart() {
     assert_ne!(other.split_once('/').unwrap().1, contact.split_once('/').unwrap().1);
 }
 
+// [STATE-R-024]
 #[test]
 fn a_relay_keeps_its_values_in_a_file_and_does_not_replace_one_that_it_cannot_read() {
     let user = User::nobody();
@@ -98,6 +99,7 @@ fn fill(file: &Path) -> String {
     hex::encode(&name)
 }
 
+// [DHT-R-018] [DHT-W-019]
 #[test]
 fn a_relay_shows_what_it_keeps_and_drops_what_a_list_denies_at_start_and_on_a_signal() {
     let user = User::nobody();

@@ -74,6 +74,7 @@ async fn no_frame_and_no_block_of_one_is_sent_twice_on_a_whole_network() {
     assert_eq!((frames.repeated, frames.blocks_repeated), (0, 0));
 }
 
+// [ONION-W-001] [ONION-W-045] [REQ-W-001] [REQ-W-002]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lookup_or_record_put_is_one_cell_out_and_two_back_whether_hit_miss_or_error() {
     let world = World::start(2, 16).await;
@@ -119,6 +120,7 @@ async fn a_lookup_or_record_put_is_one_cell_out_and_two_back_whether_hit_miss_or
     all_are(&circuits(&world, ip), &[lookup()]);
 }
 
+// [ONION-W-002] [ONION-W-045] [REQ-W-001] [REQ-W-002] [REQ-W-008]
 #[tokio::test(flavor = "multi_thread")]
 async fn content_moves_in_cells_of_a_fixed_count_however_much_there_is() {
     let world = World::with(LocalOptions::new(network(3), 16, 3)).await;
@@ -137,7 +139,15 @@ async fn content_moves_in_cells_of_a_fixed_count_however_much_there_is() {
     // A batch with one chunk of content in it, and a full one: nobody can tell. With parity they are 8 and 15 chunks.
     for (len, batches) in [(2_000, 2), (BATCH_CHUNKS * CHUNK_LEN, 4)] {
         let link = publish(&writer, len).await;
-        let sent: Vec<Seen> = circuits(&world, writer_ip).into_iter().map(sorted_by_direction).collect();
+        let sent = circuits(&world, writer_ip);
+        let first = |seen: &Seen, command| seen.iter().position(|(_, one)| *one == command);
+        let is_in_order =
+            |seen: &Seen| first(seen, Command::Forward).is_none_or(|at| first(seen, Command::Reply0) < Some(at));
+        assert!(sent.iter().all(is_in_order), "a cell went out before the first reply had come");
+        let last = |seen: &Seen, command| seen.iter().rposition(|(_, one)| *one == command);
+        let is_late = |seen: &Seen| last(seen, Command::Forward) < first(seen, Command::Backward);
+        assert!(sent.iter().all(is_late), "an answer came before all of the batch had gone out");
+        let sent: Vec<Seen> = sent.into_iter().map(sorted_by_direction).collect();
         all_are(&sent, &[sorted_by_direction(put.clone()), sorted_by_direction(lookup())]);
         assert_eq!(sent.iter().filter(|seen| seen.len() > 3).count(), batches, "one circuit for each batch");
 

@@ -26,7 +26,8 @@ fn names_of_files() -> BTreeSet<String> {
     files.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect()
 }
 
-// [ONION-R-011] [ONION-R-016]
+// [ONION-R-011] [ONION-R-016] [VAL-R-003] [VAL-R-007] [VAL-R-010] [REQ-R-004] [REQ-R-012] [CONT-R-011] [CONT-R-012]
+// [CONT-R-014] [CONT-R-018] [CONT-R-028] [CONT-R-032] [EVID-R-003] [DHT-R-039] [STATE-R-004]
 #[test]
 fn every_file_is_read_and_every_case_of_it_holds() {
     let read: BTreeSet<String> = CHECKS.iter().map(|check| check.file.to_owned()).collect();
@@ -49,7 +50,10 @@ fn every_file_is_read_and_every_case_of_it_holds() {
 }
 
 // [ONION-W-010] [ONION-W-012] [ONION-W-014] [ONION-W-015] [ONION-W-018] [ONION-W-020] [ONION-W-021] [ONION-W-029]
-// [ONION-W-030] [ONION-W-034] [ONION-W-040] [ONION-W-042] [ONION-W-044]
+// [ONION-W-030] [ONION-W-034] [ONION-W-040] [ONION-W-042] [ONION-W-044] [VAL-W-001] [VAL-W-002] [VAL-W-004] [VAL-W-005]
+// [VAL-W-012] [VAL-W-014] [REQ-W-003] [REQ-W-009] [REQ-W-022] [CONT-W-001] [CONT-W-002] [CONT-W-003] [CONT-W-005]
+// [CONT-W-007] [CONT-W-008] [CONT-W-009] [CONT-W-013] [CONT-W-017] [CONT-W-030] [CONT-W-031] [EVID-W-001] [EVID-W-002]
+// [DHT-W-038] [STATE-W-003] [STATE-W-009]
 #[test]
 fn every_file_is_what_the_maker_writes() {
     let made = make::files();

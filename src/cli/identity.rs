@@ -108,6 +108,7 @@ mod tests {
 
     use super::*;
 
+    // [STATE-W-021] [STATE-R-023]
     #[test]
     fn a_relay_is_the_same_after_a_restart_and_its_numbers_only_grow() {
         let home = tempfile::tempdir().unwrap();

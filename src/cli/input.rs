@@ -241,6 +241,7 @@ mod tests {
         assert_eq!(open(&folder.join("."), None).unwrap().name.as_str(), "f");
     }
 
+    // [CONT-W-019]
     #[tokio::test]
     async fn what_changes_while_it_is_read_and_what_is_no_file_in_a_folder_is_told() {
         let home = tempfile::tempdir().unwrap();

@@ -125,6 +125,7 @@ mod tests {
         assert!(published.numbers.iter().all(|(place, _)| *place != [0; 20]));
     }
 
+    // [STATE-W-018] [STATE-W-020]
     #[test]
     fn no_number_that_may_have_been_sent_is_drawn_again_or_passed_from_below() {
         let home = tempfile::tempdir().unwrap();
@@ -139,6 +140,7 @@ mod tests {
         assert!(known(&state, &locator).unwrap().sent > first.sent);
     }
 
+    // [VAL-W-011]
     #[test]
     fn what_replaces_a_value_that_was_sent_ends_no_earlier_than_it_and_no_step_later_each_time() {
         let home = tempfile::tempdir().unwrap();

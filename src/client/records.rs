@@ -1,8 +1,8 @@
 //! Single records through the client: get, put, delete, and what it remembers of those it has seen. It knows no files.
 
 use super::{Client, ClientError, lock};
-use crate::crypto::forget_past;
 use crate::crypto::keys::IdentitySecret;
+use crate::crypto::{CryptoRng, forget_past, random_bytes};
 use crate::limits::{EXPIRY_STEP_S, HOLDERS, SEEN_SEQS_MAX, SEQ_FIRST_MAX, SEQ_STEP_MAX};
 use crate::node::Operation;
 use crate::record::{INDICES, Locator, Opened};
@@ -188,11 +188,7 @@ impl Client {
         let expiry = self.expiry_there(&locator, options.lifetime);
         let (seq, records) = {
             let mut rng = lock(&self.inner.rng);
-            let step = u64::from(u16::from_be_bytes(crate::crypto::random_bytes(&mut *rng))) + 1;
-            debug_assert!(step <= SEQ_STEP_MAX);
-            // A first number is random, so that none says how often its value has changed.
-            let first = u64::from(u32::from_be_bytes(crate::crypto::random_bytes(&mut *rng))).min(SEQ_FIRST_MAX);
-            let seq = options.previous.unwrap_or(first).max(options.above).saturating_add(step);
+            let seq = next_seq(options.previous, options.above, &mut *rng);
             let network = self.inner.network;
             let mut seal = |index| match payload {
                 Some(payload) => locator.seal(&network, author, index, (seq, expiry), payload, &mut *rng),
@@ -236,13 +232,42 @@ impl Client {
     }
 }
 
+/// The number of a new value. A first one is random, so that none says how often its value has changed.
+fn next_seq(previous: Option<u64>, above: u64, rng: &mut dyn CryptoRng) -> u64 {
+    let step = u64::from(u16::from_be_bytes(random_bytes(rng))) + 1;
+    debug_assert!(step <= SEQ_STEP_MAX);
+    let first = u64::from(u32::from_be_bytes(random_bytes(rng))).min(SEQ_FIRST_MAX);
+    previous.unwrap_or(first).max(above).saturating_add(step)
+}
+
 #[cfg(test)]
 mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::ChaCha20Rng;
+
     use super::*;
     use crate::client::ClientOptions;
     use crate::membership::fixture::network;
     use crate::net::Runtime;
 
+    // [VAL-W-006]
+    #[test]
+    fn a_first_number_is_drawn_evenly_and_each_step_from_one_to_its_greatest() {
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        let draw = |rng: &mut ChaCha20Rng, previous| (0..4_000).map(|_| next_seq(previous, 0, rng)).collect::<Vec<_>>();
+        let firsts = draw(&mut rng, None);
+        assert!(firsts.iter().all(|seq| (1..=SEQ_FIRST_MAX + SEQ_STEP_MAX).contains(seq)));
+        // Every sixteenth of the range is met: the chance that one is not is 16 (15 / 16)^4,000.
+        let parts: std::collections::BTreeSet<u64> = firsts.iter().map(|seq| seq >> 28).collect();
+        assert!((0..16).all(|part| parts.contains(&part)));
+        let steps: Vec<u64> = draw(&mut rng, Some(1_000)).into_iter().map(|seq| seq - 1_000).collect();
+        assert!(steps.iter().all(|step| (1..=SEQ_STEP_MAX).contains(step)));
+        let parts: std::collections::BTreeSet<u64> = steps.iter().map(|step| (step - 1) >> 12).collect();
+        assert!((0..16).all(|part| parts.contains(&part)));
+        assert!(next_seq(Some(5), 70_000, &mut rng) > 70_000, "and above what it has to be");
+    }
+
+    // [VAL-W-011]
     #[tokio::test]
     async fn what_a_put_that_failed_may_have_stored_is_outlived_by_what_replaces_it() {
         let home = tempfile::tempdir().unwrap();

@@ -93,6 +93,7 @@ mod tests {
         StoredMembers { written, serves_until, difficulty, descriptors: (0..5).map(bytes).collect() }
     }
 
+    // [STATE-R-013] [STATE-R-017]
     #[test]
     fn a_membership_serves_from_when_it_was_written_until_its_end_and_damaged_ones_not_at_all() {
         let home = tempfile::tempdir().unwrap();
@@ -117,6 +118,7 @@ mod tests {
         assert_eq!(count(), 0);
     }
 
+    // [STATE-W-011]
     #[tokio::test]
     async fn the_end_is_drawn_between_the_two_limits() {
         let runtime = Runtime::with_links_max(4).unwrap();

@@ -190,6 +190,7 @@ mod tests {
         groups.remove(0)
     }
 
+    // [CONT-R-036]
     #[test]
     fn copies_and_ends_of_a_group_are_counted_and_any_chunk_brings_this_one_back() {
         let whole: &[u64] = &[90, 95];
@@ -210,12 +211,14 @@ mod tests {
         assert_eq!((group.spare(), group.is_lost()), (Some(6), false));
     }
 
+    // [CONT-R-035]
     #[test]
     fn copies_that_end_too_early_are_wanting_at_the_step_before_and_not_at_the_one_asked_for() {
         let group = audited_for(Some(90), &[(&[90, 90], true), (&[89, 90], false), (&[90], true), (&[90], false)]);
         assert_eq!((group.wanting.as_slice(), group.untold, group.found), (&[1, 2][..], 1, 4));
     }
 
+    // [CONT-R-035] [CONT-R-036]
     #[test]
     fn a_group_is_lost_when_enough_holders_say_so_and_not_when_they_are_silent() {
         let gone = audited(&[(&[][..], true); 8]);

@@ -118,6 +118,7 @@ mod tests {
 
     const AT: ChunkAt = ChunkAt { level: 0, index: 3 };
 
+    // [CONT-R-006]
     #[test]
     fn a_chunk_opens_at_its_place_alone_and_any_flip_is_refused() {
         let secret = PublicationSecret::from_bytes([1; 32]);
@@ -139,6 +140,7 @@ mod tests {
         assert_eq!(seal_chunk(&secret, AT, &vec![0; CHUNK_LEN - 1]), Err(ChunkRefused::Length));
     }
 
+    // [CONT-W-005]
     #[test]
     fn equal_content_of_two_publications_shares_no_chunk() {
         let one = seal_chunk(&PublicationSecret::from_bytes([1; 32]), AT, &vec![7; CHUNK_LEN]).unwrap();
@@ -146,6 +148,7 @@ mod tests {
         assert_ne!(one.hash, two.hash);
     }
 
+    // [CONT-W-005]
     #[test]
     fn a_content_that_changed_is_never_sealed_under_the_key_of_the_old_one() {
         let secret = PublicationSecret::from_bytes([1; 32]);

@@ -440,6 +440,7 @@ mod tests {
         }
     }
 
+    // [CONT-W-023] [CONT-W-024]
     #[test]
     fn what_comes_at_once_is_asked_for_once_and_no_parity_with_it() {
         for len in [1, 65_536, 65_537, 40 * 65_536, 100 * 65_536 - 7] {
@@ -451,6 +452,7 @@ mod tests {
         }
     }
 
+    // [CONT-W-023] [CONT-R-027]
     #[test]
     fn a_range_asks_for_its_chunks_alone_and_what_is_there_is_not_asked_for() {
         let published = publish(200 * 65_536);
@@ -468,6 +470,7 @@ mod tests {
         assert_eq!(pieces.keys().copied().collect::<Vec<_>>(), (150..200).collect::<Vec<_>>());
     }
 
+    // [CONT-R-025]
     #[test]
     fn one_chunk_too_few_in_a_group_ends_it_by_number_and_a_late_one_does_not() {
         let published = publish(70 * 65_536);
@@ -482,6 +485,7 @@ mod tests {
         assert_eq!(published.play(fetch(), late).2, Ok(()));
     }
 
+    // [CONT-R-006] [CONT-R-025] [CONT-R-026]
     #[test]
     fn wrong_parity_chunks_that_do_not_open_and_bytes_behind_the_end_are_damaged() {
         let mut published = publish(10 * 65_536);
@@ -508,6 +512,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(12))]
+        // [CONT-W-024]
         #[test]
         fn content_comes_back_as_long_as_enough_of_each_group_is_left(len in 1_usize..5_000_000, seed in any::<u64>()) {
             let published = publish(len);

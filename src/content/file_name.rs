@@ -50,6 +50,7 @@ pub(super) fn reads_as_it_is(name: &str) -> bool {
 mod tests {
     use super::*;
 
+    // [CONT-R-012]
     #[test]
     fn names_that_leave_a_folder_or_drive_a_terminal_are_refused() {
         for name in ["", ".", "..", "a/b", "a\\b", "a\u{1b}[2J", "a\nb", "gpj\u{202e}exe", &"n".repeat(256)] {

@@ -246,6 +246,7 @@ mod tests {
         Entry { path: path.into(), kind: EntryKind::Empty }
     }
 
+    // [CONT-W-017] [CONT-R-018]
     #[test]
     fn an_index_comes_back_and_says_where_each_file_stands() {
         let entries = vec![file("b/größe.txt", 5), folder("c/leer"), file("a", 0), file("b/c", 7)];
@@ -264,6 +265,7 @@ mod tests {
         assert_eq!(FolderIndex::new(Vec::new()).unwrap().encode(), [0, 0, 0, 1, 0]);
     }
 
+    // [CONT-R-018]
     #[test]
     fn paths_that_leave_the_folder_or_cannot_be_written_everywhere_are_refused() {
         let deep = vec!["d"; FOLDER_DEPTH_MAX + 1].join("/");
@@ -301,6 +303,7 @@ mod tests {
         }
     }
 
+    // [CONT-R-018]
     #[test]
     fn two_names_that_differ_in_case_and_files_with_something_below_them_are_refused() {
         for (one, other) in [("a", "a"), ("a", "A"), ("A/x", "a/y"), ("a", "a/b"), ("A", "a/b"), ("ä", "Ä")] {
@@ -311,6 +314,7 @@ mod tests {
         assert!(FolderIndex::new(vec![file("a/x", 1), file("a/y", 1), file("ab", 1)]).is_ok());
     }
 
+    // [CONT-R-018]
     #[test]
     fn other_orders_longer_numbers_and_absurd_counts_are_refused() {
         let unsorted = postcard::to_allocvec(&vec![file("b", 0), file("a", 0)]).unwrap();

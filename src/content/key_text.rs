@@ -131,6 +131,7 @@ mod tests {
 
     use super::*;
 
+    // [CONT-R-032]
     #[test]
     fn keys_survive_being_carried_and_a_changed_character_is_refused() {
         let secret = IdentitySecret::from_bytes(&[5; 32]);

@@ -236,6 +236,7 @@ mod tests {
         sum
     }
 
+    // [CONT-W-008]
     #[test]
     fn parity_is_the_least_with_which_few_enough_groups_are_lost() {
         for data in 1..2 * GROUP_CHUNKS {
@@ -256,6 +257,7 @@ mod tests {
         }
     }
 
+    // [CONT-W-002]
     #[test]
     fn few_lengths_remain_and_each_is_an_eighth_longer_at_most() {
         let mut seen = std::collections::BTreeSet::new();
@@ -269,6 +271,7 @@ mod tests {
         assert_eq!([1, 2, 3, 5, 8, 9, 17, 33, 1_000].map(padded), [1, 2, 3, 5, 8, 10, 18, 36, 1_024]);
     }
 
+    // [CONT-W-007]
     #[test]
     fn the_longest_content_has_no_more_levels_than_there_may_be_and_one_byte_more_is_refused() {
         let layout = Layout::of(FILE_LEN_MAX).unwrap();
@@ -281,6 +284,7 @@ mod tests {
     }
 
     proptest! {
+        // [CONT-W-003]
         #[test]
         fn groups_cover_their_level_without_gaps(len in 0..=FILE_LEN_MAX, at in any::<u64>()) {
             for level in Layout::of(len).unwrap().levels() {
@@ -300,6 +304,7 @@ mod tests {
             }
         }
 
+        // [CONT-W-023]
         #[test]
         fn a_range_is_in_the_chunks_that_are_got_for_it(len in 1..=FILE_LEN_MAX, a in any::<u64>(), b in any::<u64>()) {
             let level = Layout::of(len).unwrap().levels()[0];

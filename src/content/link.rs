@@ -135,6 +135,7 @@ mod tests {
         }
     }
 
+    // [CONT-R-014]
     #[test]
     fn every_single_changed_character_is_refused() {
         let text = link(b"label").1.to_string();

@@ -121,6 +121,7 @@ impl fmt::Debug for Name {
 mod tests {
     use super::*;
 
+    // [CONT-R-028] [CONT-R-029]
     #[test]
     fn what_can_be_a_name_is_one_and_everything_else_is_read_as_a_link() {
         for text in ["a", "weather in Bergen", "größe", "baut", "bauta", &"n".repeat(NAME_LEN_MAX)] {
@@ -139,6 +140,7 @@ mod tests {
         assert_eq!(Name::new(&"n".repeat(NAME_LEN_MAX + 1)), Err(TargetRefused::Long));
     }
 
+    // [CONT-W-030]
     #[test]
     fn a_name_leads_to_one_place_in_one_network() {
         let (one, other) = (Network::named("one", 0), Network::named("other", 0));

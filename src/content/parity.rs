@@ -147,6 +147,7 @@ mod tests {
         assert_eq!(protect(&[vec![1; CHUNK_LEN], vec![1; CHUNK_LEN - 2]], 2), Err(ParityRefused));
     }
 
+    // [CONT-W-008]
     #[test]
     fn parity_of_every_group_that_a_layout_has_is_what_the_formula_gives() {
         let field = Field::new();
@@ -173,6 +174,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
+        // [CONT-W-008]
         #[test]
         fn any_so_many_chunks_as_there_are_of_content_bring_it_back(
             data in 1_usize..64, seed in any::<u8>(), order in any::<u64>(),

@@ -158,6 +158,7 @@ mod tests {
         })
     }
 
+    // [CONT-W-010]
     #[test]
     fn roots_survive_the_wire_and_the_largest_fit() {
         let long = FileName::new(&"n".repeat(FILE_NAME_LEN_MAX)).unwrap();
@@ -173,6 +174,7 @@ mod tests {
         }
     }
 
+    // [CONT-R-011]
     #[test]
     fn lengths_that_do_not_fit_the_hashes_and_too_long_content_are_refused() {
         let decode = |len, count| Root::decode(&root(chunks(len, count)).encode().unwrap()).map(|_| ());
@@ -189,6 +191,7 @@ mod tests {
     }
 
     proptest! {
+        // [CONT-R-011]
         #[test]
         fn what_decodes_encodes_to_the_same_bytes(bytes in proptest::collection::vec(0..4_u8, 0..200)) {
             if let Ok(root) = Root::decode(&bytes) {

@@ -171,6 +171,7 @@ mod tests {
         UnixTime(ISSUED.rounded(PAYMENT_STEP_S).0 + s)
     }
 
+    // [DHT-R-045]
     #[test]
     fn a_relay_brings_its_part_of_an_hour_and_all_of_them_theirs_and_the_next_hour_begins_anew() {
         let scarce = fill(STORE_PLENTIFUL_PERMILLE);
@@ -207,6 +208,7 @@ mod tests {
         assert!(budgets.take_anonymous(ISSUED, key(0), 1, &scarce).is_some());
     }
 
+    // [DHT-R-045]
     #[test]
     fn where_storage_is_plentiful_nothing_is_refused_but_all_of_it_counts_once_it_is_scarce() {
         let mut budgets = Budgets::default();
@@ -238,6 +240,7 @@ mod tests {
         assert_eq!(taken(1, 0), each);
     }
 
+    // [DHT-R-041]
     #[test]
     fn what_clients_have_an_exit_check_takes_nothing_of_what_it_checks_as_a_storer() {
         let mut budgets = Budgets::default();

@@ -93,6 +93,7 @@ mod tests {
         assert!(!list.has(&Id([2; 20])) && Denylist::parse("").unwrap().is_empty());
     }
 
+    // [DHT-R-018]
     #[test]
     fn a_line_that_names_nothing_is_refused_with_its_number() {
         for line in ["0", "xy", "01 02", &"01".repeat(21), &"0g".repeat(20), "bauta1q"] {

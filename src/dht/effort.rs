@@ -200,6 +200,7 @@ mod tests {
         assert!(effort.note(&full(0), at(9 * EFFORT_KEPT_S)) && effort.step() == 0);
     }
 
+    // [DHT-W-042]
     #[test]
     fn the_effort_is_the_least_that_enough_holders_take_and_two_that_ask_for_more_do_not_raise_it() {
         for (efforts, takers, enough) in [
@@ -225,6 +226,7 @@ mod tests {
         }
     }
 
+    // [DHT-W-042]
     #[test]
     fn two_that_ask_for_nothing_do_not_have_a_chunk_to_themselves_and_one_that_asks_for_much_moves_nobody() {
         for liars in [[0, 1], [1, 3], [2, 3]] {

@@ -229,6 +229,7 @@ mod tests {
         assert_eq!(tally.attested_absence(&members), attested, "{name}");
     }
 
+    // [EVID-R-010] [EVID-R-012]
     #[test]
     fn absence_needs_six_of_the_eight_closest_members_known() {
         check("all sign", |near| absent(&near[..8], 1), 8, true);
@@ -244,6 +245,7 @@ mod tests {
         );
     }
 
+    // [EVID-R-003] [EVID-R-005] [EVID-R-006]
     #[test]
     fn what_is_no_word_of_a_closest_member_on_this_question_does_not_count() {
         let six_with =
@@ -266,6 +268,7 @@ mod tests {
         check("the row that would do", six_with(|near| said(near[5], 1, ABSENT)), 6, true);
     }
 
+    // [EVID-R-005]
     #[test]
     fn statements_beyond_the_cap_are_not_looked_at() {
         let (members, near) = (members_of((0..30).map(relay)), nearest_of(30));
@@ -275,6 +278,7 @@ mod tests {
         assert_eq!(add(&mut tally, &members, 1, &statements).valid, 0);
     }
 
+    // [EVID-R-003]
     #[test]
     fn a_question_about_another_place_or_a_store_is_no_evidence_here() {
         let (members, near) = (members_of((0..30).map(relay)), nearest_of(30));
@@ -304,6 +308,7 @@ mod tests {
         assert!(tally.attested_absence(&members));
     }
 
+    // [EVID-R-009]
     #[test]
     fn the_dead_leave_after_a_second_exit_and_the_next_closest_step_in() {
         let (members, near) = (members_of((0..30).map(relay)), nearest_of(30));
@@ -318,6 +323,7 @@ mod tests {
         assert_eq!(tally.silent_after_second_exit().len(), 3);
     }
 
+    // [EVID-R-009]
     #[test]
     fn hiding_members_through_two_exits_does_not_shrink_the_set_and_a_late_word_brings_them_back() {
         let (members, near) = (members_of((0..30).map(relay)), nearest_of(30));
@@ -332,6 +338,7 @@ mod tests {
         assert_eq!((attestation.signed, attestation.left, attestation.attested), (8, 8, true));
     }
 
+    // [EVID-R-010]
     #[test]
     fn fewer_than_four_left_of_the_first_eight_attest_nothing() {
         let (members, near) = (members_of((0..30).map(relay)), nearest_of(30));
@@ -347,6 +354,7 @@ mod tests {
         }
     }
 
+    // [EVID-R-008]
     #[test]
     fn in_a_small_network_the_closest_set_is_what_there_is() {
         for (known, needed) in [(1, 1), (2, 2), (3, 3), (5, 4), (7, 5)] {
@@ -361,6 +369,7 @@ mod tests {
         assert!(!Tally::new(LOCATION, &members_of([])).attestation(&members_of([])).attested);
     }
 
+    // [EVID-R-013]
     #[test]
     fn an_exit_that_withholds_the_newer_value_is_caught_by_the_word_of_one_holder() {
         let (members, near) = (members_of((0..30).map(relay)), nearest_of(30));
@@ -373,6 +382,7 @@ mod tests {
         assert!(tally.attested_freshness((6, [1; 32]), &members));
     }
 
+    // [EVID-R-009]
     #[test]
     fn one_storer_that_claims_what_nobody_delivers_leaves_the_count_and_many_leave_too_few() {
         let (members, near) = (members_of((0..30).map(relay)), nearest_of(30));
@@ -390,6 +400,7 @@ mod tests {
         }
     }
 
+    // [EVID-R-015]
     #[test]
     fn a_signer_that_said_both_is_taken_at_the_word_that_it_has_the_value() {
         let (members, near) = (members_of((0..30).map(relay)), nearest_of(30));
@@ -402,6 +413,7 @@ mod tests {
         }
     }
 
+    // [EVID-R-004] [EVID-R-008]
     #[test]
     fn newer_members_count_once_their_descriptors_are_merged() {
         // The client does not know three of the true eight closest.
@@ -417,6 +429,7 @@ mod tests {
         assert!(tally.attested_absence(&members));
     }
 
+    // [EVID-R-004] [EVID-R-007]
     #[test]
     fn relays_that_exits_introduce_never_make_an_absence_alone() {
         let near = nearest_of(60);
@@ -432,6 +445,7 @@ mod tests {
         assert_eq!((attestation.signed, attestation.attested), (ANSWER_DESCRIPTORS_MAX, false));
     }
 
+    // [EVID-R-008]
     #[test]
     fn of_one_narrow_prefix_two_signers_count() {
         let crowd = (100..140).map(|number| relay_at(number, [99, 0, 0, 1]));

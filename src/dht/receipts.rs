@@ -211,6 +211,7 @@ mod tests {
         numbers.iter().map(|number| said(*number, Verdict::Stored, VALUE)).collect()
     }
 
+    // [EVID-R-016] [EVID-R-017] [EVID-R-018]
     #[test]
     fn receipts_count_by_distinct_members_near_the_location_for_this_very_value() {
         check("the five closest", |near| stored(&near[..5]), 5);
@@ -231,6 +232,7 @@ mod tests {
         );
     }
 
+    // [EVID-R-016] [EVID-R-017]
     #[test]
     fn of_a_chunk_a_receipt_counts_when_it_is_kept_until_the_step_asked_for_or_later() {
         let (members, near) = (members_of((0..60).map(relay)), nearest_of(60));
@@ -254,6 +256,7 @@ mod tests {
         check("a record of a later number", |near| vec![said(near[0], Verdict::Stored, (VALUE.0 + 1, digest))], 0);
     }
 
+    // [EVID-R-016]
     #[test]
     fn receipts_signed_for_a_find_do_not_count() {
         let (members, near) = (members_of((0..60).map(relay)), nearest_of(60));
@@ -282,6 +285,7 @@ mod tests {
         }
     }
 
+    // [EVID-R-017]
     #[test]
     fn what_a_signer_says_last_holds() {
         let (members, near) = (members_of((0..60).map(relay)), nearest_of(60));
@@ -293,6 +297,7 @@ mod tests {
         assert_eq!((receipts.stored(), receipts.conflicts()), (0, 1));
     }
 
+    // [DHT-W-044]
     #[test]
     fn the_effort_that_is_wanted_is_the_least_with_which_there_are_holders_enough() {
         let (members, near) = (members_of((0..60).map(relay)), nearest_of(60));
@@ -312,6 +317,7 @@ mod tests {
         }
     }
 
+    // [EVID-R-007]
     #[test]
     fn relays_that_an_exit_introduces_are_never_all_the_holders() {
         let near = nearest_of(60);

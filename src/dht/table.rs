@@ -177,6 +177,7 @@ mod tests {
         (0..).map(relay).filter(|node| bucket_of(node) == 0).take(count).collect()
     }
 
+    // [DHT-R-004]
     #[test]
     fn a_full_bucket_keeps_its_live_nodes_and_a_failed_one_gives_way_to_the_latest_that_waits() {
         let nodes = far(BUCKET_SIZE + 2);
@@ -193,6 +194,7 @@ mod tests {
         assert!(!held.contains(&nodes[BUCKET_SIZE].id()));
     }
 
+    // [DHT-R-004]
     #[test]
     fn the_nodes_that_wait_are_capped_and_the_latest_stay() {
         let nodes = far(BUCKET_SIZE + BUCKET_WAITING_MAX + 3);
@@ -208,6 +210,7 @@ mod tests {
         assert_eq!(held, latest);
     }
 
+    // [DHT-R-002]
     #[test]
     fn a_narrow_prefix_has_two_places_in_a_bucket_and_ten_in_the_table() {
         let mut table = Table::new(OWN);
@@ -222,6 +225,7 @@ mod tests {
         (0..40).for_each(|number| assert_ne!(relaxed.insert(relay_at(number, [127, 0, 0, 1])), Inserted::Refused));
     }
 
+    // [DHT-R-003]
     #[test]
     fn the_node_itself_is_refused_and_a_relay_that_moved_is_held_once() {
         let mut table = Table::new(relay(1).id());

@@ -118,6 +118,7 @@ mod tests {
         AuthorKey::Open(IdentitySecret::from_bytes(&[seed; 32]))
     }
 
+    // [STATE-W-010]
     #[test]
     fn keys_are_kept_listed_found_and_never_replaced() {
         let (_home, keyring) = keyring();

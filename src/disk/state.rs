@@ -322,6 +322,7 @@ mod tests {
         std::fs::metadata(path).unwrap().permissions().mode() & 0o777
     }
 
+    // [STATE-W-022]
     #[test]
     fn a_role_is_held_by_one_at_a_time() {
         let home = tempfile::tempdir().unwrap();
@@ -333,6 +334,7 @@ mod tests {
         state.hold("relay").unwrap();
     }
 
+    // [STATE-W-001] [STATE-W-003]
     #[test]
     fn what_is_written_is_read_and_only_its_owner_may() {
         let scratch = Scratch::new();
@@ -347,6 +349,7 @@ mod tests {
         }
     }
 
+    // [STATE-R-002]
     #[test]
     fn a_directory_that_others_can_read_and_a_file_in_its_place_are_refused() {
         let scratch = Scratch::new();
@@ -362,6 +365,7 @@ mod tests {
         assert!(matches!(StateDir::open(&file), Err(StateError::NotOurs(_))));
     }
 
+    // [STATE-R-004] [STATE-R-005]
     #[test]
     fn every_damaged_byte_and_every_cut_is_told_by_name_and_nothing_is_replaced() {
         let scratch = Scratch::new();
@@ -387,6 +391,7 @@ mod tests {
         assert_eq!(state.read("guards").unwrap(), Some([1_u32, 2, 3]));
     }
 
+    // [STATE-R-004]
     #[test]
     fn a_file_moved_over_another_of_other_layout_or_too_large_is_refused() {
         let scratch = Scratch::new();
@@ -415,6 +420,7 @@ mod tests {
         }
     }
 
+    // [STATE-W-006]
     #[test]
     fn a_crash_before_the_rename_leaves_the_old_file_and_the_next_write_works() {
         let scratch = Scratch::new();
@@ -427,6 +433,7 @@ mod tests {
         assert!(!state.path().join(".guards.new").exists());
     }
 
+    // [STATE-W-007]
     #[test]
     fn of_twenty_that_start_at_once_the_first_chooses_for_all() {
         let scratch = Scratch::new();
@@ -448,6 +455,7 @@ mod tests {
         assert_eq!(chosen.len(), 1);
     }
 
+    // [STATE-W-007]
     #[test]
     fn no_update_of_many_at_once_is_lost() {
         let scratch = Scratch::new();
@@ -464,6 +472,7 @@ mod tests {
         assert_eq!(state.read("count").unwrap(), Some(40_u32));
     }
 
+    // [STATE-R-008]
     #[test]
     fn a_lock_that_is_never_given_back_is_told_after_its_time() {
         let scratch = Scratch::new();

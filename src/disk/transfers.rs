@@ -178,6 +178,7 @@ mod tests {
         StateDir::open(home.path().join("transfers")).unwrap()
     }
 
+    // [STATE-R-025] [STATE-R-026]
     #[test]
     fn a_log_goes_on_with_its_header_without_its_torn_end_and_other_contents_are_not_stored() {
         let home = tempfile::tempdir().unwrap();

@@ -269,6 +269,13 @@ mod tests {
         let no = circuits.open(Instant::ZERO, END).unwrap();
         assert!(circuits.stale(Instant::from_micros(59_999_999)).is_empty());
         assert_eq!(circuits.stale(Instant::ZERO + CIRCUIT_IDLE_MAX), vec![no]);
+        // Used all the time, it leaves when it is old.
+        let old = Instant::ZERO + CIRCUIT_AGE_MAX;
+        let before = Instant::from_micros(old.as_micros() - 1);
+        for (now, stale) in [(before, vec![]), (old, vec![no])] {
+            assert!(circuits.at(now, END).is_some());
+            assert_eq!(circuits.stale(now), stale);
+        }
         for number in 2..=CIRCUITS_MAX {
             let number = CircuitId(u32::try_from(number).unwrap());
             assert!(circuits.open(Instant::ZERO, (LinkId(1), number)).is_some());

@@ -117,6 +117,7 @@ impl Through {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
+    // [ONION-R-019] [ONION-W-020] [ONION-W-021] [ONION-W-044]
     #[test]
     fn a_packet_peeled_as_often_as_built_is_the_request_and_all_later_cells_arrive(
         seed: u64, hops in 1..=5_usize,
@@ -136,6 +137,7 @@ proptest! {
     }
 }
 
+// [ONION-W-017] [ONION-W-029] [ONION-W-040]
 #[test]
 fn the_full_room_is_there_for_every_length_of_path_and_one_byte_more_is_refused() {
     for hops in 1..=5 {
@@ -161,6 +163,7 @@ fn paths_of_no_hop_and_of_six_are_refused() {
     }
 }
 
+// [ONION-R-024]
 #[test]
 fn any_flipped_bit_of_a_build_packet_is_refused_by_the_next_hop() {
     let mut world = World::new(2, 3);
@@ -178,6 +181,7 @@ fn any_flipped_bit_of_a_build_packet_is_refused_by_the_next_hop() {
     }
 }
 
+// [ONION-R-043]
 #[test]
 fn any_flipped_bit_of_a_forward_cell_is_refused_at_the_next_hop() {
     let mut world = World::new(3, 3);
@@ -192,6 +196,7 @@ fn any_flipped_bit_of_a_forward_cell_is_refused_at_the_next_hop() {
     assert!(first.peel_forward(&body).is_ok(), "a refused cell advances no counter");
 }
 
+// [ONION-R-032]
 #[test]
 fn any_flipped_bit_on_the_way_back_is_refused_by_the_client_wherever_it_was_flipped() {
     let mut world = World::new(4, 3);
@@ -219,6 +224,7 @@ fn any_flipped_bit_on_the_way_back_is_refused_by_the_client_wherever_it_was_flip
     }
 }
 
+// [ONION-R-038]
 #[test]
 fn a_hop_that_was_not_passed_says_so_and_the_client_knows_which_one_and_believes_no_other() {
     for hops in 2..=5 {
@@ -249,6 +255,7 @@ fn an_exit_that_says_nothing_was_reached_all_the_same() {
     }
 }
 
+// [ONION-R-041]
 #[test]
 fn any_flipped_bit_of_a_backward_cell_is_refused_by_the_client() {
     let mut world = World::new(5, 3);
@@ -262,6 +269,7 @@ fn any_flipped_bit_of_a_backward_cell_is_refused_by_the_client() {
     assert_eq!(through.circuit.open_backward(&body).unwrap(), b"data");
 }
 
+// [ONION-W-009] [ONION-R-047]
 #[test]
 fn a_replay_opens_but_is_taken_once_and_after_a_restart_it_does_not_open() {
     let mut world = World::new(6, 1);
@@ -279,6 +287,7 @@ fn a_replay_opens_but_is_taken_once_and_after_a_restart_it_does_not_open() {
     assert!(peel(&secrets, &built.body, &mut world.rng).is_err());
 }
 
+// [ONION-W-010]
 #[test]
 fn a_packet_for_one_relay_does_not_open_for_another_that_publishes_the_same_onion_key() {
     let mut world = World::new(7, 1);
@@ -297,6 +306,7 @@ fn a_packet_for_one_relay_does_not_open_for_another_that_publishes_the_same_onio
     assert!(peel(&stolen, &built.body, &mut world.rng).is_err());
 }
 
+// [ONION-W-008] [ONION-R-023]
 #[test]
 fn onion_keys_live_a_day_overlap_an_hour_and_are_then_gone_whatever_the_wall_clock_says() {
     let mut rng = ChaCha20Rng::seed_from_u64(8);
@@ -318,7 +328,34 @@ fn onion_keys_live_a_day_overlap_an_hour_and_are_then_gone_whatever_the_wall_clo
     assert_eq!(keys.secrets(SUITE + 1, keys.public().1.to_be_bytes()[3]).candidates.len(), 0);
 }
 
+// [ONION-W-007]
+#[test]
+fn the_hints_of_both_keys_differ_although_the_clock_shows_the_same_low_byte() {
+    let mut rng = ChaCha20Rng::seed_from_u64(8);
+    let relay = crate::crypto::keys::NodeKey([1; 32]);
+    let mut keys = OnionKeys::new(Network::named("onion", 0), relay, START, &mut rng);
+    assert_eq!(keys.public().1, NOW.to_wire());
+    let later = UnixTime(NOW.0 + 86_528);
+    assert_eq!(later.to_wire() % 256, NOW.to_wire() % 256);
+    assert!(keys.rotate(Now { instant: Instant::from_micros(86_400_000_000), unix: later }, &mut rng));
+    assert_eq!(keys.public().1, later.to_wire() + 1);
+}
+
+// [ONION-W-025]
+#[test]
+fn a_packet_that_is_opened_twice_gets_another_key_of_the_relay_each_time() {
+    let mut world = World::new(10, 1);
+    let built = world.build(b"request");
+    let mut heads = std::collections::BTreeSet::new();
+    for _ in 0..2 {
+        let (_, mut exit, _, _) = world.peel_all(&built);
+        heads.insert(exit.seal_reply0(b"").unwrap()[..32].to_vec());
+    }
+    assert_eq!(heads.len(), 2);
+}
+
 /// What the exit decrypts beyond its request must look random whatever the path's length: compare bit counts of the tail.
+// [ONION-W-018]
 #[test]
 fn the_exit_cannot_tell_the_length_of_the_path_from_its_padding() {
     for hops in 1..=5 {

@@ -240,6 +240,7 @@ mod tests {
         (locator, records)
     }
 
+    // [VAL-W-004] [VAL-W-005]
     #[test]
     fn each_location_has_its_own_record_and_the_link_opens_all() {
         for payload in [&b""[..], b"payload", &[9; PAYLOAD_LEN_MAX]] {
@@ -258,6 +259,7 @@ mod tests {
         }
     }
 
+    // [VAL-W-012]
     #[test]
     fn a_deletion_reads_as_one_and_looks_like_any_other_value() {
         let mut rng = ChaCha20Rng::seed_from_u64(2);
@@ -293,11 +295,22 @@ mod tests {
         assert_eq!(check(&network, 0), Ok(()));
     }
 
+    // [VAL-W-002] [VAL-R-018]
     #[test]
     fn who_has_another_label_secret_or_key_reads_nothing() {
         let (locator, records) = sealed(b"payload");
         let other = Locator::new(*locator.author(), b"label", LabelSecret::from_bytes([1; 32])).unwrap();
         assert_eq!(other.open(&records[0]), Err(Forged));
+        // Who has the link can seal under its keys, but not sign for its places.
+        let mut rng = ChaCha20Rng::seed_from_u64(3);
+        let (stranger, network) = (IdentitySecret::generate(&mut rng), Network::named("test", 0));
+        let theirs = Locator::new(stranger.public(), b"label", locator.secret().clone()).unwrap();
+        let numbered = (8, Expiry::at_least(UnixTime(NOW.0 + 3_600)));
+        let record = theirs.seal(&network, &stranger, 0, numbered, b"theirs", &mut rng).unwrap();
+        assert_eq!(theirs.open(&record), Ok(Opened::Payload(b"theirs".to_vec())));
+        assert_eq!(locator.open(&record), Err(Forged));
+        let too_long = theirs.seal(&network, &stranger, 0, numbered, &[0; PAYLOAD_LEN_MAX + 1], &mut rng);
+        assert!(matches!(too_long, Err(SealRefused::PayloadTooLong)));
         assert!(other.locations().iter().all(|location| !locator.locations().contains(location)));
     }
 }

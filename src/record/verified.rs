@@ -160,3 +160,42 @@ fn check_expiry(expiry: Expiry, now: UnixTime) -> Result<(), RecordRefused> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::EXPIRY_STEP_S;
+    use crate::wire::record::ChunkBytes;
+
+    const NOW: UnixTime = UnixTime(100 * EXPIRY_STEP_S);
+
+    fn chunk(bytes: Vec<u8>, steps: u64) -> ChunkBytes {
+        let expiry = Expiry::at_least(UnixTime(NOW.0 + steps * EXPIRY_STEP_S));
+        ChunkBytes { hash: blake3(&[&bytes]), index: 0, expiry, bytes }
+    }
+
+    fn check(chunk: ChunkBytes) -> Result<VerifiedValue, RecordRefused> {
+        VerifiedValue::check(&Network::named("test", 0), Value::Hashed(chunk), NOW)
+    }
+
+    // [VAL-R-010] [VAL-R-015] [VAL-R-017]
+    #[test]
+    fn a_chunk_of_another_hash_of_no_size_and_of_a_wrong_time_is_refused_by_name() {
+        let last = EXPIRY_MAX_S / EXPIRY_STEP_S;
+        for (bytes, steps, refused) in [
+            (vec![1; 100], 0, Some(RecordRefused::Expired)),
+            (vec![1; 100], 1, None),
+            (vec![1; 100], last, None),
+            (vec![1; 100], last + 1, Some(RecordRefused::TooLong)),
+            (Vec::new(), 1, Some(RecordRefused::Size)),
+            (vec![1], 1, None),
+            (vec![1; SEALED_CHUNK_LEN], 1, None),
+            (vec![1; SEALED_CHUNK_LEN + 1], 1, Some(RecordRefused::Size)),
+        ] {
+            assert_eq!(check(chunk(bytes.clone(), steps)).err(), refused, "{} bytes, {steps}", bytes.len());
+        }
+        let mut forged = chunk(vec![1; 100], 1);
+        forged.bytes[50] ^= 1;
+        assert_eq!(check(forged).err(), Some(RecordRefused::Forged));
+    }
+}

@@ -1,6 +1,7 @@
 //! Operations against exits that are honest, fail, withhold, forge or serve old values. Circuits are played by hand; members,
 //! signatures and records are real.
 
+mod checking;
 mod looking;
 mod paying;
 
@@ -156,6 +157,7 @@ fn first_times(stagger: Duration) -> Vec<Instant> {
         .collect()
 }
 
+// [REQ-W-016]
 #[test]
 fn first_circuits_are_due_below_the_stagger_and_at_zero_at_once() {
     assert_eq!(first_times(Duration::ZERO), [Instant::ZERO; LOCATIONS]);
@@ -191,6 +193,7 @@ fn get_through(held_seq: Option<u64>, change: Change<'_>) -> Outcome {
     world.play(request, |_, number, attempt| change(number, attempt, find_answer(attempt, &held, SIGNERS)))
 }
 
+// [REQ-R-028] [REQ-R-029]
 #[test]
 fn a_value_that_enough_sign_for_is_found_and_attested_with_two_circuits() {
     let outcome = get_through(Some(7), &mut |number, _, answer| answered(number, &answer));
@@ -198,6 +201,7 @@ fn a_value_that_enough_sign_for_is_found_and_attested_with_two_circuits() {
     assert_eq!((outcome.counts.asked, outcome.counts.valid), (2, 2));
 }
 
+// [EVID-R-011]
 #[test]
 fn in_a_part_of_the_network_nothing_is_attested_but_a_value_proves_itself() {
     for (held, seq) in [(None, None), (Some(7), Some((7, false)))] {
@@ -210,6 +214,7 @@ fn in_a_part_of_the_network_nothing_is_attested_but_a_value_proves_itself() {
     }
 }
 
+// [REQ-R-029] [EVID-R-012]
 #[test]
 fn absence_that_enough_sign_for_is_not_found_and_not_unreachable() {
     let outcome = get_through(None, &mut |number, _, answer| answered(number, &answer));
@@ -219,6 +224,7 @@ fn absence_that_enough_sign_for_is_not_found_and_not_unreachable() {
     assert_eq!(silent.result, Err(Refused::Unreachable), "nobody signed that it is not there");
 }
 
+// [VAL-R-017] [REQ-R-012] [REQ-R-027]
 #[test]
 fn an_exit_that_withholds_or_forges_is_passed_over_for_another() {
     let lies: [fn(usize, &ExitAnswer) -> AttemptResult; 4] = [
@@ -234,14 +240,15 @@ fn an_exit_that_withholds_or_forges_is_passed_over_for_another() {
         },
         |number, _| failed(number, Failure::Forged),
     ];
-    for lie in lies {
+    for (lie, invalid) in lies.into_iter().zip([0, 2, 2, 2]) {
         let outcome = get_through(Some(7), &mut |number, _, answer| {
             if number < 2 { lie(number, &answer) } else { answered(number, &answer) }
         });
-        assert_eq!(seq_of(&outcome), Some((7, true)));
+        assert_eq!((seq_of(&outcome), outcome.counts.invalid), (Some((7, true)), invalid));
     }
 }
 
+// [EVID-R-013] [EVID-R-014]
 #[test]
 fn an_old_value_is_not_the_last_word_when_a_signer_has_a_newer_one() {
     let mut world = World::new();
@@ -271,6 +278,7 @@ fn one_signer_who_claims_what_nobody_brings_does_not_hide_the_value() {
     assert_eq!(seq_of(&outcome).map(|(seq, _)| seq), Some(7));
 }
 
+// [REQ-R-029] [REQ-R-031]
 #[test]
 fn an_older_value_than_one_seen_before_is_not_taken() {
     let mut world = World::new();
@@ -280,6 +288,7 @@ fn an_older_value_than_one_seen_before_is_not_taken() {
     assert_eq!(outcome.result, Err(Refused::Older { seq: 7 }));
 }
 
+// [REQ-W-026] [REQ-R-028]
 #[test]
 fn consistency_says_how_many_locations_must_answer() {
     for (consistency, circuits) in [(Consistency::One, 1), (Consistency::Quorum, 2), (Consistency::All, 3)] {
@@ -291,6 +300,7 @@ fn consistency_says_how_many_locations_must_answer() {
     }
 }
 
+// [REQ-W-014] [REQ-R-029]
 #[test]
 fn when_every_circuit_fails_the_operation_ends_at_its_cap() {
     let outcome = get_through(Some(7), &mut |number, _, _| failed(number, Failure::TimedOut));
@@ -322,6 +332,7 @@ fn hedging(world: &mut World) -> (Request, Vec<Attempt>) {
     (request, open)
 }
 
+// [REQ-W-015]
 #[test]
 fn after_enough_failures_a_location_has_two_circuits_at_once_for_the_same_question() {
     let mut world = World::new();
@@ -335,6 +346,7 @@ fn after_enough_failures_a_location_has_two_circuits_at_once_for_the_same_questi
     assert_eq!(more.len(), 1, "never three");
 }
 
+// [REQ-W-015] [REQ-R-028]
 #[test]
 fn an_answer_that_settles_nothing_is_no_reason_for_a_second_circuit() {
     let mut world = World::new();
@@ -344,6 +356,7 @@ fn an_answer_that_settles_nothing_is_no_reason_for_a_second_circuit() {
     assert_eq!(ended(&mut world, &mut request, &open[1], answered(51, &empty)).len(), 1);
 }
 
+// [REQ-W-014]
 #[test]
 fn answers_and_circuits_under_way_for_a_location_never_pass_the_cap_of_answers_and_the_spare_comes_after_them() {
     let mut world = World::new();
@@ -373,6 +386,7 @@ fn answers_and_circuits_under_way_for_a_location_never_pass_the_cap_of_answers_a
     assert!(open.len() == 1 && !is_same(&open[0]), "another location in its place");
 }
 
+// [REQ-W-023]
 #[test]
 fn without_a_strong_enough_path_nothing_is_tried_again() {
     let floor = Failure::Path(PathRefused::TooFewNetworks);
@@ -391,6 +405,7 @@ fn without_a_strong_enough_path_nothing_is_tried_again() {
     }
 }
 
+// [REQ-W-013]
 #[test]
 fn an_operation_ends_at_its_deadline_not_before_and_what_comes_later_is_nothing() {
     let mut world = World::new();
@@ -425,24 +440,26 @@ fn put_answer(attempt: &Attempt, holders: usize, verdict: Verdict, other: Option
     ExitAnswer { statements, ..ExitAnswer::default() }
 }
 
+// [REQ-W-033] [REQ-R-034]
 #[test]
 fn a_put_counts_receipts_and_tells_stored_partly_and_conflict_apart() {
     let rows = [
-        (HOLDERS, Verdict::Stored, None, Ok(Success::RecordStored { copies: vec![HOLDERS; 3] })),
-        (3, Verdict::Stored, None, Err(Refused::Partly { copies: 9, asked: 15 })),
-        (HOLDERS, Verdict::Conflict, Some((2, [9; 32])), Err(Refused::Conflict { seq: 9 })),
-        (HOLDERS, Verdict::Full, Some((0, [0; 32])), Err(Refused::Full)),
+        (HOLDERS, Verdict::Stored, None, Ok(Success::RecordStored { copies: vec![HOLDERS; 3] }), 1),
+        (3, Verdict::Stored, None, Err(Refused::Partly { copies: 9, asked: 15 }), ANSWERS_PER_PLACE_MAX),
+        (HOLDERS, Verdict::Conflict, Some((2, [9; 32])), Err(Refused::Conflict { seq: 9 }), 1),
+        (HOLDERS, Verdict::Full, Some((0, [0; 32])), Err(Refused::Full), ANSWERS_PER_PLACE_MAX),
     ];
-    for (holders, verdict, other, result) in rows {
+    for (holders, verdict, other, result, exits) in rows {
         let mut world = World::new();
         let records = world.records(7);
         let request = world.put(records);
         let outcome =
             world.play(request, |_, number, attempt| answered(number, &put_answer(attempt, holders, verdict, other)));
-        assert_eq!(outcome.result, result);
+        assert_eq!((outcome.result, outcome.counts.asked), (result, LOCATIONS * exits));
     }
 }
 
+// [EVID-R-016] [EVID-R-018]
 #[test]
 fn receipts_for_another_record_another_nonce_or_from_far_away_do_not_count() {
     let lies: [fn(&Attempt) -> ExitAnswer; 3] = [
@@ -479,6 +496,7 @@ fn fetch_answer(attempt: &Attempt, has: impl Fn(&ChunkName) -> Option<Vec<u8>>) 
     (0..BATCH_CHUNKS).flat_map(|at| slot(at).encode(SLOT_LEN).unwrap()).collect()
 }
 
+// [REQ-R-035] [REQ-R-036]
 #[test]
 fn chunks_are_asked_for_until_an_exit_answers_and_what_is_missing_then_is_told() {
     let all = chunks();
@@ -506,6 +524,7 @@ fn chunks_are_asked_for_until_an_exit_answers_and_what_is_missing_then_is_told()
     assert_eq!([asked, valid, empty, invalid, timed_out], [3, 1, 1, 1, 2]);
 }
 
+// [VAL-R-017] [REQ-R-035] [REQ-R-036]
 #[test]
 fn chunks_that_nobody_has_end_as_unreachable_and_forged_ones_as_damaged() {
     for (bytes, refused) in [(None, Refused::Unreachable), (Some(vec![1, 2, 3]), Refused::Damaged)] {
@@ -521,6 +540,7 @@ fn chunks_that_nobody_has_end_as_unreachable_and_forged_ones_as_damaged() {
     }
 }
 
+// [REQ-W-006] [REQ-W-022] [REQ-W-037] [REQ-R-038]
 #[test]
 fn chunks_are_stored_at_their_location_each_under_a_nonce_of_its_own_and_for_as_long_as_asked() {
     let stored = Ok(Success::ChunksStored { copies_min: 2 });
@@ -543,6 +563,7 @@ fn chunks_are_stored_at_their_location_each_under_a_nonce_of_its_own_and_for_as_
             assert_eq!((attempt.upload.len(), attempt.reply_cells), (BATCH_CHUNKS * 34, BATCH_CHUNKS));
             assert!(attempt.upload.iter().all(|data| data.len() == CIRCUIT_DATA_LEN_MAX));
             let ExitRequest::PutChunks { nonce, chunks, .. } = &attempt.request else { unreachable!("a put") };
+            assert!(of_third == Verdict::Stored || number == 0 || chunks.len() == 1, "what is wanting alone");
             let until = expiry.step().saturating_add_signed(kept_for);
             let cell = |slot: usize| {
                 let mut answer = ExitAnswer::default();
@@ -558,6 +579,7 @@ fn chunks_are_stored_at_their_location_each_under_a_nonce_of_its_own_and_for_as_
             let bytes = (0..BATCH_CHUNKS).flat_map(cell).collect();
             AttemptResult::Answered { exit: key(1_000 + u32::try_from(number).unwrap()), bytes }
         });
-        assert_eq!(outcome.result, result);
+        let exits = if result.is_ok() { 1 } else { ANSWERS_PER_PLACE_MAX };
+        assert_eq!((outcome.result, outcome.counts.asked), (result, exits));
     }
 }

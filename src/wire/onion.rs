@@ -360,6 +360,7 @@ mod tests {
         }
     }
 
+    // [REQ-W-003] [REQ-R-004]
     #[test]
     fn the_longest_requests_fit_a_build_packet() {
         let name = |hash| ChunkName { hash: [hash; 32], index: 1 };

@@ -83,6 +83,7 @@ pub enum Account {
 mod tests {
     use super::*;
 
+    // [DHT-R-039]
     #[test]
     fn a_payment_counts_in_its_hour_and_the_next_and_from_ten_minutes_before() {
         let payment = Payment { effort: 1, hour: 500_000, counter: 7 };

@@ -312,6 +312,15 @@ impl core::fmt::Debug for Value {
 mod tests {
     use super::*;
 
+    // [VAL-W-009]
+    #[test]
+    fn an_end_is_rounded_up_to_a_whole_step_and_one_that_is_whole_stays() {
+        let step = EXPIRY_STEP_S;
+        for (asked, end) in [(0, 0), (1, step), (step - 1, step), (step, step), (step + 1, 2 * step)] {
+            assert_eq!(Expiry::at_least(UnixTime(asked)).time(), UnixTime(end), "{asked}");
+        }
+    }
+
     #[test]
     fn a_lifetime_comes_to_the_end_that_it_was_made_for_whenever_within_hours_it_is_used() {
         let now = UnixTime(83_334 * EXPIRY_STEP_S);

@@ -229,6 +229,7 @@ mod tests {
     use super::*;
     use crate::keyspace::Id;
 
+    // [REQ-W-022]
     #[test]
     fn the_slots_of_a_batch_have_nonces_that_share_nothing() {
         let nonce = Nonce([7; NONCE_LEN]);
@@ -236,6 +237,7 @@ mod tests {
         assert_eq!(all.len(), 5);
     }
 
+    // [EVID-W-002] [EVID-R-003]
     #[test]
     fn a_statement_holds_for_its_question_its_network_and_its_time_alone() {
         let network = Network::named("test", 0);

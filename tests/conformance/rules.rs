@@ -27,8 +27,8 @@ const GENERATED: &str = "conformance.md";
 const WITHDRAWN: &str = "withdrawn";
 /// The first words of a rule, in the generated page.
 const SUMMARY_CHARS: usize = 110;
-/// Lines between a marker and the name of its test: attributes.
-const ATTRIBUTE_LINES_MAX: usize = 8;
+/// Lines between a marker and the name of its test: further markers, attributes.
+const ATTRIBUTE_LINES_MAX: usize = 32;
 
 #[derive(Debug)]
 pub(crate) struct Rule {

@@ -329,6 +329,7 @@ mod tests {
         assert!(read(&state).unwrap()[0].by == By::Key("mine".into()));
     }
 
+    // [CONT-W-041]
     #[test]
     fn the_next_look_is_due_at_about_half_of_the_time_and_soon_when_all_is_not_well_and_later_each_time() {
         let mut rng = ChaCha20Rng::seed_from_u64(1);

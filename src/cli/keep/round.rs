@@ -311,6 +311,7 @@ mod tests {
     const DEMANDS: Demands = Demands { hops_min: 3, stagger_min_us: 0, distinct: true, bind: None };
     const DAY: u64 = 86_400;
 
+    // [CONT-W-040]
     #[tokio::test]
     async fn what_a_node_cannot_look_after_is_noted_and_does_not_keep_it_from_the_rest() {
         let home = tempfile::tempdir().unwrap();
@@ -405,6 +406,7 @@ mod tests {
         }
     }
 
+    // [CONT-W-039]
     #[tokio::test]
     async fn what_was_updated_or_may_have_been_during_a_turn_is_not_signed_as_it_was_before() {
         let mut kept = Kept::new().await;
@@ -436,6 +438,7 @@ mod tests {
         upkeep.tend(goal, &mut ChaCha20Rng::seed_from_u64(1), &|_| ()).await.unwrap().renewal.unwrap()
     }
 
+    // [CONT-W-037]
     #[tokio::test]
     async fn what_somebody_else_has_changed_is_left_alone_until_its_user_wants_it_and_what_was_changed_from_here_is_not()
      {
@@ -470,6 +473,7 @@ mod tests {
         assert_eq!((kept.entry.last, kept.entry.file.as_str()), (Last::Well, "another"));
     }
 
+    // [CONT-W-037]
     #[tokio::test]
     async fn one_byte_more_than_is_looked_after_is_declined() {
         let mut kept = Kept::new().await;

@@ -315,6 +315,7 @@ mod tests {
 
     use super::*;
 
+    // [CONT-W-034]
     #[test]
     fn a_sample_has_its_size_whatever_is_drawn_and_each_chunk_comes_about_as_often() {
         let mut rng = ChaCha20Rng::seed_from_u64(1);

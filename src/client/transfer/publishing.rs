@@ -465,3 +465,54 @@ impl AsyncWrite for ContentWriter {
 }
 
 const _: () = assert!(CONTENT_LEVELS_MAX < 255);
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::ChaCha20Rng;
+
+    use super::*;
+    use crate::client::fixture::{Memory, author, steps_away};
+
+    // [CONT-W-004] [CONT-W-016]
+    #[test]
+    fn no_two_publications_have_a_secret_in_common_nor_those_without_an_author_a_key() {
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        let mut fresh = |author| Sealing::fresh(author, Duration::ZERO, UnixTime(0), &mut rng);
+        let [one, other] = [fresh(None), fresh(None)];
+        assert!(one.secret.as_bytes() != other.secret.as_bytes() && one.author.public() != other.author.public());
+        let [one, other] = [fresh(Some(author())), fresh(Some(author()))];
+        assert!(one.secret.as_bytes() != other.secret.as_bytes() && one.author.public() == other.author.public());
+    }
+
+    // [CONT-W-020] [CONT-W-021]
+    #[tokio::test]
+    async fn chunks_go_four_by_four_by_their_index_and_no_root_before_all_are_kept() {
+        let (memory, _) = Memory::with(5, 4).await;
+        let Body::Chunks(chunks) = Root::decode(&memory.held().payload).unwrap().body else { panic!("it has chunks") };
+        let expected: Vec<Vec<[u8; 32]>> = chunks.hashes.chunks(BATCH_CHUNKS).map(<[[u8; 32]]>::to_vec).collect();
+        let mut published = memory.held().published.clone();
+        published.sort_by_key(|batch| expected.iter().position(|one| one == batch));
+        assert!(published == expected);
+
+        // The same once more, where one chunk finds nobody.
+        memory.held().refused.insert(chunks.hashes[0]);
+        let root = || {
+            let held = memory.held();
+            (held.seq, held.payload.clone())
+        };
+        let before = root();
+        let sealing = Sealing {
+            secret: PublicationSecret::from_bytes(*chunks.secret.as_bytes()),
+            author: author(),
+            expiry: steps_away(4),
+        };
+        let bytes: Vec<u8> = (0..5 * CHUNK_LEN).map(|at| (at % 251).to_le_bytes()[0]).collect();
+        let name = FileName::new("file").unwrap();
+        let source = Source { name, kind: ContentKind::File, bytes: std::io::Cursor::new(bytes), len: None };
+        let stored = store(&memory, source, &sealing, &mut (), &|_| ()).await;
+        assert!(stored.is_err());
+        assert!(memory.held().puts.iter().all(|batch| expected[1..].contains(batch)), "whole batches, or nothing");
+        assert!(before == root());
+    }
+}

@@ -348,6 +348,7 @@ mod tests {
         assert_eq!(stored, all);
     }
 
+    // [CONT-W-038]
     #[tokio::test]
     async fn parity_that_its_author_named_wrongly_is_lost_and_never_stored() {
         let (memory, link) = Memory::with(3, 4).await;
@@ -360,6 +361,7 @@ mod tests {
         assert!(memory.held().puts.is_empty());
     }
 
+    // [CONT-W-033] [CONT-W-038]
     #[tokio::test]
     async fn chunks_are_asked_about_and_stored_again_with_none_but_those_that_they_were_published_with() {
         let (memory, link) = Memory::with(40, 4).await;

@@ -15,6 +15,7 @@ fn chunk() -> Box<VerifiedValue> {
     Box::new(VerifiedValue::check(&network(), Value::Hashed(chunk), ISSUED).unwrap())
 }
 
+// [DHT-W-024]
 #[test]
 fn a_chunk_is_stored_in_time_although_some_of_the_closest_are_never_heard_of() {
     let (value, nonce) = (chunk(), Nonce([1; 16]));
@@ -37,6 +38,7 @@ fn a_chunk_is_stored_in_time_although_some_of_the_closest_are_never_heard_of() {
     assert_eq!(stored_at(&mut errand, at(4_000)), [relay(near[0]).id()]);
 }
 
+// [DHT-W-024] [DHT-W-025]
 #[test]
 fn a_chunk_is_stored_at_nobody_whom_no_find_asks_although_all_who_are_asked_have_no_room() {
     let (value, nonce) = (chunk(), Nonce([1; 16]));
@@ -158,6 +160,7 @@ fn at(millis: u64) -> Instant {
     Instant::ZERO + crate::time::Duration::from_millis(millis)
 }
 
+// [DHT-W-005] [DHT-W-022]
 #[test]
 fn the_one_that_is_asked_for_the_value_at_once_is_drawn_among_those_that_keep_it() {
     for kind in [ValueKind::Signed, ValueKind::Hashed] {
@@ -182,6 +185,7 @@ fn the_one_that_is_asked_for_the_value_at_once_is_drawn_among_those_that_keep_it
     }
 }
 
+// [DHT-W-023]
 #[test]
 fn nobody_else_is_asked_for_a_chunk_that_is_under_way_before_patience_ends() {
     let mut finding = Finding::new(nonce(0));
@@ -283,4 +287,43 @@ proptest! {
         prop_assert_eq!(found, Some(there));
         prop_assert!(most <= ALPHA);
     }
+}
+
+/// Which of the nearest stand in the answer to a look, by their rank, when the fourth has the chunk.
+fn looked(first_of_nonce: u8) -> Vec<usize> {
+    let (value, nonce) = (chunk(), Nonce([first_of_nonce; 16]));
+    let location = value.location();
+    let near = nearest(&location);
+    let start = near.iter().map(|number| Contact::from(&relay(*number))).collect();
+    let purpose = Purpose::Look { digest: value.digest() };
+    let (times, rule) = ((at(0), at(8_000)), PrefixRule::RelaxedForOneHost);
+    let mut errand = Errand::new(location, ValueKind::Hashed, nonce, purpose, start, rule, times);
+    let rank_of = |id: Id| near.iter().position(|number| relay(*number).id() == id).unwrap();
+    loop {
+        match errand.poll_output().expect("a look that waits for nothing has ended") {
+            ErrandOutput::Ask { to, .. } => {
+                let rank = rank_of(to.id);
+                let verdict = if rank == 3 { Verdict::Present } else { Verdict::Absent };
+                let saying = Saying { verdict, seq: value.seq(), digest: value.digest(), relays_estimate: 20 };
+                let question = Question { nonce, operation: Operation::Find, location };
+                let statement = Statement::sign(&network(), &secret(near[rank]), &question, &saying, ISSUED);
+                let answer = Box::new(Answer::Found { statement, contacts: Vec::new(), value: None });
+                errand.handle(at(10), ErrandInput::Answered { from: to.id, answer });
+            }
+            ErrandOutput::Done(report) => {
+                let key_of = |number: &u32| relay(*number).key;
+                let rank = |one: &Statement| near.iter().position(|number| key_of(number) == one.signer).unwrap();
+                return report.statements.iter().map(rank).collect();
+            }
+            ErrandOutput::Check { .. } => unreachable!("nobody sent a value"),
+        }
+    }
+}
+
+// [REQ-W-041]
+#[test]
+fn in_a_look_who_has_the_chunk_stands_first_and_two_exits_begin_the_others_at_different_ones() {
+    assert_eq!(looked(0), [3, 0, 1, 2, 4, 5, 6, 7]);
+    assert_eq!(looked(2), [3, 2, 4, 5, 6, 7, 0, 1]);
+    assert_eq!(looked(7), looked(0));
 }

@@ -100,6 +100,7 @@ fn ids(contacts: &[Contact]) -> Vec<Id> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+    // [DHT-W-008] [DHT-W-011]
     #[test]
     fn a_lookup_ends_asks_nobody_twice_and_finds_the_eight_closest_that_live(
         place in any::<[u8; 20]>(),
@@ -122,6 +123,7 @@ proptest! {
     }
 
     /// Liars answer with ever nearer contacts; what they name answers with more, or never.
+    // [DHT-W-008] [DHT-R-009] [DHT-W-010]
     #[test]
     fn liars_with_endless_nearer_contacts_neither_prolong_a_lookup_nor_hide_known_nodes(
         seed in any::<u64>(),
@@ -171,6 +173,7 @@ fn three_are_asked_at_once_nearest_first_and_the_next_when_one_answers() {
     assert_eq!(asked(&mut lookup), [23]);
 }
 
+// [DHT-W-005] [DHT-W-010]
 #[test]
 fn where_all_of_the_closest_must_answer_those_known_are_asked_at_once_and_hearsay_two_at_a_time() {
     let mut lookup = started_with(nets(20..40), SIGNERS);
@@ -183,6 +186,7 @@ fn where_all_of_the_closest_must_answer_those_known_are_asked_at_once_and_hearsa
     assert_eq!(asked(&mut lookup), [12]);
 }
 
+// [DHT-W-010]
 #[test]
 fn inventions_that_fail_at_once_leave_questions_for_the_known_nodes() {
     let mut lookup = started(nets(100..108));
@@ -208,6 +212,7 @@ fn inventions_that_fail_at_once_leave_questions_for_the_known_nodes() {
     assert_eq!(ids(&lookup.closest_answered(8)), ids(&nets(100..108)));
 }
 
+// [DHT-W-011]
 #[test]
 fn the_eight_closest_live_nodes_end_it() {
     let mut lookup = started(nets(20..40));
@@ -222,6 +227,7 @@ fn the_eight_closest_live_nodes_end_it() {
     assert_eq!(started(Vec::new()).poll_output(), Some(LookupOutput::Done));
 }
 
+// [DHT-R-007]
 #[test]
 fn a_question_fails_at_its_deadline_and_the_answer_after_it_is_dropped() {
     let mut lookup = started(nets(20..24));
@@ -233,6 +239,7 @@ fn a_question_fails_at_its_deadline_and_the_answer_after_it_is_dropped() {
     assert!(lookup.closest_answered(9).is_empty());
 }
 
+// [DHT-W-011]
 #[test]
 fn at_its_own_deadline_a_lookup_is_over_with_what_it_has() {
     let (breadth, times) = (Breadth { at_once: ALPHA, closest: SIGNERS }, (at(0), at(500)));
@@ -260,6 +267,7 @@ fn a_narrow_lookup_is_over_once_so_many_of_the_closest_live_nodes_have_answered(
     assert!(lookup.is_done());
 }
 
+// [DHT-R-007] [DHT-R-009]
 #[test]
 fn the_node_itself_the_unasked_and_a_second_word_on_an_id_change_nothing() {
     let mut lookup = started(nets(20..23));
@@ -280,6 +288,7 @@ fn two_of_one_narrow_prefix_are_asked_and_no_third() {
     assert!(lookup.is_done());
 }
 
+// [DHT-R-009]
 #[test]
 fn an_answer_with_more_contacts_than_allowed_is_cut() {
     let mut lookup = started(nets(200..201));

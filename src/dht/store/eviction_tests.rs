@@ -82,6 +82,7 @@ fn a_flood_that_goes_on_for_days_displaces_hardly_more_than_one_of_hours() {
     assert!(short - long <= 0.01 && long >= 0.98, "{short}, {long}");
 }
 
+// [DHT-R-014]
 #[test]
 fn whose_value_goes_does_not_depend_on_the_places_sizes_and_ends_that_a_flood_chooses() {
     type Flood = Box<dyn Iterator<Item = VerifiedValue>>;
@@ -224,6 +225,7 @@ impl Model {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
+    // [DHT-R-014]
     #[test]
     fn a_full_store_does_what_the_rule_says(
         steps in proptest::collection::vec(

@@ -151,6 +151,7 @@ mod tests {
         assert!((9_600..10_400).contains(&first), "{first}");
     }
 
+    // [DHT-R-014]
     #[test]
     fn another_key_gives_other_numbers_and_other_periods_and_is_not_shown() {
         let now = UnixTime(1_800_000_000);

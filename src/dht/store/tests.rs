@@ -21,6 +21,7 @@ fn conflict(held: &VerifiedValue) -> StoreResult {
     StoreResult::Conflict { seq: held.seq(), digest: held.digest() }
 }
 
+// [VAL-R-019] [DHT-R-012]
 #[test]
 fn the_newest_seq_wins_and_a_repeat_is_kept() {
     let mut store = MemoryStore::new(9, 99_999);
@@ -32,6 +33,7 @@ fn the_newest_seq_wins_and_a_repeat_is_kept() {
     assert_eq!((get(&mut store, &new, NOW), store.len(), store.bytes()), (Some(new), 1, RECORD_LEN));
 }
 
+// [VAL-R-019]
 #[test]
 fn equal_seq_with_other_bytes_resolves_the_same_way_from_either_side() {
     let (one, other) = (record(1, 5, 0, 4), record(1, 5, 1, 4));
@@ -45,6 +47,7 @@ fn equal_seq_with_other_bytes_resolves_the_same_way_from_either_side() {
     assert_eq!(get(&mut store, &winner, NOW), Some(winner));
 }
 
+// [DHT-R-012]
 #[test]
 fn a_swap_needs_the_expected_seq_but_a_repeat_of_the_held_value_does_not() {
     let (old, new) = (record(1, 5, 0, 4), record(1, 6, 0, 4));
@@ -57,6 +60,7 @@ fn a_swap_needs_the_expected_seq_but_a_repeat_of_the_held_value_does_not() {
     assert_eq!(put(&mut store, &old, Some(6)), conflict(&new));
 }
 
+// [DHT-R-012]
 #[test]
 fn a_holder_that_lost_the_value_or_missed_an_update_takes_the_next_one() {
     let (old, new) = (record(1, 3, 0, 4), record(1, 6, 0, 4));
@@ -69,6 +73,7 @@ fn a_holder_that_lost_the_value_or_missed_an_update_takes_the_next_one() {
     }
 }
 
+// [DHT-R-013]
 #[test]
 fn what_is_over_is_never_served_and_is_freed() {
     let mut store = MemoryStore::new(9, 99_999);
@@ -86,6 +91,7 @@ fn what_is_over_is_never_served_and_is_freed() {
     assert_eq!((store.is_empty(), store.bytes(), store.expiries.len()), (true, 0, 0));
 }
 
+// [VAL-R-020] [DHT-R-012]
 #[test]
 fn a_chunk_put_again_lives_to_the_later_expiry_whichever_came_first() {
     let (short, long) = (chunk(7, 100, 1), chunk(7, 100, 3));
@@ -120,6 +126,7 @@ fn what_is_held_is_told_page_by_page() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+    // [VAL-R-019] [VAL-R-020]
     #[test]
     fn values_merged_in_any_order_give_the_same_state(
         (values, shuffled) in proptest::collection::vec(any_value(), 0..24)

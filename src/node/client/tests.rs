@@ -5,9 +5,9 @@ use rand::SeedableRng;
 use super::*;
 use crate::crypto::keys::DhKey;
 use crate::limits::{
-    ABSENT_WINDOW, DOUBTED_CIRCUITS_MAX, GUARD_CIRCUITS_JUDGED_MIN, GUARD_DOUBTED_AFTER_S, GUARD_FAILURES_IN_ROW_MAX,
-    MEMBERS_FRESH_FOR, OPERATION_CIRCUITS_MAX, STAGGER_MAX, STORED_MEMBERS_DOUBT_MAX, STORED_MEMBERS_DOUBT_MIN,
-    STORED_MEMBERS_FAILURES_MAX,
+    ABSENT_WINDOW, ANSWER_LEN, DOUBTED_CIRCUITS_MAX, GUARD_CIRCUITS_JUDGED_MIN, GUARD_DOUBTED_AFTER_S,
+    GUARD_FAILURES_IN_ROW_MAX, MEMBERS_FRESH_FOR, OPERATION_CIRCUITS_MAX, REPLY0_DATA_LEN_MAX, STAGGER_MAX,
+    STORED_MEMBERS_DOUBT_MAX, STORED_MEMBERS_DOUBT_MIN, STORED_MEMBERS_FAILURES_MAX,
 };
 use crate::membership::fixture::{ISSUED, described, key, network, signed};
 use crate::node::machine::Solved;
@@ -15,9 +15,11 @@ use crate::node::work::run;
 use crate::onion::{OnionKeys, Role, peel};
 use crate::record::Locator;
 use crate::request::Success;
-use crate::wire::descriptor::Descriptor;
+use crate::wire::descriptor::{Descriptor, SignedDescriptor};
 use crate::wire::message::{Answer, Ask, Assembler, cells_of};
+use crate::wire::onion::ExitAnswer;
 
+mod circuits;
 mod doubts;
 mod settling;
 
@@ -41,6 +43,10 @@ struct World {
     used: Option<LinkId>,
     up_at: BTreeMap<LinkId, Instant>,
     builds: usize,
+    /// Circuits that the client has ended.
+    destroyed: usize,
+    /// Of each circuit the last hop.
+    exits: Vec<Contact>,
     kept: Kept,
     /// How operations ended, and how often the guard came to be doubted.
     ended: Vec<Outcome>,
@@ -61,6 +67,14 @@ enum Doing {
     Destroys,
     /// Lets a first reply of the exit pass, and nothing after it.
     RepliesThenDestroys,
+    /// Brings the exit's whole answer, with the descriptor of a relay in it that nobody knows, forged or not, and nothing else.
+    Introduces {
+        forged: bool,
+    },
+    /// Brings the first reply twice.
+    RepliesTwice,
+    /// Brings a later cell before the first reply.
+    RepliesBackwards,
     /// Of the path so many hops work, and the last says so.
     ReachesOnly(usize),
     /// Ends the link, as soon as that does not count as a failed dial.
@@ -106,6 +120,12 @@ fn not_reached(build: &Cell, hops: usize) -> Cell {
 
 /// What an exit sends back on the circuit of this build packet: a first reply and one cell, without data.
 fn replies(build: &Cell) -> [Cell; 2] {
+    replies_with(build, &[])
+}
+
+/// As that, with this data, whole or none.
+fn replies_with(build: &Cell, data: &[u8]) -> [Cell; 2] {
+    let (head, tail) = data.split_at(data.len().min(REPLY0_DATA_LEN_MAX));
     let mut rng = ChaCha20Rng::seed_from_u64(5);
     let (mut body, mut suite, mut hint) = (*build.body(), build.suite(), build.hint());
     let mut middles = Vec::new();
@@ -118,9 +138,11 @@ fn replies(build: &Cell) -> [Cell; 2] {
                 middles.push(hop);
             }
             Role::Exit { mut hop, .. } => {
-                let first =
-                    middles.iter_mut().rev().fold(hop.seal_reply0(&[]).unwrap(), |b, hop| hop.wrap_reply0(&b).unwrap());
-                let data = hop.seal_backward(&[]).unwrap();
+                let first = middles
+                    .iter_mut()
+                    .rev()
+                    .fold(hop.seal_reply0(head).unwrap(), |b, hop| hop.wrap_reply0(&b).unwrap());
+                let data = hop.seal_backward(tail).unwrap();
                 let second = middles.iter_mut().rev().fold(data, |b, hop| hop.wrap_backward(&b).unwrap());
                 return [(Command::Reply0, first), (Command::Backward, second)].map(|(command, body)| {
                     let mut cell = Cell::new(build.circuit(), command);
@@ -178,6 +200,8 @@ impl World {
             used: None,
             up_at: BTreeMap::new(),
             builds: 0,
+            destroyed: 0,
+            exits: Vec::new(),
             kept,
             ended: Vec::new(),
             doubts: 0,
@@ -200,6 +224,7 @@ impl World {
                     self.used = Some(link);
                     self.treat(link, &cell);
                 }
+                Effect::Io(Output::Send { cell, .. }) if cell.command() == Command::Destroy => self.destroyed += 1,
                 Effect::Work { id, job } => {
                     let done = run(job, &Solved, &mut ChaCha20Rng::seed_from_u64(4));
                     self.client.handle_worked(self.now, id, done);
@@ -208,6 +233,7 @@ impl World {
                     self.kept = kept;
                     self.client.handle_command(self.now, ClientCommand::Kept(None));
                 }
+                Effect::Event(ClientEvent::Path(path)) => self.exits.extend(path.hops.last()),
                 Effect::Event(ClientEvent::Ready { .. }) => self.ready = true,
                 Effect::Event(ClientEvent::Done { outcome, .. }) => self.ended.push(outcome),
                 Effect::Event(ClientEvent::GuardDoubted(_)) => self.doubts += 1,
@@ -225,6 +251,18 @@ impl World {
             Doing::RepliesThenDestroys => {
                 let [first, _] = replies(build);
                 vec![first, destroy()]
+            }
+            Doing::RepliesTwice => {
+                let [first, _] = replies(build);
+                vec![first.clone(), first]
+            }
+            Doing::RepliesBackwards => {
+                let [first, second] = replies(build);
+                vec![second, first]
+            }
+            Doing::Introduces { forged } => {
+                let answer = ExitAnswer { descriptors: vec![circuits::newcomer(forged)], ..ExitAnswer::default() };
+                replies_with(build, &answer.encode(ANSWER_LEN).unwrap()).to_vec()
             }
             Doing::ReachesOnly(hops) => vec![not_reached(build, hops), destroy()],
         };
@@ -289,10 +327,14 @@ impl World {
     }
 
     fn start(&mut self, id: u64) -> usize {
+        self.start_of(id, Consistency::Quorum)
+    }
+
+    fn start_of(&mut self, id: u64, consistency: Consistency) -> usize {
         self.dials = 0;
         let author = crate::crypto::keys::IdentitySecret::from_bytes(&[7; 32]);
         let places = Locator::of_author(&author, b"label").unwrap().places();
-        let operation = Operation::RecordGet { places, consistency: Consistency::Quorum, seq_min: 0 };
+        let operation = Operation::RecordGet { places, consistency, seq_min: 0 };
         let timeout = Duration::from_secs(30);
         self.client.handle_command(self.now, ClientCommand::Start { id, operation, timeout });
         self.drain();
@@ -338,6 +380,7 @@ fn all_relays() -> Vec<VerifiedDescriptor> {
     (0..RELAYS).map(relay).collect()
 }
 
+// [REQ-W-020]
 #[test]
 fn bootstraps_are_no_exits_however_they_became_members_and_only_while_they_are() {
     let check = |client: &ClientNode| {
@@ -390,6 +433,7 @@ fn no_hop_is_made_of_a_relay_that_no_bootstrap_tells_of_any_more_but_guards_and_
     assert!(judged(&back));
 }
 
+// [DHT-W-043]
 #[test]
 fn what_a_guard_shows_of_itself_sets_no_price_until_bootstraps_tell_it() {
     let mut world = World::new();
@@ -448,6 +492,7 @@ fn pull_after_pull_takes_no_more_members_away_than_one_may_until_a_day_is_over()
     assert!(world.client.sizes().iter().all(|(_, len, cap)| len <= cap));
 }
 
+// [STATE-W-012]
 #[test]
 fn with_a_membership_on_disk_no_bootstrap_learns_that_a_client_starts_or_asks() {
     let mut world = World::returning(|_| all_relays());
@@ -460,6 +505,7 @@ fn with_a_membership_on_disk_no_bootstrap_learns_that_a_client_starts_or_asks() 
     assert!(world.asks > 0, "a client that runs on asks at a time of its own");
 }
 
+// [STATE-R-014]
 #[test]
 fn nothing_is_drawn_from_a_membership_on_disk() {
     let new = World::with_stored(all_relays(), Kept::default());
@@ -473,6 +519,7 @@ fn nothing_is_drawn_from_a_membership_on_disk() {
     assert!(world.asks > 0, "a second hop is missing");
 }
 
+// [STATE-W-015] [STATE-W-016]
 #[test]
 fn a_membership_on_disk_that_does_not_carry_is_left_and_renewed_once_after_a_random_time() {
     let mut world = World::returning(|_| all_relays());
@@ -499,6 +546,7 @@ fn a_membership_on_disk_that_does_not_carry_is_left_and_renewed_once_after_a_ran
     assert_eq!(world.asks, asked);
 }
 
+// [STATE-W-015]
 #[test]
 fn a_membership_on_disk_is_doubted_by_the_client_and_not_anew_by_each_operation() {
     let mut world = World::returning(|_| all_relays());

@@ -1,5 +1,7 @@
 //! Several relays in one world without sockets: links that come up and end, stores, work done in line, a clock that jumps.
 
+mod checking;
+mod circuits;
 mod paying;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -238,6 +240,7 @@ fn started(relays: usize, values: &[VerifiedValue]) -> World {
     world
 }
 
+// [DHT-W-027]
 #[test]
 fn what_one_disk_held_comes_to_its_holders_and_stays_when_they_leave() {
     let values: Vec<VerifiedValue> = (0..12).map(chunk).collect();
@@ -324,6 +327,7 @@ fn who_is_gone_is_dialled_now_and_then_and_lookups_begin_elsewhere_until_it_is_b
     assert!(world.relays.iter().flatten().all(knows));
 }
 
+// [DHT-W-029]
 #[test]
 fn neighbours_stay_linked_though_nothing_is_asked() {
     let mut world = started(24, &[]);
@@ -378,6 +382,7 @@ fn replies_until(
     (built.building, world.said.iter().filter(|cell| cell.circuit() == CircuitId(1 << 31)).cloned().collect())
 }
 
+// [ONION-W-009] [ONION-R-026] [ONION-W-034] [ONION-W-037] [ONION-R-038]
 #[test]
 fn of_a_circuit_that_ends_on_the_way_the_client_learns_how_far_it_came_and_nothing_else() {
     let mut world = started(5, &[]);
@@ -414,6 +419,7 @@ fn of_a_circuit_that_ends_on_the_way_the_client_learns_how_far_it_came_and_nothi
     assert!(matches!(building.open_reply0(cells[0].body()), Ok(Reply0::Exit(..))));
 }
 
+// [ONION-W-035] [ONION-W-036]
 #[test]
 fn when_an_exit_goes_after_its_answer_nothing_more_is_sealed_and_of_many_circuits_only_some_are_told() {
     let mut world = started(3, &[]);
@@ -446,6 +452,7 @@ fn when_an_exit_goes_after_its_answer_nothing_more_is_sealed_and_of_many_circuit
     assert_eq!(told, NOT_REACHED_AT_ONCE_MAX);
 }
 
+// [DHT-W-017]
 #[test]
 fn a_relay_whose_disk_fails_refuses_and_states_nothing_and_forgets_no_place() {
     const LINK: LinkId = LinkId(1_000_001);

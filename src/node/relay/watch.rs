@@ -130,6 +130,7 @@ mod tests {
         Instant::ZERO + Duration::from_secs(u64::try_from(seconds).unwrap())
     }
 
+    // [DHT-W-029]
     #[test]
     fn the_one_that_was_not_needed_for_longest_gives_way() {
         let mut watch = Watch::default();

@@ -36,6 +36,7 @@ fn look(hashes: Vec<[u8; 32]>, mut answer: impl FnMut(usize, &Attempt) -> Option
     })
 }
 
+// [REQ-R-039] [REQ-W-040]
 #[test]
 fn copies_of_chunks_are_counted_by_the_words_of_the_closest_and_too_few_are_asked_for_again() {
     let step = Expiry::at_least(UnixTime(ISSUED.0 + 86_400)).step();
@@ -61,6 +62,7 @@ fn copies_of_chunks_are_counted_by_the_words_of_the_closest_and_too_few_are_aske
     assert_eq!(asked.len(), LOOK_ANSWERS_MAX);
 }
 
+// [REQ-R-039] [REQ-W-040]
 #[test]
 fn what_one_exit_leaves_out_another_brings_and_what_nobody_signed_is_not_attested() {
     let step = Expiry::at_least(UnixTime(ISSUED.0 + 86_400)).step();
@@ -83,12 +85,14 @@ fn what_one_exit_leaves_out_another_brings_and_what_nobody_signed_is_not_atteste
     assert_eq!(outcome.result, Err(Refused::Unreachable));
 }
 
+// [REQ-R-042]
 #[test]
 fn two_equal_names_are_damage_and_no_circuit_is_built_for_them() {
     let outcome = look(vec![[1; 32], [2; 32], [1; 32]], |_, _| unreachable!("nothing is asked"));
     assert_eq!((outcome.result, outcome.counts.asked), (Err(Refused::Damaged), 0));
 }
 
+// [REQ-W-030]
 #[test]
 fn an_audit_asks_a_second_exit_where_a_record_has_too_few_copies() {
     for (left_out, circuits, copies) in [(0, 3, HOLDERS), (2, 6, HOLDERS - 2)] {

@@ -37,6 +37,7 @@ fn chunk_put(world: &mut World) -> Request {
     })
 }
 
+// [DHT-W-042]
 #[test]
 fn where_nobody_asks_for_anything_nothing_is_to_be_solved_or_shown() {
     let mut world = World::new();
@@ -123,6 +124,7 @@ fn an_operation_that_is_over_before_its_puzzles_are_solved_says_so_and_not_that_
     }
 }
 
+// [DHT-W-044]
 #[test]
 fn what_holders_name_is_paid_as_it_rises_and_when_the_last_step_is_not_enough_that_is_told() {
     let mut world = World::new();

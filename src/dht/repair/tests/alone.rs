@@ -91,6 +91,7 @@ fn claim(value: &VerifiedValue) -> Option<(u64, [u8; 32])> {
     Some((value.seq(), value.digest()))
 }
 
+// [DHT-R-030]
 #[test]
 fn a_liar_that_claims_something_newer_is_asked_once_and_costs_no_copy() {
     let (mut alone, held, newer) = (Alone::new(), record(1, 5), record(1, 6));
@@ -121,6 +122,7 @@ fn a_liar_that_claims_something_newer_is_asked_once_and_costs_no_copy() {
     assert_eq!(alone.repair.counts().copies_fetched, 1);
 }
 
+// [DHT-W-028]
 #[test]
 fn nobody_who_answers_costs_more_and_more_patience() {
     let (mut alone, held) = (Alone::new(), record(1, 5));
@@ -136,6 +138,7 @@ fn nobody_who_answers_costs_more_and_more_patience() {
     assert!(pauses.len() < 7 && pauses.is_sorted(), "{pauses:?}");
 }
 
+// [DHT-W-033]
 #[test]
 fn checks_under_way_are_capped_and_all_places_come_to_their_turn() {
     let mut alone = Alone::new();
@@ -158,6 +161,7 @@ fn checks_under_way_are_capped_and_all_places_come_to_their_turn() {
     assert_eq!((most, places.len()), (REPAIR_CHECKS_MAX, 100));
 }
 
+// [DHT-W-033]
 #[test]
 fn after_a_mass_failure_the_budget_paces_the_copies() {
     let mut alone = Alone::new();
@@ -222,6 +226,7 @@ fn a_member_far_from_all_places_costs_few_looks_at_them() {
     assert!(repair.passes.is_empty() && looks.get() < 5, "{}", looks.get());
 }
 
+// [DHT-W-028]
 #[test]
 fn a_chunk_that_somebody_stores_again_until_later_is_looked_after_when_it_would_have_been() {
     let (mut alone, held, longer) = (Alone::new(), chunk(1, 500, 4), chunk(1, 500, 5));

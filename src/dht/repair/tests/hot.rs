@@ -37,6 +37,7 @@ impl World {
     }
 }
 
+// [DHT-W-034]
 #[test]
 fn a_chunk_that_very_many_ask_for_goes_to_the_next_nearest_and_half_of_the_questions_with_it() {
     let (mut world, place, holders) = World::with_chunk(1);
@@ -87,6 +88,7 @@ fn when_both_holders_are_asked_alike_one_of_them_makes_the_copies() {
     assert_eq!(copies, 10 * (CHUNK_HOLDERS_HOT - CHUNK_HOLDERS));
 }
 
+// [DHT-W-034]
 #[test]
 fn a_record_stays_at_its_holders_and_so_does_a_chunk_that_is_asked_for_in_measure() {
     let (mut world, place, holders) = World::with_chunk(2);
@@ -105,6 +107,7 @@ fn a_record_stays_at_its_holders_and_so_does_a_chunk_that_is_asked_for_in_measur
     assert_eq!((world.holders(&at).len(), world.holders(&place).len()), (HOLDERS, CHUNK_HOLDERS));
 }
 
+// [DHT-W-034]
 #[test]
 fn a_copy_that_its_keeper_lost_is_made_anew_while_many_ask_and_nobody_is_sent_on_where_none_could_be_made() {
     let (mut world, place, holders) = World::with_chunk(3);
@@ -184,6 +187,7 @@ impl Rush {
     }
 }
 
+// [DHT-W-035]
 #[test]
 fn who_asks_for_everything_all_the_time_moves_few_bytes_and_puts_off_no_repair() {
     let mut rush = Rush::new(60);

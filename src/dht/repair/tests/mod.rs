@@ -359,6 +359,7 @@ fn changes() -> impl Strategy<Value = Vec<(u64, Change)>> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
+    // [DHT-W-027] [DHT-W-031]
     #[test]
     fn whoever_comes_and_goes_the_nearest_live_nodes_end_with_the_newest_value(
         changes in changes(), seed in any::<u64>(), nodes in 8..30_u32,
@@ -386,6 +387,7 @@ proptest! {
     }
 }
 
+// [DHT-W-028]
 #[test]
 fn a_lost_holder_is_replaced_within_five_minutes_and_mostly_by_one_copy() {
     for seed in 0..20 {
@@ -434,6 +436,7 @@ fn who_joins_near_a_value_is_handed_it_and_the_last_of_before_keeps_its_copy() {
     assert_eq!(before, after);
 }
 
+// [DHT-W-028]
 #[test]
 fn a_holder_that_paused_gets_what_it_missed_from_who_was_given_it_in_its_place() {
     let mut world = World::new(24, 5);
@@ -451,6 +454,7 @@ fn a_holder_that_paused_gets_what_it_missed_from_who_was_given_it_in_its_place()
     assert_eq!(world.lacking(), vec![]);
 }
 
+// [DHT-W-028]
 #[test]
 fn without_any_news_a_copy_that_is_missing_is_noticed_within_the_hour() {
     let mut world = World::new(24, 6);
@@ -465,6 +469,7 @@ fn without_any_news_a_copy_that_is_missing_is_noticed_within_the_hour() {
     assert_eq!(world.lacking(), vec![]);
 }
 
+// [DHT-W-032]
 #[test]
 fn a_relay_that_is_no_holder_any_more_hands_over_and_then_rests() {
     let mut world = World::new(30, 7);
@@ -494,6 +499,7 @@ fn what_is_over_is_looked_after_no_more() {
     assert!(holders.iter().all(|node| world.nodes[*node].repair.is_empty()));
 }
 
+// [DHT-R-030] [DHT-W-031]
 #[test]
 fn the_later_expiry_of_a_chunk_reaches_the_other_holder_whichever_has_it() {
     for renewed_at in [0, 1] {

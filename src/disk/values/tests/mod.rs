@@ -170,6 +170,7 @@ fn a_disk_that_takes_nothing_refuses_puts_is_read_and_takes_puts_again_later() {
     }
 }
 
+// [DHT-W-017]
 #[test]
 fn a_disk_that_cannot_be_read_says_so_and_not_that_nothing_is_there() {
     let medium = TestMedium::default();
@@ -186,6 +187,7 @@ fn a_disk_that_cannot_be_read_says_so_and_not_that_nothing_is_there() {
     assert_eq!(put(&store, LATER, &value), StoreResult::Kept);
 }
 
+// [DHT-W-015]
 #[test]
 fn after_a_crash_at_any_write_every_acknowledged_value_is_there_and_whole() {
     let medium = TestMedium::default();
@@ -220,6 +222,7 @@ fn after_a_crash_at_any_write_every_acknowledged_value_is_there_and_whole() {
     }
 }
 
+// [DHT-R-016]
 #[test]
 fn what_the_disk_damaged_is_never_served_is_dropped_and_can_be_kept_again() {
     let (signed, hashed, whole) = (record(1, 5, 9, 4), chunk(7, 500, 3), record(3, 5, 8, 4));
@@ -297,6 +300,7 @@ fn a_repair_in_memory_has_a_cap() {
     assert!(overlay.write(u64::try_from(piece.len()).unwrap(), &[1]).is_err());
 }
 
+// [STATE-R-024]
 #[test]
 fn a_file_of_another_layout_or_damaged_beyond_repair_is_named_and_left_as_it_is() {
     let medium = TestMedium::default();

@@ -14,6 +14,7 @@ fn records(authors: core::ops::Range<u8>) -> Vec<StoreOp> {
     authors.map(|author| put_op(&record(author, 1, 0, 4))).collect()
 }
 
+// [DHT-W-019]
 #[test]
 fn what_is_denied_is_dropped_refused_and_never_said_to_be_absent() {
     let (signed, hashed, other) = (record(1, 1, 0, 4), chunk(7, 9_000, 4), record(2, 1, 0, 4));

@@ -16,6 +16,7 @@ fn doubted_after(world: &mut World, guard: Doing) -> u64 {
     unreachable!("{guard:?}: it is never doubted")
 }
 
+// [REQ-R-018] [REQ-W-023]
 #[test]
 fn a_guard_that_ends_circuit_after_circuit_is_doubted_gets_fewer_of_each_operation_and_moves_no_more_second_hops() {
     let mut world = World::new();
@@ -47,6 +48,7 @@ fn a_guard_that_ends_circuit_after_circuit_is_doubted_gets_fewer_of_each_operati
     assert!(guards.doubts(&guards.ordered()[0]).is_some());
 }
 
+// [REQ-R-018]
 #[test]
 fn neither_a_first_reply_let_through_nor_the_end_of_the_link_saves_a_guard_from_doubt() {
     // Two circuits may end with the link at once, and one more may have been under way.
@@ -62,6 +64,7 @@ fn neither_a_first_reply_let_through_nor_the_end_of_the_link_saves_a_guard_from_
     }
 }
 
+// [ONION-R-039] [REQ-R-018]
 #[test]
 fn a_second_hop_that_says_it_works_is_not_charged_with_the_exit_and_a_guard_that_says_so_proves_nothing() {
     for (hops, says_where) in [(2, true), (1, false)] {

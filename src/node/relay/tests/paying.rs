@@ -94,6 +94,7 @@ impl Scarce {
     }
 }
 
+// [DHT-W-036]
 #[test]
 fn a_relay_that_fills_up_asks_for_work_in_a_new_descriptor_and_keeps_it_for_an_hour() {
     let mut world = World::new();
@@ -138,6 +139,7 @@ fn an_operator_is_told_what_is_asked_and_what_of_the_hour_is_used_when_it_change
     assert_eq!(scarce.world.terms, [first, WriteTerms { hour_bytes, full_permille: 801, ..first }]);
 }
 
+// [DHT-W-036]
 #[test]
 fn a_step_is_kept_for_an_hour_whatever_becomes_of_the_wall_clock() {
     let mut world = World::new();
@@ -158,6 +160,7 @@ fn a_step_is_kept_for_an_hour_whatever_becomes_of_the_wall_clock() {
     assert_eq!(one.descriptor().effort, 0, "it was set back");
 }
 
+// [DHT-W-037] [DHT-R-039] [DHT-R-040]
 #[test]
 fn where_work_is_asked_for_a_value_is_kept_that_was_paid_for_as_it_is_and_no_other() {
     let mut scarce = Scarce::new(filled(750, 1_000));
@@ -182,6 +185,7 @@ fn where_work_is_asked_for_a_value_is_kept_that_was_paid_for_as_it_is_and_no_oth
     assert_eq!(scarce.store(LINK, &other, shows(more)).unwrap().0, Verdict::Stored, "more than is asked for will do");
 }
 
+// [DHT-R-040]
 #[test]
 fn one_relay_has_so_many_payments_checked_in_a_second_and_others_have_theirs() {
     let mut scarce = Scarce::new(filled(750, 1_000));
@@ -196,6 +200,7 @@ fn one_relay_has_so_many_payments_checked_in_a_second_and_others_have_theirs() {
     assert_eq!(scarce.store(LINK, &value, shows), unpaid);
 }
 
+// [DHT-R-040]
 #[test]
 fn a_payment_that_held_is_not_checked_again_and_takes_nothing_of_what_is_checked_in_a_second() {
     let mut scarce = Scarce::new(filled(750, 1_000));
@@ -249,6 +254,7 @@ fn what_comes_of_clients_is_counted_apart_from_what_the_relay_brings_itself() {
     assert!(!may(Bringer::Unknown) && may(Bringer::Own));
 }
 
+// [DHT-R-046]
 #[test]
 fn repair_pays_nothing_when_it_comes_from_near_the_place_and_is_a_write_like_others_from_elsewhere() {
     let mut scarce = Scarce::new(filled(750, 1_000));
@@ -270,6 +276,7 @@ fn repair_pays_nothing_when_it_comes_from_near_the_place_and_is_a_write_like_oth
     assert_eq!(scarce.store(OTHER, &far, Account::Upkeep).unwrap().0, Verdict::Stored);
 }
 
+// [DHT-R-045]
 #[test]
 fn a_flood_over_a_link_comes_to_the_end_of_its_hour_and_leaves_small_values_their_room() {
     let mut scarce = Scarce::new(filled(1_000, 2_000));
