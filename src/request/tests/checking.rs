@@ -29,21 +29,24 @@ fn signed_with(world: &World, seq: u64) -> RecordBytes {
 #[test]
 fn a_record_whose_number_no_author_wrote_and_one_of_another_location_are_invalid() {
     let mut world = World::new();
-    let [first, second, _] = world.locator.places();
-    let ancient = (first, signed_with(&world, first.seq_offset - 1));
-    let held = world.records(7);
-    let moved = (first, held[1].1.clone());
-    for (record, taken) in [(ancient, None), (moved, None), ((first, signed_with(&world, first.seq_offset)), Some(0))] {
+    let (places, held) = (world.locator.places(), world.records(7));
+    let [first, ..] = places;
+    // Where the least is added to numbers, so that the other one's is not below it.
+    let least = (0..LOCATIONS).min_by_key(|at| places[*at].seq_offset).unwrap();
+    let moved = held[(least + 1) % LOCATIONS].1.clone();
+    let ancient = signed_with(&world, first.seq_offset - 1);
+    let oldest = signed_with(&world, first.seq_offset);
+    for (place, record, taken) in [(first, ancient, None), (places[least], moved, None), (first, oldest, Some(0))] {
         let request = world.get(Consistency::All, 0);
         let outcome = world.play(request, |_, number, attempt| {
             let ExitRequest::Find { location, .. } = &attempt.request else { unreachable!("a find") };
-            let held = if *location == first.location { vec![record.clone()] } else { Vec::new() };
+            let is_there = *location == place.location;
+            let held = if is_there { vec![(place, record.clone())] } else { Vec::new() };
             answered(number, &find_answer(attempt, &held, SIGNERS))
         });
         assert_eq!(seq_of(&outcome).map(|(seq, _)| seq), taken);
         assert_eq!(outcome.counts.invalid > 0, taken.is_none(), "{:?}", outcome.counts);
     }
-    assert_ne!(first.location, second.location);
 }
 
 // [VAL-W-008] [REQ-W-032]

@@ -187,10 +187,12 @@ impl Played {
 #[test]
 fn the_packet_passed_on_has_suite_and_hint_of_the_next_relay_and_a_number_of_its_own() {
     let mut played = Played::new();
-    let built = played.packet(&[relay(50), relay(51)], b"");
+    let next = signed(Descriptor { onion_epoch: ISSUED.to_wire() + 7, ..*relay(50) }, 50);
+    assert_ne!(next.onion_hint(), 0);
+    let built = played.packet(&[next.clone(), relay(51)], b"");
     let said = played.build(CLIENT, INWARD, &built);
     let (link, cell) = &said[0];
-    assert_eq!((*link, cell.command(), cell.suite(), cell.hint()), (NEXT, Command::Build, 1, relay(50).onion_hint()));
+    assert_eq!((*link, cell.command(), cell.suite(), cell.hint()), (NEXT, Command::Build, 1, next.onion_hint()));
     assert_eq!((built.suite, built.hint), (1, played.relay.descriptor().onion_hint()));
     let again = played.packet(&[relay(50)], b"");
     let other = played.build(CLIENT, CircuitId(DIALLER_BIT | 2), &again)[0].1.circuit();
