@@ -168,6 +168,7 @@ mod tests {
         }
     }
 
+    // [LINK-W-005] [LINK-W-026]
     #[test]
     fn our_initiator_speaks_with_snows_own_responder() {
         let mut rng = ChaCha20Rng::seed_from_u64(1);
@@ -186,6 +187,7 @@ mod tests {
         transport_holds(ours, theirs);
     }
 
+    // [LINK-W-005] [LINK-W-026]
     #[test]
     fn our_responder_speaks_with_snows_own_initiator() {
         let mut rng = ChaCha20Rng::seed_from_u64(1);
@@ -299,6 +301,7 @@ mod tests {
         assert_eq!(two.open(&frame, &mut cell), Err(Forged));
     }
 
+    // [LINK-R-006]
     #[test]
     fn a_small_order_static_key_ends_the_handshake() {
         let mut rng = ChaCha20Rng::seed_from_u64(3);

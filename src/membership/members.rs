@@ -389,6 +389,7 @@ mod tests {
         members_of(numbers.map(relay))
     }
 
+    // [MEMB-R-006] [MEMB-R-008] [MEMB-R-009]
     #[test]
     fn the_greatest_number_wins_and_two_of_one_number_ban_for_good() {
         let mut members = Members::new(10);
@@ -407,6 +408,7 @@ mod tests {
         assert!(!members.wants(&reissued(1, 9, 0).to_signed()));
     }
 
+    // [MEMB-R-011]
     #[test]
     fn only_what_could_change_something_is_wanted() {
         let mut members = Members::new(1);
@@ -423,6 +425,7 @@ mod tests {
         }
     }
 
+    // [MEMB-R-010]
     #[test]
     fn a_full_table_refuses_strangers_and_still_renews_its_own() {
         let mut members = Members::new(2);
@@ -456,6 +459,7 @@ mod tests {
         assert!(members.by_id(&relay(1).id()).is_none());
     }
 
+    // [MEMB-R-007]
     #[test]
     fn descriptors_leave_after_their_life_and_do_not_enter_after_it() {
         for (mut members, life_s) in [(of(1..2), DESCRIPTOR_LIFE_S), (of(1..2).with_life(77), 77)] {
@@ -469,6 +473,7 @@ mod tests {
         }
     }
 
+    // [MEMB-R-037]
     #[test]
     fn ids_of_one_narrow_prefix_do_not_crowd_a_closest_set_or_the_count_of_closer_ones() {
         let crowd = (0..200).map(|number| relay_at(number, [10, 0, 0, 1]));
@@ -551,6 +556,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+        // [MEMB-R-006] [MEMB-R-007] [MEMB-R-008] [MEMB-R-009] [MEMB-R-010]
         #[test]
         fn merging_one_by_one_or_all_at_once_is_what_the_rules_over_a_plain_map_give(
             cap in 1..10_usize,
@@ -584,6 +590,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]
+        // [MEMB-R-037]
         #[test]
         fn the_closest_are_those_of_the_sorted_whole_without_the_skipped(place in any::<[u8; 20]>(), count in 0..30_usize) {
             let (members, location) = (of(0..200), Id(place));
