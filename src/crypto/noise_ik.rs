@@ -152,6 +152,7 @@ mod tests {
     /// Cells both ways, in turn, over more than two replacements of keys.
     fn transport_holds(ours: Handshake, theirs: HandshakeState) {
         let (mut ours, mut theirs) = (ours.into_transport().unwrap(), theirs.into_transport_mode().unwrap());
+        assert_eq!(ours.rekey_every, 1 << 20);
         ours.rekey_every = 2;
         let (mut frame, mut cell, mut text) = ([0; FRAME_LEN], [0; CELL_LEN], [0; 4096]);
         for round in 1..=5 {

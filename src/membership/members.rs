@@ -389,7 +389,6 @@ mod tests {
         members_of(numbers.map(relay))
     }
 
-    // [MEMB-R-006] [MEMB-R-008] [MEMB-R-009]
     #[test]
     fn the_greatest_number_wins_and_two_of_one_number_ban_for_good() {
         let mut members = Members::new(10);
@@ -425,7 +424,6 @@ mod tests {
         }
     }
 
-    // [MEMB-R-010]
     #[test]
     fn a_full_table_refuses_strangers_and_still_renews_its_own() {
         let mut members = Members::new(2);
@@ -459,7 +457,6 @@ mod tests {
         assert!(members.by_id(&relay(1).id()).is_none());
     }
 
-    // [MEMB-R-007]
     #[test]
     fn descriptors_leave_after_their_life_and_do_not_enter_after_it() {
         for (mut members, life_s) in [(of(1..2), DESCRIPTOR_LIFE_S), (of(1..2).with_life(77), 77)] {
@@ -590,7 +587,6 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]
-        // [MEMB-R-037]
         #[test]
         fn the_closest_are_those_of_the_sorted_whole_without_the_skipped(place in any::<[u8; 20]>(), count in 0..30_usize) {
             let (members, location) = (of(0..200), Id(place));

@@ -21,7 +21,7 @@ fn go_to(world: &mut World, end: Duration) {
     }
 }
 
-// [MEMB-W-027]
+// [MEMB-W-027] [MEMB-R-031]
 #[test]
 fn bootstraps_that_have_not_settled_are_asked_again_and_after_a_moment_taken_as_they_are() {
     let mut world = unsettled();
@@ -33,6 +33,7 @@ fn bootstraps_that_have_not_settled_are_asked_again_and_after_a_moment_taken_as_
     go_to(&mut world, SETTLED_WAIT * 2 + Duration::from_secs(1));
     assert!(world.ready && !world.client.entry.is_whole);
     assert!(!world.client.members.is_empty());
+    assert!(world.joined.as_ref().is_some_and(|joined| !joined.settled), "it is not to be kept on disk");
     let asks = world.asks;
     go_to(&mut world, SETTLED_WAIT + MEMBERS_FRESH_FOR);
     let asked = world.asks - asks;

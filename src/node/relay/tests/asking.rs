@@ -1,7 +1,7 @@
 //! Whom a relay asks, whom it answers, and what it takes from nobody.
 
 use super::*;
-use crate::limits::{ASK_TIMEOUT, ASKS_PER_CLIENT_LINK_BURST, PARTIAL_ASK_TIMEOUT, SEALED_CHUNK_LEN};
+use crate::limits::{ASK_TIMEOUT, ASKS_PER_CLIENT_LINK_BURST, LINK_ANSWER_MAX, PARTIAL_ASK_TIMEOUT, SEALED_CHUNK_LEN};
 use crate::wire::message::Assembler;
 use crate::wire::record::ValueKind;
 use crate::wire::statement::{Operation, Verdict};
@@ -235,6 +235,19 @@ fn asking() -> (World, CircuitId) {
     let [cell] = &world.said[..] else { panic!("{:?}", world.said) };
     let number = cell.circuit();
     (world, number)
+}
+
+// [LINK-W-032]
+#[test]
+fn a_link_that_is_silent_after_a_question_is_asked_for_a_sign_of_life_once_and_then_left() {
+    let (mut world, _) = asking();
+    let sign = cells_of(CircuitId(1), Command::Ask, &Ask::sign_of_life().encode()).unwrap().swap_remove(0);
+    world.said.clear();
+    world.run_for(LINK_ANSWER_MAX.as_secs());
+    assert_eq!(world.said.iter().filter(|cell| cell.body() == sign.body()).count(), 1);
+    assert_eq!(world.closed, []);
+    world.run_for(LINK_ANSWER_MAX.as_secs());
+    assert_eq!(world.closed, [(LinkId(1_000_005), DownReason::Silent)]);
 }
 
 // [MSG-R-009]
