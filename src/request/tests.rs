@@ -540,7 +540,7 @@ fn chunks_that_nobody_has_end_as_unreachable_and_forged_ones_as_damaged() {
     }
 }
 
-// [REQ-W-006] [REQ-W-022] [REQ-W-037] [REQ-R-038]
+// [REQ-W-006] [REQ-W-022] [REQ-W-037] [REQ-R-038] [MSG-W-031]
 #[test]
 fn chunks_are_stored_at_their_location_each_under_a_nonce_of_its_own_and_for_as_long_as_asked() {
     let stored = Ok(Success::ChunksStored { copies_min: 2 });
@@ -564,6 +564,7 @@ fn chunks_are_stored_at_their_location_each_under_a_nonce_of_its_own_and_for_as_
             assert!(attempt.upload.iter().all(|data| data.len() == CIRCUIT_DATA_LEN_MAX));
             let ExitRequest::PutChunks { nonce, chunks, .. } = &attempt.request else { unreachable!("a put") };
             assert!(of_third == Verdict::Stored || number == 0 || chunks.len() == 1, "what is wanting alone");
+            assert!(chunks.iter().all(|(name, _)| name.index == 0));
             let until = expiry.step().saturating_add_signed(kept_for);
             let cell = |slot: usize| {
                 let mut answer = ExitAnswer::default();

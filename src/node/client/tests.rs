@@ -22,6 +22,7 @@ use crate::wire::onion::ExitAnswer;
 mod circuits;
 mod doubts;
 mod settling;
+mod told;
 
 const RELAYS: u32 = 20;
 const BOOTSTRAPS: u32 = 3;
@@ -43,8 +44,8 @@ struct World {
     used: Option<LinkId>,
     up_at: BTreeMap<LinkId, Instant>,
     builds: usize,
-    /// Circuits that the client has ended.
-    destroyed: usize,
+    /// Circuits that the client ended, or said so.
+    destroys: usize,
     /// Of each circuit the last hop.
     exits: Vec<Contact>,
     kept: Kept,
@@ -56,6 +57,12 @@ struct World {
     told_by_one: Vec<NodeKey>,
     /// Whether bootstraps say that they have settled.
     settled: bool,
+    /// Bootstraps of these numbers do not answer as they should.
+    lies: BTreeMap<u32, told::Lie>,
+    /// Questions that are answered late.
+    late: Vec<(LinkId, Cell)>,
+    /// What came of the last time that bootstraps were asked.
+    joined: Option<Joined>,
 }
 
 /// What a guard does when a circuit is built through it.
@@ -96,62 +103,6 @@ fn relay(number: u32) -> VerifiedDescriptor {
     let mut descriptor = described(number, [10 + high, low, 0, 1]);
     (descriptor.onion_key, descriptor.onion_epoch) = onion_keys(number).public();
     signed(descriptor, number)
-}
-
-/// What this hop, the first being 1, sends back with those before it, having not reached the next.
-fn not_reached(build: &Cell, hops: usize) -> Cell {
-    let mut rng = ChaCha20Rng::seed_from_u64(6);
-    let (mut body, mut suite, mut hint) = (*build.body(), build.suite(), build.hint());
-    let mut middles = Vec::new();
-    while middles.len() < hops {
-        let opened =
-            (0..RELAYS).find_map(|number| peel(&onion_keys(number).secrets(suite, hint), &body, &mut rng).ok());
-        let Role::Middle { suite: next_suite, hint: next_hint, body: next, hop, .. } = opened.unwrap().role else {
-            panic!("it is not the exit's")
-        };
-        (body, suite, hint) = (*next, next_suite, next_hint);
-        middles.push(hop);
-    }
-    let last = middles.pop().unwrap().not_reached().unwrap();
-    let mut cell = Cell::new(build.circuit(), Command::Reply0);
-    *cell.body_mut() = middles.iter_mut().rev().fold(last, |body, hop| hop.wrap_reply0(&body).unwrap());
-    cell
-}
-
-/// What an exit sends back on the circuit of this build packet: a first reply and one cell, without data.
-fn replies(build: &Cell) -> [Cell; 2] {
-    replies_with(build, &[])
-}
-
-/// As that, with this data, whole or none.
-fn replies_with(build: &Cell, data: &[u8]) -> [Cell; 2] {
-    let (head, tail) = data.split_at(data.len().min(REPLY0_DATA_LEN_MAX));
-    let mut rng = ChaCha20Rng::seed_from_u64(5);
-    let (mut body, mut suite, mut hint) = (*build.body(), build.suite(), build.hint());
-    let mut middles = Vec::new();
-    loop {
-        let opened =
-            (0..RELAYS).find_map(|number| peel(&onion_keys(number).secrets(suite, hint), &body, &mut rng).ok());
-        match opened.expect("it is for one of them").role {
-            Role::Middle { suite: next_suite, hint: next_hint, body: next, hop, .. } => {
-                (body, suite, hint) = (*next, next_suite, next_hint);
-                middles.push(hop);
-            }
-            Role::Exit { mut hop, .. } => {
-                let first = middles
-                    .iter_mut()
-                    .rev()
-                    .fold(hop.seal_reply0(head).unwrap(), |b, hop| hop.wrap_reply0(&b).unwrap());
-                let data = hop.seal_backward(tail).unwrap();
-                let second = middles.iter_mut().rev().fold(data, |b, hop| hop.wrap_backward(&b).unwrap());
-                return [(Command::Reply0, first), (Command::Backward, second)].map(|(command, body)| {
-                    let mut cell = Cell::new(build.circuit(), command);
-                    *cell.body_mut() = body;
-                    cell
-                });
-            }
-        }
-    }
 }
 
 fn is_bootstrap(link_key: &DhKey) -> bool {
@@ -200,7 +151,7 @@ impl World {
             used: None,
             up_at: BTreeMap::new(),
             builds: 0,
-            destroyed: 0,
+            destroys: 0,
             exits: Vec::new(),
             kept,
             ended: Vec::new(),
@@ -209,6 +160,9 @@ impl World {
             later_s: 0,
             told_by_one: Vec::new(),
             settled: true,
+            lies: BTreeMap::new(),
+            late: Vec::new(),
+            joined: None,
         };
         world.drain();
         world
@@ -224,7 +178,7 @@ impl World {
                     self.used = Some(link);
                     self.treat(link, &cell);
                 }
-                Effect::Io(Output::Send { cell, .. }) if cell.command() == Command::Destroy => self.destroyed += 1,
+                Effect::Io(Output::Send { cell, .. }) if cell.command() == Command::Destroy => self.destroys += 1,
                 Effect::Work { id, job } => {
                     let done = run(job, &Solved, &mut ChaCha20Rng::seed_from_u64(4));
                     self.client.handle_worked(self.now, id, done);
@@ -235,6 +189,7 @@ impl World {
                 }
                 Effect::Event(ClientEvent::Path(path)) => self.exits.extend(path.hops.last()),
                 Effect::Event(ClientEvent::Ready { .. }) => self.ready = true,
+                Effect::Event(ClientEvent::Joined(joined)) => self.joined = Some(joined),
                 Effect::Event(ClientEvent::Done { outcome, .. }) => self.ended.push(outcome),
                 Effect::Event(ClientEvent::GuardDoubted(_)) => self.doubts += 1,
                 _ => (),
@@ -247,24 +202,24 @@ impl World {
         let cells = match self.guard {
             Doing::Nothing | Doing::Closes => Vec::new(),
             Doing::Destroys => vec![destroy()],
-            Doing::Answers => replies(build).to_vec(),
+            Doing::Answers => circuits::replies(build).to_vec(),
             Doing::RepliesThenDestroys => {
-                let [first, _] = replies(build);
+                let [first, _] = circuits::replies(build);
                 vec![first, destroy()]
             }
             Doing::RepliesTwice => {
-                let [first, _] = replies(build);
+                let [first, _] = circuits::replies(build);
                 vec![first.clone(), first]
             }
             Doing::RepliesBackwards => {
-                let [first, second] = replies(build);
+                let [first, second] = circuits::replies(build);
                 vec![second, first]
             }
             Doing::Introduces { forged } => {
                 let answer = ExitAnswer { descriptors: vec![circuits::newcomer(forged)], ..ExitAnswer::default() };
-                replies_with(build, &answer.encode(ANSWER_LEN).unwrap()).to_vec()
+                circuits::replies_with(build, &answer.encode(ANSWER_LEN).unwrap()).to_vec()
             }
-            Doing::ReachesOnly(hops) => vec![not_reached(build, hops), destroy()],
+            Doing::ReachesOnly(hops) => vec![circuits::not_reached(build, hops), destroy()],
         };
         cells.into_iter().for_each(|cell| self.client.handle(self.now, Input::Cell { link, cell }));
     }
@@ -301,6 +256,9 @@ impl World {
             return;
         }
         self.asks += 1;
+        if self.lies(link, cell, &message) {
+            return;
+        }
         let is_first = self.client.links.peer(link).is_some_and(|peer| peer.link_key == relay(0).link_key);
         let is_told = |one: &VerifiedDescriptor| {
             !self.untold.contains(&one.key) && (is_first || !self.told_by_one.contains(&one.key))
@@ -342,6 +300,7 @@ impl World {
     }
 }
 
+// [MEMB-W-021] [MEMB-W-022]
 #[test]
 fn a_client_that_is_in_asks_bootstraps_at_times_of_its_own_and_never_because_of_an_operation() {
     let mut world = World::new();
@@ -359,6 +318,7 @@ fn a_client_that_is_in_asks_bootstraps_at_times_of_its_own_and_never_because_of_
     assert_eq!(world.start(9), 0);
 }
 
+// [MEMB-W-021]
 #[test]
 fn a_client_that_never_came_in_tries_again_with_its_next_operation() {
     let mut world = World::new();
@@ -380,7 +340,7 @@ fn all_relays() -> Vec<VerifiedDescriptor> {
     (0..RELAYS).map(relay).collect()
 }
 
-// [REQ-W-020]
+// [REQ-W-020] [MEMB-W-062]
 #[test]
 fn bootstraps_are_no_exits_however_they_became_members_and_only_while_they_are() {
     let check = |client: &ClientNode| {
@@ -404,6 +364,7 @@ fn refreshed(world: &mut World) -> Vec<NodeKey> {
     world.client.members.iter().map(|one| one.key).collect()
 }
 
+// [MEMB-R-029] [MEMB-W-055]
 #[test]
 fn no_hop_is_made_of_a_relay_that_no_bootstrap_tells_of_any_more_but_guards_and_second_hops_stay() {
     let mut world = World::new();
@@ -463,6 +424,7 @@ fn what_a_guard_shows_of_itself_sets_no_price_until_bootstraps_tell_it() {
     assert_eq!(price(client), 3);
 }
 
+// [MEMB-R-030]
 #[test]
 fn bootstraps_that_have_just_started_and_know_hardly_anybody_take_nobody_away() {
     let mut world = World::new();
@@ -471,6 +433,7 @@ fn bootstraps_that_have_just_started_and_know_hardly_anybody_take_nobody_away() 
     assert_eq!(refreshed(&mut world).len(), all_relays().len());
 }
 
+// [MEMB-R-030]
 #[test]
 fn pull_after_pull_takes_no_more_members_away_than_one_may_until_a_day_is_over() {
     let mut world = World::new();
@@ -492,7 +455,7 @@ fn pull_after_pull_takes_no_more_members_away_than_one_may_until_a_day_is_over()
     assert!(world.client.sizes().iter().all(|(_, len, cap)| len <= cap));
 }
 
-// [STATE-W-012]
+// [STATE-W-012] [MEMB-W-021] [MEMB-W-022]
 #[test]
 fn with_a_membership_on_disk_no_bootstrap_learns_that_a_client_starts_or_asks() {
     let mut world = World::returning(|_| all_relays());
@@ -505,7 +468,7 @@ fn with_a_membership_on_disk_no_bootstrap_learns_that_a_client_starts_or_asks() 
     assert!(world.asks > 0, "a client that runs on asks at a time of its own");
 }
 
-// [STATE-R-014]
+// [STATE-R-014] [MEMB-W-028]
 #[test]
 fn nothing_is_drawn_from_a_membership_on_disk() {
     let new = World::with_stored(all_relays(), Kept::default());
@@ -519,7 +482,7 @@ fn nothing_is_drawn_from_a_membership_on_disk() {
     assert!(world.asks > 0, "a second hop is missing");
 }
 
-// [STATE-W-015] [STATE-W-016]
+// [STATE-W-015] [STATE-W-016] [MEMB-W-022]
 #[test]
 fn a_membership_on_disk_that_does_not_carry_is_left_and_renewed_once_after_a_random_time() {
     let mut world = World::returning(|_| all_relays());

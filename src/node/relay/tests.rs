@@ -1,7 +1,10 @@
 //! Several relays in one world without sockets: links that come up and end, stores, work done in line, a clock that jumps.
 
+mod asking;
 mod checking;
 mod circuits;
+mod credits;
+mod membership;
 mod paying;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -43,6 +46,8 @@ struct World {
     links: BTreeMap<(usize, LinkId), (usize, LinkId)>,
     inputs: VecDeque<(usize, Input)>,
     dials: Vec<(Instant, Address)>,
+    /// Links that relays have ended.
+    closed: Vec<(LinkId, DownReason)>,
     now: Instant,
     accepted: u64,
     /// What relays say on links that have no relay at the other end.
@@ -63,6 +68,7 @@ impl World {
             links,
             inputs,
             dials,
+            closed: Vec::new(),
             now: Instant::ZERO,
             accepted: 0,
             said: Vec::new(),
@@ -147,6 +153,7 @@ impl World {
                 None => self.said.push(cell),
             },
             Output::Close { link, reason } => {
+                self.closed.push((link, reason));
                 if let Some((other, link)) = self.links.remove(&(number, link)) {
                     self.links.remove(&(other, link));
                     self.inputs.push_back((other, Input::LinkDown { link, reason }));
@@ -302,6 +309,7 @@ fn who_joins_is_handed_what_is_his() {
     assert!(world.is_kept(&values) && !world.stores[joined].is_empty());
 }
 
+// [LINK-W-040]
 #[test]
 fn who_is_gone_is_dialled_now_and_then_and_lookups_begin_elsewhere_until_it_is_back() {
     let mut world = started(10, &[]);
@@ -452,7 +460,7 @@ fn when_an_exit_goes_after_its_answer_nothing_more_is_sealed_and_of_many_circuit
     assert_eq!(told, NOT_REACHED_AT_ONCE_MAX);
 }
 
-// [DHT-W-017]
+// [DHT-W-017] [MSG-R-024]
 #[test]
 fn a_relay_whose_disk_fails_refuses_and_states_nothing_and_forgets_no_place() {
     const LINK: LinkId = LinkId(1_000_001);
