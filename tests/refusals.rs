@@ -1,7 +1,7 @@
 //! Every way in which what decodes refuses is met: by a vector that is refused so, or here. A variant that is new, and that nothing reaches,
 //! does not compile or fails.
 #![cfg(feature = "cli")]
-#![allow(clippy::unwrap_used, reason = "a test crate")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test crate")]
 
 use std::collections::BTreeSet;
 use std::path::Path;

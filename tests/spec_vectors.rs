@@ -1,7 +1,7 @@
 //! The vectors of `spec/vectors`: each file is read, decoded and computed anew, partly with a foreign Noise; and all of them are what
 //! `cargo run --example make_vectors` writes, so that neither drifts.
 #![cfg(feature = "net")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test crate")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test crate")]
 
 #[path = "spec_vectors/check/mod.rs"]
 mod check;
