@@ -1,4 +1,5 @@
 //! Every rule of the specification has a test, every MUST is a rule, and `spec/conformance.md` says which test proves which.
+#![allow(clippy::unwrap_used, reason = "a test crate")]
 
 use std::collections::BTreeSet;
 use std::path::Path;
