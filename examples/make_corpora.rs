@@ -4,12 +4,13 @@
 
 use std::path::Path;
 
+use bauta::cli::kept_files::KeptFile;
 use rand::rngs::ChaCha20Rng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
 /// Targets of which an input is a script: noise means something to them.
-const SCRIPTED: [&str; 12] = [
+const SCRIPTED: [&str; 17] = [
     "content",
     "handshake",
     "link",
@@ -22,14 +23,22 @@ const SCRIPTED: [&str; 12] = [
     "store",
     "table",
     "values",
+    "disk_store",
+    "settings",
+    "speaker",
+    "state_files",
+    "stream",
 ];
 const NOISE_LEN: usize = 192;
 
 /// Target, name, input. Each comes to what the planted fault of its oracle spoils, or to what noise seldom comes to.
-const SCRIPTS: [(&str, &str, &[u8]); 16] = [
+const SCRIPTS: [(&str, &str, &[u8]); 26] = [
     ("content", "folder-of-one", &[2, 1, 0, 0, 0, 5, 0, 0]),
     ("descriptor", "another-family", &[1, 0, 1, 2, 3, 0, 9, 5, 1, 0, 1, 0, 1, 0x80, 0, 0x9b, 1]),
     ("descriptor", "unchanged", &[1, 0, 1, 2, 3, 0, 9, 5, 1, 0, 1, 0, 1, 0x80, 0]),
+    ("disk_store", "full-disk", &[10, 20, 0, 0, 11, 3, 0, 3, 0, 5, 12, 0, 9, 0, 14]),
+    ("disk_store", "power-cut", &[10, 20, 0, 0, 0, 3, 0, 7, 0x7e, 7, 0, 0, 9, 0x2e, 3, 0xaa, 0, 11]),
+    ("disk_store", "rot", &[10, 20, 0, 0, 0, 1, 0, 31, 0x8f, 0, 3, 1]),
     ("handshake", "last-byte-changed", &[0, 4, 8, 15, 1]),
     ("handshake", "up-and-cells", &[1, 0, 1, 0, 12, 9, 13, 8, 0, 1, 0, 1, 10, 200, 0, 1, 4, 0, 0, 1]),
     ("network", "same-second", &[0, 5, 0, 1, 0, 2, 0, 2, 5, 0, 0x20]),
@@ -40,6 +49,13 @@ const SCRIPTS: [(&str, &str, &[u8]); 16] = [
     ("onion_circuit", "reply-changed", &[0, 2, 0, 0, 5, 0, 0x10, 1]),
     ("peel", "last-byte-changed", &[7, 0xf7, 0x5a]),
     ("request", "as-old-as-before", &[0, 1, 0, 0, 0, 0, 0, 0, 8, 0, 0]),
+    ("settings", "a-file", b"\0hops = 4\nstagger = \"10ms\"\nbind = \"127.0.0.1\"\n"),
+    ("settings", "a-list", b"\x01# remark\n0123456789abcdef0123456789abcdef01234567 # one\n\nno name\n"),
+    ("settings", "a-long-list", &[2, 5, 0, 7, 1, 9, 9, 2, 3, 0, 8]),
+    ("speaker", "fits-and-cells", &[0, 0, 1, 9, 0, 0, 0, 5, 3, 0, 0, 0, 1, 2, 3, 4, 1, 0, 0, 0, 0, 0, 8, 0, 0, 0]),
+    ("speaker", "no-hello", &[1, 0, 2, 1, 0, 0, 0, 1, 0]),
+    ("state_files", "a-byte-changed", &[3, 2, 0, 36, 1, 0]),
+    ("state_files", "rows", &[7, 0, 1, 0, 0, 0, 1]),
     ("store", "not-what-was-expected", &[39, 39, 0, 6, 0xb0, 12]),
     ("table", "one-comes-and-fails", &[5, 6, 7, 2, 7]),
     ("texts", "last-letter-changed", &[1, 0, 1, 0x7a, 34]),
@@ -97,6 +113,25 @@ fn main() -> std::io::Result<()> {
     prefixed("message_decode", "descriptors", &|_| vec![5])?;
     prefixed("descriptor", "descriptors", &|_| vec![0])?;
     prefixed("content", "roots", &|_| vec![0])?;
+    let names = KeptFile::ALL.map(KeptFile::name);
+    for (number, case) in cases("kept_files").iter().enumerate() {
+        let of = names.iter().position(|name| case["file"] == *name).unwrap();
+        let content = bytes_of(&case["content"]);
+        write(
+            "state_files",
+            &format!("kept_files-{number}"),
+            &[&[u8::try_from(of).unwrap(), 1], &content[..]].concat(),
+        )?;
+    }
+    for (number, case) in cases("command_frames").iter().enumerate() {
+        let head = [u8::try_from(names.len() + 1).unwrap(), u8::from(case["from"] == "node")];
+        write("state_files", &format!("command_frames-{number}"), &[&head, &bytes_of(&case["frame"])[..]].concat())?;
+    }
+    let key = u8::try_from(names.len() - 1).unwrap();
+    for (number, case) in cases("key_files").iter().enumerate() {
+        // Behind the head of a file, which depends on its name.
+        write("state_files", &format!("key_files-{number}"), &[&[key, 1], &bytes(case)[36..]].concat())?;
+    }
     for (number, case) in cases("folders").iter().enumerate() {
         // The index stands behind its length.
         let len = u16::try_from(case["length"].as_u64().unwrap()).unwrap().to_be_bytes();

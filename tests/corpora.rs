@@ -1,5 +1,6 @@
 //! Every kept fuzz input, replayed through its oracle: what a fuzzer once found is found again without one. And every oracle is awake:
 //! with a fault planted between the house and it, at least one kept input fails.
+#![cfg(feature = "cli")]
 #![expect(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -8,6 +9,8 @@
     reason = "an oracle's assertions are what it is for"
 )]
 
+#[path = "corpora/dictionaries.rs"]
+mod dictionaries;
 #[expect(unreachable_pub, reason = "the targets of the fuzzer call them, too")]
 #[path = "../fuzz/oracles/mod.rs"]
 mod oracles;
@@ -52,6 +55,7 @@ targets!(
     cell_decode,
     content,
     descriptor,
+    disk_store,
     handshake,
     link,
     lookup,
@@ -63,7 +67,11 @@ targets!(
     peel,
     relay,
     request,
+    settings,
+    speaker,
+    state_files,
     store,
+    stream,
     table,
     texts,
     values
@@ -74,6 +82,19 @@ fn every_target_of_the_fuzzer_is_replayed() {
     let manifest = std::fs::read_to_string(fuzz().join("Cargo.toml")).unwrap();
     let names = manifest.lines().filter_map(|line| line.strip_prefix("path = \"fuzz_targets/")?.strip_suffix(".rs\""));
     assert_eq!(names.collect::<BTreeSet<_>>(), TARGETS.iter().copied().chain(["canary"]).collect());
+}
+
+#[test]
+fn dictionaries_are_what_the_vectors_and_names_of_today_make() {
+    let made = dictionaries::dictionaries(&Path::new(env!("CARGO_MANIFEST_DIR")).join("spec/vectors"));
+    let there = std::fs::read_dir(fuzz().join("dictionaries")).unwrap().map(|entry| entry.unwrap().file_name());
+    let there: BTreeSet<String> = there.map(|name| name.into_string().unwrap()).collect();
+    assert_eq!(there, made.iter().map(|(target, _)| (*target).to_owned()).collect());
+    for (target, text) in made {
+        assert!(TARGETS.contains(&target));
+        let kept = std::fs::read_to_string(fuzz().join("dictionaries").join(target)).unwrap();
+        assert!(kept == text, "{target}: run `cargo run --example make_dictionaries`");
+    }
 }
 
 #[test]

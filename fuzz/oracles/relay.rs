@@ -205,6 +205,11 @@ fn answer(script: &mut Script<'_>) -> Vec<u8> {
     }
 }
 
+/// A circuit's number of the peer's half: of links that it dialled, which have odd numbers here, the upper one.
+fn peers_half(link: LinkId, circuit: CircuitId) -> CircuitId {
+    if link.0.is_multiple_of(2) { circuit } else { CircuitId(circuit.0 | 0x8000_0000) }
+}
+
 /// A real packet to this relay: for itself, or to be passed on.
 fn packet(script: &mut Script<'_>, rig: &mut Rig, circuit: CircuitId) -> Cell {
     let location = pool().values[script.below(pool().values.len())].location();
@@ -257,7 +262,7 @@ pub fn check(data: &[u8], fault: bool) {
                         rig.handle(Input::LinkDown { link, reason: DownReason::Closed });
                     }
                 } else {
-                    let cell = packet(&mut script, &mut rig, circuit);
+                    let cell = packet(&mut script, &mut rig, peers_half(link, circuit));
                     rig.handle(Input::Cell { link, cell });
                 }
             }
@@ -272,13 +277,14 @@ pub fn check(data: &[u8], fault: bool) {
                     Command::Ask,
                     Command::Answer,
                 ];
-                let (link, mut cell) = (script.pick(&links), Cell::new(circuit, script.pick(&commands)));
+                let link = script.pick(&links);
+                let mut cell = Cell::new(peers_half(link, circuit), script.pick(&commands));
                 cell.body_mut().iter_mut().zip(script.bytes(8)).for_each(|(to, from)| *to = from);
                 rig.handle(Input::Cell { link, cell });
             }
             (5, _) => {
                 let (link, message) = (script.pick(&links), ask(&mut script));
-                rig.message(link, circuit, Command::Ask, &message, op & 0x80 == 0);
+                rig.message(link, peers_half(link, circuit), Command::Ask, &message, op & 0x80 == 0);
             }
             _ => {
                 let Some((link, circuit)) = rig.asked.pop() else { continue };

@@ -1,21 +1,24 @@
 //! Operations among exits that lie: whatever comes back, or nothing, an operation ends once and by its time, with no more circuits than it
-//! has, and brings nothing but what its author sealed, what fits its hash, and as many copies as holders signed for.
+//! has, and brings nothing but what its author sealed, what fits its hash, and as many copies as holders signed for, of records and of chunks.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use bauta::crypto::hash::{blake3, signed_location};
 use bauta::keyspace::{Id, Location};
-use bauta::limits::{ANSWER_LEN, HOLDERS, OPERATION_CIRCUITS_MAX, OPERATION_TIMEOUT, SIGNERS, SLOT_LEN};
+use bauta::limits::{
+    ANSWER_LEN, BATCH_CHUNKS, CHUNK_HOLDERS, CHUNK_LOCATIONS, CIRCUIT_DATA_LEN_MAX, EXPIRY_MAX_S, HOLDERS,
+    LOOK_SLOT_LEN, OPERATION_CIRCUITS_MAX, OPERATION_TIMEOUT, SIGNERS, SLOT_LEN,
+};
 use bauta::membership::members::Members;
 use bauta::record::{INDICES, Locator};
 use bauta::request::{
-    Attempt, AttemptResult, ChunkGet, Consistency, Context, Failure, RecordGet, RecordPut, Refused, Request,
-    RequestInput, RequestOutput, Success,
+    Attempt, AttemptResult, ChunkGet, ChunkLook, ChunkPut, Consistency, Context, Failure, RecordGet, RecordPut,
+    Refused, Request, RequestInput, RequestOutput, SealedChunk, Success,
 };
 use bauta::time::{Duration, Instant, Now, UnixTime};
 use bauta::wire::onion::{ExitAnswer, ExitRequest};
-use bauta::wire::record::{Expiry, RecordBytes, ValueKind};
+use bauta::wire::record::{ChunkName, Expiry, RecordBytes, ValueKind};
 use bauta::wire::statement::{Nonce, Operation, Question, Saying, Statement, Verdict};
 use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
@@ -40,13 +43,18 @@ fn world() -> &'static World {
         let (mut members, mut rng, author) = (Members::default(), ChaCha20Rng::seed_from_u64(1), identity(1_000));
         members.merge_all((0..RELAYS).map(relay), ISSUED);
         let locator = Locator::of_author(&author, b"label").expect("short");
-        let ends = Expiry::at_least(UnixTime(ISSUED.0 + 86_400));
+        let ends = ends();
         let mut seal = |seq: u64, index| {
             locator.seal(&network(), &author, index, (seq, ends), b"payload", &mut rng).expect("short")
         };
         let records = (1..=3).map(|seq| INDICES.into_iter().map(|index| seal(seq, index)).collect()).collect();
         World { members, locator, records, chunks: (0..4).map(|fill| vec![fill; 700]).collect() }
     })
+}
+
+/// When everything that is stored ends.
+fn ends() -> Expiry {
+    Expiry::at_least(UnixTime(ISSUED.0 + 86_400))
 }
 
 fn claim_of(record: &RecordBytes) -> (u64, [u8; 32]) {
@@ -114,7 +122,16 @@ fn answer(script: &mut Script<'_>, attempt: &Attempt) -> Vec<u8> {
             };
             Some((0..chunks.len()).flat_map(|at| slot(script, at)).collect())
         }
-        ExitRequest::PutChunks { .. } | ExitRequest::Look { .. } => None,
+        ExitRequest::PutChunks { nonce, chunks, .. } => slots(
+            script,
+            *nonce,
+            (Operation::Store, Verdict::Stored),
+            CIRCUIT_DATA_LEN_MAX,
+            chunks.iter().map(|one| one.0),
+        ),
+        ExitRequest::Look { nonce, chunks } => {
+            slots(script, *nonce, (Operation::Find, Verdict::Present), LOOK_SLOT_LEN, chunks.iter().copied())
+        }
     }
     .expect("it fits");
     if script.byte() & 3 == 3 {
@@ -124,12 +141,32 @@ fn answer(script: &mut Script<'_>, attempt: &Attempt) -> Vec<u8> {
     bytes
 }
 
+/// What holders of each chunk say, in slots of so many bytes.
+fn slots(
+    script: &mut Script<'_>,
+    nonce: Nonce,
+    (operation, verdict): (Operation, Verdict),
+    len: usize,
+    chunks: impl Iterator<Item = ChunkName>,
+) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for (slot, name) in chunks.enumerate() {
+        let claim = (ends().step(), name.hash);
+        let statements = statements(script, operation, nonce.of_slot(slot), name.location(), (verdict, claim));
+        let answer = ExitAnswer { value: None, statements, descriptors: Vec::new() };
+        // Of a look fewer fit.
+        bytes.extend(if operation == Operation::Find { answer.looked() } else { answer }.encode(len)?);
+    }
+    bytes.resize(len * BATCH_CHUNKS, 0);
+    Some(bytes)
+}
+
 struct Play {
     request: Request,
     rng: ChaCha20Rng,
     open: Vec<Attempt>,
     asked: usize,
-    /// Who signed to keep a record, by location, in answers that were given: nobody else is a copy.
+    /// Who signed to keep or have a value, by location, in answers that were given: nobody else is a copy.
     signed: BTreeSet<(Location, [u8; 32])>,
     seq_min: u64,
     ended: bool,
@@ -184,7 +221,18 @@ impl Play {
                 let fits = |(came, own): (&Option<Vec<u8>>, &Vec<u8>)| came.as_ref().is_none_or(|came| came == own);
                 assert!(chunks.iter().zip(&world.chunks).all(fits));
             }
-            Ok(Success::ChunksStored { .. } | Success::ChunksSeen(_)) => panic!("nobody asked for it"),
+            Ok(Success::ChunksStored { copies_min }) => {
+                assert_eq!(copies_min, CHUNK_HOLDERS * CHUNK_LOCATIONS);
+                assert!(self.copies().iter().flatten().all(|copies| *copies >= CHUNK_HOLDERS));
+            }
+            Ok(Success::ChunksSeen(seen)) => {
+                assert_eq!(seen.len(), world.chunks.len());
+                for (seen, copies) in seen.iter().zip(self.copies()) {
+                    assert!(seen.until.len() <= copies[0]);
+                    let can_be = |end: &Expiry| end.time() > ISSUED && end.time().0 <= ISSUED.0 + EXPIRY_MAX_S;
+                    assert!(seen.until.iter().all(can_be));
+                }
+            }
             Err(Refused::Partly { copies, asked }) => {
                 assert!(copies > 0 && copies <= self.signed.len() && copies < asked);
             }
@@ -193,15 +241,38 @@ impl Play {
         }
     }
 
-    fn note(&mut self, attempt: &Attempt, bytes: &[u8]) {
-        let (ExitRequest::Put { record, .. }, Ok(answer)) =
-            (&attempt.request, ExitAnswer::decode(bytes, ValueKind::Signed))
-        else {
-            return;
+    /// Who signed for each chunk, at each of its locations.
+    fn copies(&self) -> Vec<Vec<usize>> {
+        let at = |location: Location| self.signed.iter().filter(|(of, _)| *of == location).count();
+        let indices = || 0..u8::try_from(CHUNK_LOCATIONS).expect("few");
+        let of = |chunk: &Vec<u8>| {
+            let hash = blake3(&[chunk]);
+            indices().map(|index| at(ChunkName { hash, index }.location())).collect()
         };
-        let location = signed_location(&record.fields().expect("of its length").key);
-        let stored = answer.statements.iter().filter(|said| said.verdict == Verdict::Stored);
-        self.signed.extend(stored.map(|said| (location, said.signer.0)));
+        world().chunks.iter().map(of).collect()
+    }
+
+    fn note(&mut self, attempt: &Attempt, bytes: &[u8]) {
+        let (kind, verdict, len, locations) = match &attempt.request {
+            ExitRequest::Put { record, .. } => {
+                let location = signed_location(&record.fields().expect("of its length").key);
+                (ValueKind::Signed, Verdict::Stored, ANSWER_LEN, vec![location])
+            }
+            ExitRequest::PutChunks { chunks, .. } => {
+                let locations = chunks.iter().map(|(name, _)| name.location()).collect();
+                (ValueKind::Hashed, Verdict::Stored, CIRCUIT_DATA_LEN_MAX, locations)
+            }
+            ExitRequest::Look { chunks, .. } => {
+                let locations = chunks.iter().map(ChunkName::location).collect();
+                (ValueKind::Hashed, Verdict::Present, LOOK_SLOT_LEN, locations)
+            }
+            ExitRequest::Find { .. } | ExitRequest::FetchChunks { .. } => return,
+        };
+        for (part, location) in bytes.chunks(len).zip(locations) {
+            let statements = ExitAnswer::decode(part, kind).map(|answer| answer.statements).unwrap_or_default();
+            let counted = statements.iter().filter(|said| said.verdict == verdict);
+            self.signed.extend(counted.map(|said| (location, said.signer.0)));
+        }
     }
 }
 
@@ -215,7 +286,8 @@ fn start(script: &mut Script<'_>) -> Play {
         stagger: Duration::ZERO,
         rng: &mut rng,
     };
-    let request = match kind % 3 {
+    let hashes = || world.chunks.iter().map(|chunk| blake3(&[chunk])).collect::<Vec<_>>();
+    let request = match kind % 5 {
         0 => {
             let consistency =
                 script.pick(&[Consistency::One, Consistency::Quorum, Consistency::All, Consistency::Audit]);
@@ -227,10 +299,13 @@ fn start(script: &mut Script<'_>) -> Play {
             let records = world.locator.places().into_iter().zip(world.records[0].clone()).collect();
             Request::RecordPut(Box::new(RecordPut::new(records, Some(0), Instant::ZERO, OPERATION_TIMEOUT, context)))
         }
-        _ => {
-            let hashes = world.chunks.iter().map(|chunk| blake3(&[chunk])).collect();
-            Request::ChunkGet(Box::new(ChunkGet::new(hashes, Instant::ZERO, OPERATION_TIMEOUT, context)))
+        2 => Request::ChunkGet(Box::new(ChunkGet::new(hashes(), Instant::ZERO, OPERATION_TIMEOUT, context))),
+        3 => {
+            let sealed = |bytes: &Vec<u8>| SealedChunk { hash: blake3(&[bytes]), bytes: bytes.clone() };
+            let chunks = world.chunks.iter().map(sealed).collect();
+            Request::ChunkPut(Box::new(ChunkPut::new(chunks, ends(), Instant::ZERO, OPERATION_TIMEOUT, context)))
         }
+        _ => Request::ChunkLook(Box::new(ChunkLook::new(hashes(), Instant::ZERO, OPERATION_TIMEOUT, context))),
     };
     Play { request, rng, open: Vec::new(), asked: 0, signed: BTreeSet::new(), seq_min, ended: false }
 }

@@ -18,6 +18,7 @@ import content
 import crypto
 import evidence
 import folders
+import kept
 import keys
 import link
 import links
@@ -31,7 +32,7 @@ import values
 from flips import flips_of
 from reader import Mismatch, Refused
 
-PAGES = [cells, circuits, content, crypto, evidence, folders, keys, link, links, membership, messages, onion, parity]
+PAGES = [cells, circuits, content, crypto, evidence, folders, kept, keys, link, links, membership, messages, onion, parity]
 PAGES += [requests, state, values]
 DECODERS = {name: pair for page in PAGES for name, pair in page.VECTORS.items()}
 # Whose cases a file's cases need beside themselves.

@@ -149,9 +149,46 @@ def check_handshake(case):
             check_shown(read_hello(fields["body"]), network, static, shows=case["initiator"] == "a relay")
 
 
+def rekey(key):
+    """Noise's REKEY (§4.2): what the greatest nonce makes of zeros."""
+    return seal(key, 2**64 - 1, b"", bytes(32))[:32]
+
+
+def check_rekeys(case):
+    """rekeys.json: a handshake without payloads, then cells under keys that are replaced by count; the counter goes on."""
+    _, s_secret, e_secret, rs_secret, re_secret = _secrets(case | {"network_id": ""})
+    s, e, rs, re = (x25519_public(secret) for secret in (s_secret, e_secret, rs_secret, re_secret))
+    # No prologue comes into the keys.
+    state = Symmetric(NAME, b"")
+    state.mix_hash(rs)
+    state.mix_hash(e)
+    state.mix_key(agree(e_secret, rs))
+    state.encrypt(s)
+    state.mix_key(agree(s_secret, rs))
+    state.encrypt(b"")
+    state.mix_hash(re)
+    state.mix_key(agree(re_secret, e))
+    state.mix_key(agree(re_secret, s))
+    state.encrypt(b"")
+    keys = dict(zip(("initiator", "responder"), state.split()))
+    counters = dict.fromkeys(keys, 0)
+    for place, frame in enumerate(case["frames"]):
+        side, cell = frame["from"], bytes([frame["fill"]]) * 2048
+        expect(f"frame {place}", seal(keys[side], counters[side], b"", cell), unhex(frame["frame"]))
+        counters[side] += 1
+        if counters[side] % case["rekey_every"] == 0:
+            keys[side] = rekey(keys[side])
+    expect("frames", len(case["frames"]), 8)
+    expect("keys were replaced both ways", min(counters.values()) > case["rekey_every"] > 0, True)
+
+
 def refuse_frame1(case):
     """handshakes.json: a first frame."""
     read_frame1(unhex(case["network_id"]), unhex(case["responder_link_secret"]), unhex(case["frame"]))
 
 
-VECTORS = {"hellos": (check_hello, refuse_hello), "handshakes": (check_handshake, refuse_frame1)}
+VECTORS = {
+    "hellos": (check_hello, refuse_hello),
+    "handshakes": (check_handshake, refuse_frame1),
+    "rekeys": (check_rekeys, None),
+}

@@ -19,7 +19,7 @@ const FILE: &str = "relay";
 const TRIALS_AT_ONCE: u32 = 64;
 
 #[derive(Clone, Serialize, Deserialize)]
-struct Kept {
+pub(super) struct Kept {
     identity: Zeroizing<[u8; 32]>,
     link: Zeroizing<[u8; 32]>,
     counter: u32,

@@ -12,6 +12,8 @@ mod get;
 mod identity;
 mod input;
 mod keep;
+#[doc(hidden)]
+pub mod kept_files;
 mod keys;
 pub mod local;
 mod manual;

@@ -29,7 +29,7 @@ pub(super) struct Numbers {
 
 /// By the first location, oldest first.
 #[derive(Clone, Default, Serialize, Deserialize)]
-struct Published {
+pub(super) struct Published {
     numbers: Vec<([u8; 20], Numbers)>,
 }
 

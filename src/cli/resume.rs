@@ -22,7 +22,7 @@ const FOLDER: &str = "transfers";
 
 /// What stands before a log.
 #[derive(Serialize, Deserialize)]
-struct Header {
+pub(super) struct Header {
     secret: zeroize::Zeroizing<[u8; 32]>,
     /// Of a key that is made for this once; an author's own is not kept here.
     author: Option<zeroize::Zeroizing<[u8; 32]>>,

@@ -22,6 +22,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::records::Seen;
 pub use self::records::{Found, GetOptions, PutOptions, Stored};
+#[cfg(feature = "cli")]
+pub(crate) use self::stored::StoredMembers;
 pub use self::stored::stored_membership;
 pub use self::transfer::{
     Audit, AuditOptions, BatchNo, Carrier, Content, ContentReader, ContentWriter, Download, Extension, Goal, Health,

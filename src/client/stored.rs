@@ -19,7 +19,7 @@ const FILE: &str = "members";
 
 /// As it stands in the file.
 #[derive(Serialize, Deserialize)]
-pub(super) struct StoredMembers {
+pub(crate) struct StoredMembers {
     written: u64,
     /// Drawn when it was written: no fixed age at which a client shows itself to bootstraps.
     serves_until: u64,
@@ -85,7 +85,7 @@ fn read_serving(state: &StateDir, network: &Network, now: UnixTime) -> Option<St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::membership::fixture::{ISSUED, network, relay};
+    use crate::membership::fixture::{ISSUED, described, network, relay, signed};
 
     fn stored(written: u64, serves_until: u64) -> StoredMembers {
         let bytes = |number| relay(number).as_bytes().to_vec();
@@ -115,6 +115,40 @@ mod tests {
         assert_eq!(read(&state, &other, now).len(), 0, "puzzles were checked for another difficulty");
         std::fs::write(state.path().join(FILE), b"rubbish").unwrap();
         assert_eq!(count(), 0);
+    }
+
+    /// Marcus, Heilman, Goldberg, "Low-Resource Eclipse Attacks on Ethereum's Peer-to-Peer Network" (eprint 2018/236): nodes that an attacker had
+    /// brought into the database of a node came back with each of its starts, as if they had been found. Here what once was written would be
+    /// believed for ever, and a guard drawn from it.
+    #[test]
+    fn regression_a_membership_from_disk_passes_all_checks_again() {
+        let home = tempfile::tempdir().unwrap();
+        let state = StateDir::open(home.path().join("state")).unwrap();
+        let (now, network) = (ISSUED, network());
+        let again = |change: &dyn Fn(&mut crate::wire::descriptor::Descriptor), by: u32| {
+            let mut own = described(by, [10, 0, 0, by.to_be_bytes()[3]]);
+            change(&mut own);
+            signed(own, by).as_bytes().to_vec()
+        };
+        let good = relay(0).as_bytes().to_vec();
+        let mut of_another = relay(1).as_bytes().to_vec();
+        of_another[..32].copy_from_slice(&relay(2).key.0);
+        let poison = vec![
+            of_another,
+            again(&|own| own.issued -= u32::try_from(crate::limits::DESCRIPTOR_LIFE_S).unwrap() + 1, 3),
+            again(&|own| own.issued += u32::try_from(crate::limits::CLOCK_SKEW_S).unwrap() + 1, 4),
+            // Two of one number: neither is believed.
+            again(&|own| own.family = [1; 8], 5),
+            again(&|own| own.family = [2; 8], 5),
+            Network::named("elsewhere", 0).id.to_vec(),
+            relay(6).as_bytes()[1..].to_vec(),
+        ];
+        let descriptors = [vec![good], poison].concat();
+        let (written, difficulty) = (now.0, network.difficulty);
+        write(&state, &StoredMembers { written, serves_until: now.0 + 1, difficulty, descriptors });
+        let read = read(&state, &network, now);
+        assert!(read.iter().map(VerifiedDescriptor::id).eq([relay(0).id()]));
+        assert!(read.is_banned(&relay(5).key));
     }
 
     #[tokio::test]

@@ -40,9 +40,10 @@ pub struct Keyring {
     folder: StateDir,
 }
 
+/// As it stands in its file.
 #[derive(Serialize, Deserialize)]
-struct Kept {
-    key: Zeroizing<Vec<u8>>,
+pub(crate) struct KeptKey {
+    pub(crate) key: Zeroizing<Vec<u8>>,
 }
 
 impl Keyring {
@@ -76,9 +77,9 @@ impl Keyring {
             return Err(KeyringError::Full);
         }
         let mut is_taken = false;
-        self.folder.update(name, |held: Option<Kept>| {
+        self.folder.update(name, |held: Option<KeptKey>| {
             is_taken = held.is_some();
-            held.unwrap_or_else(|| Kept { key: key.to_bytes() })
+            held.unwrap_or_else(|| KeptKey { key: key.to_bytes() })
         })?;
         if is_taken { Err(KeyringError::Taken(name.to_owned())) } else { Ok(()) }
     }
@@ -89,7 +90,7 @@ impl Keyring {
     /// [`KeyringError::Missing`], and those of the state directory.
     pub fn get(&self, name: &str) -> Result<AuthorKey, KeyringError> {
         check_name(name)?;
-        let kept: Option<Kept> = self.folder.read(name)?;
+        let kept: Option<KeptKey> = self.folder.read(name)?;
         let kept = kept.ok_or_else(|| KeyringError::Missing(name.to_owned()))?;
         let layout = |_| KeyringError::State(StateError::Layout(self.folder.path().join(name)));
         AuthorKey::from_bytes(&kept.key).map_err(layout)

@@ -231,8 +231,7 @@ impl StateDir {
         }
         let write = || -> io::Result<()> {
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-            file.write_all(&MAGIC)?;
-            file.write_all(&checksum(name, content))?;
+            file.write_all(&header(name, content))?;
             file.write_all(content)?;
             file.sync_all()
         };
@@ -240,6 +239,14 @@ impl StateDir {
         std::fs::rename(&beside, path).map_err(failed(path))?;
         File::open(&self.path).and_then(|dir| dir.sync_all()).map_err(failed(&self.path))
     }
+}
+
+/// What stands before this content in a file of this name.
+pub(crate) fn header(name: &str, content: &[u8]) -> [u8; HEADER_LEN] {
+    let mut header = [0; HEADER_LEN];
+    let parts = MAGIC.into_iter().chain(checksum(name, content));
+    header.iter_mut().zip(parts).for_each(|(to, from)| *to = from);
+    header
 }
 
 /// The name is part of it: a file moved over another is seen.
@@ -262,20 +269,26 @@ fn read_content(path: &Path, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, S
     // Reserved at once, so that no grown and freed piece keeps a copy of a secret.
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(len).unwrap_or(0) + 1));
     file.take(cap).read_to_end(&mut bytes).map_err(failed(path))?;
+    Ok(Some(Zeroizing::new(content_of(path, name, &bytes)?.to_vec())))
+}
+
+/// The checked content of the bytes of a whole file.
+pub(crate) fn content_of<'a>(path: &Path, name: &str, bytes: &'a [u8]) -> Result<&'a [u8], StateError> {
     let damaged = || StateError::Damaged(path.to_owned());
+    if bytes.len() > HEADER_LEN + STATE_FILE_LEN_MAX {
+        return Err(StateError::TooLarge(path.to_owned()));
+    }
     let (magic, rest) = bytes.split_first_chunk::<{ MAGIC.len() }>().ok_or_else(damaged)?;
     if *magic != MAGIC {
         let of_ours = magic.starts_with(b"bau");
         return Err(if of_ours { StateError::Layout(path.to_owned()) } else { damaged() });
     }
     let (sum, content) = rest.split_first_chunk::<CHECKSUM_LEN>().ok_or_else(damaged)?;
-    if *sum != checksum(name, content) {
-        return Err(damaged());
-    }
-    Ok(Some(Zeroizing::new(content.to_vec())))
+    if *sum == checksum(name, content) { Ok(content) } else { Err(damaged()) }
 }
 
-fn parse<T: DeserializeOwned>(path: &Path, content: &[u8]) -> Result<T, StateError> {
+/// What this content says.
+pub(crate) fn parse<T: DeserializeOwned>(path: &Path, content: &[u8]) -> Result<T, StateError> {
     match postcard::take_from_bytes(content) {
         Ok((value, [])) => Ok(value),
         // The bytes are whole, but mean nothing to this program.
@@ -283,7 +296,8 @@ fn parse<T: DeserializeOwned>(path: &Path, content: &[u8]) -> Result<T, StateErr
     }
 }
 
-fn print<T: Serialize>(path: &Path, value: &T) -> Result<Zeroizing<Vec<u8>>, StateError> {
+/// The content that says this.
+pub(crate) fn print<T: Serialize>(path: &Path, value: &T) -> Result<Zeroizing<Vec<u8>>, StateError> {
     let printed = postcard::to_allocvec(value);
     printed.map(Zeroizing::new).map_err(|error| failed(path)(io::Error::other(error)))
 }

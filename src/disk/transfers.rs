@@ -18,12 +18,15 @@ const ROW_LEN: usize = 1 + 4 + 32;
 const LOG_END: &str = ".log";
 const HELD_END: &str = ".held";
 
+/// Digests by level and batch.
+pub(crate) type Rows = BTreeMap<(u8, u32), [u8; 32]>;
+
 /// A publication that can go on.
 #[derive(Debug)]
 pub struct TransferLog {
     dir: StateDir,
     name: String,
-    rows: BTreeMap<(u8, u32), [u8; 32]>,
+    rows: Rows,
     /// In the log, those of batches that were sent anew among them.
     rows_written: usize,
     log: File,
@@ -60,11 +63,9 @@ impl TransferLog {
             let most = u64::try_from(ROW_LEN * TRANSFER_BATCHES_MAX).unwrap_or(u64::MAX);
             let mut bytes = Vec::new();
             (&mut log).take(most).read_to_end(&mut bytes).map_err(failed)?;
-            let (whole, _) = bytes.as_chunks::<ROW_LEN>();
-            rows.extend(whole.iter().filter_map(read_row));
-            rows_written = whole.len();
+            (rows, rows_written) = rows_in(&bytes);
             // What a process that was killed has written of its last row.
-            log.set_len(u64::try_from(whole.len() * ROW_LEN).unwrap_or(0)).map_err(failed)?;
+            log.set_len(u64::try_from(rows_written * ROW_LEN).unwrap_or(0)).map_err(failed)?;
         } else {
             log.set_len(0).map_err(failed)?;
         }
@@ -162,6 +163,12 @@ fn remove(dir: &StateDir, name: &str) -> Result<(), StateError> {
 
 fn log_path(dir: &StateDir, name: &str) -> PathBuf {
     dir.path().join(format!("{name}{LOG_END}"))
+}
+
+/// The rows of a log, the last of a batch that stands there twice; and how many are whole.
+pub(crate) fn rows_in(bytes: &[u8]) -> (Rows, usize) {
+    let (whole, _) = bytes.as_chunks::<ROW_LEN>();
+    (whole.iter().filter_map(read_row).collect(), whole.len())
 }
 
 fn read_row(row: &[u8; ROW_LEN]) -> Option<((u8, u32), [u8; 32])> {

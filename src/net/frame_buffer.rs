@@ -8,26 +8,34 @@ use crate::link::Frame;
 const IDLE_LEN: usize = FRAMES_IDLE_MAX * FRAME_LEN;
 
 /// Bytes read and not yet taken as frames: `bytes[start..end]`.
-pub(super) struct ReadBuffer {
+pub struct ReadBuffer {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
 }
 
+impl Default for ReadBuffer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl ReadBuffer {
-    pub(super) fn new() -> Self {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
         Self { bytes: vec![0; IDLE_LEN], start: 0, end: 0 }
     }
 
     /// The next whole frame.
-    pub(super) fn next_frame(&mut self) -> Option<&Frame> {
+    pub fn next_frame(&mut self) -> Option<&Frame> {
         let frame = self.bytes.get(self.start..self.end)?.first_chunk::<FRAME_LEN>()?;
         self.start += FRAME_LEN;
         Some(frame)
     }
 
     /// Where the next bytes are to be read to; never empty once all whole frames are taken.
-    pub(super) fn room(&mut self) -> &mut [u8] {
+    pub fn room(&mut self) -> &mut [u8] {
         // Only the piece of a frame is ever moved, not the frames that wait.
         if self.end - self.start < FRAME_LEN {
             self.bytes.copy_within(self.start..self.end, 0);
@@ -38,7 +46,7 @@ impl ReadBuffer {
     }
 
     /// So many bytes came. A full buffer doubles.
-    pub(super) fn filled(&mut self, len: usize) {
+    pub fn filled(&mut self, len: usize) {
         self.end = self.bytes.len().min(self.end + len);
         if self.end == self.bytes.len() {
             self.bytes.resize((2 * self.bytes.len()).min(FRAMES_PER_READ_MAX * FRAME_LEN), 0);
@@ -46,7 +54,7 @@ impl ReadBuffer {
     }
 
     /// The link has nothing to do: gives memory back, but for what holds bytes.
-    pub(super) fn rest(&mut self) {
+    pub fn rest(&mut self) {
         if self.end <= IDLE_LEN && self.bytes.len() > IDLE_LEN {
             self.bytes.truncate(IDLE_LEN);
             self.bytes.shrink_to_fit();
@@ -56,7 +64,7 @@ impl ReadBuffer {
 
 /// Frames sealed and not yet written: `bytes[start..]`.
 #[derive(Default)]
-pub(super) struct WriteBuffer {
+pub struct WriteBuffer {
     bytes: Vec<u8>,
     start: usize,
 }
@@ -64,7 +72,7 @@ pub(super) struct WriteBuffer {
 impl WriteBuffer {
     /// Appends what `next` writes until it says `false` or the buffer holds a full write. Only into an empty buffer: cells
     /// that come meanwhile may still overtake what is not sealed.
-    pub(super) fn fill(&mut self, mut next: impl FnMut(&mut Frame) -> bool) {
+    pub fn fill(&mut self, mut next: impl FnMut(&mut Frame) -> bool) {
         if !self.is_empty() {
             return;
         }
@@ -82,23 +90,26 @@ impl WriteBuffer {
     }
 
     /// The link has nothing to do: gives memory back, unless bytes wait.
-    pub(super) fn rest(&mut self) {
+    pub fn rest(&mut self) {
         if self.is_empty() && self.bytes.capacity() > IDLE_LEN {
             (self.bytes, self.start) = (Vec::new(), 0);
         }
     }
 
     /// What is to be written.
-    pub(super) fn pending(&self) -> &[u8] {
+    #[must_use]
+    pub fn pending(&self) -> &[u8] {
         self.bytes.get(self.start..).unwrap_or_default()
     }
 
     /// So many bytes were written.
-    pub(super) fn written(&mut self, len: usize) {
+    pub fn written(&mut self, len: usize) {
         self.start = self.bytes.len().min(self.start + len);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether all is written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.start == self.bytes.len()
     }
 }

@@ -7,7 +7,8 @@ mod clock;
 mod config;
 mod counts;
 mod entropy;
-mod frame_buffer;
+#[doc(hidden)]
+pub mod frame_buffer;
 mod link_session;
 mod link_shell;
 mod link_task;

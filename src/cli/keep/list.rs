@@ -20,7 +20,7 @@ const NOT_FOUND: u8 = Exit::NotFound.code();
 
 /// Something to be kept.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Entry {
+pub(in crate::cli) struct Entry {
     /// Whoever has it can read.
     pub(super) link: Zeroizing<String>,
     pub(super) by: By,

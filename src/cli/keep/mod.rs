@@ -7,7 +7,8 @@ mod round;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use self::list::{By, Entry, Last, Paths, id_of};
+pub(super) use self::list::Entry;
+use self::list::{By, Last, Paths, id_of};
 pub(super) use self::round::serve;
 use self::round::{Done, look_after, signer_of};
 use super::exit::{Exit, Told as Judged};

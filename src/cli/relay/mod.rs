@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::identity::Identity;
 use super::output::{print, say, warn};
-use super::settings::{KEYS, Settings};
+use super::settings::{KEYS, Settings, quoted};
 use super::way::folder;
 use super::{Said, Told, Usage, files};
 use crate::dht::repair::RepairTiming;
@@ -79,8 +79,7 @@ pub(super) fn init(settings: &Settings, file: Option<PathBuf>) -> anyhow::Result
             let items: Vec<String> = settings.bootstraps.iter().map(|one| format!("\n    \"{one}\",")).collect();
             if items.is_empty() { "[]".to_owned() } else { format!("[{}\n]", items.concat()) }
         } else {
-            // A text of JSON is one of TOML.
-            serde_json::to_string(&value)?
+            quoted(&value)
         };
         text.push_str(&format!("\n# {}\n{mark}{name} = {value}\n", key.what));
     }

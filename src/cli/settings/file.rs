@@ -23,11 +23,15 @@ pub(in crate::cli) fn text(path: &Path) -> Result<String, SettingsError> {
 
 /// Sets what the file says.
 pub(super) fn read_into(settings: &mut Settings, path: &Path) -> Result<(), SettingsError> {
+    read_text(settings, &text(path)?, path)
+}
+
+/// Sets what this text of a file says.
+pub(super) fn read_text(settings: &mut Settings, text: &str, path: &Path) -> Result<(), SettingsError> {
     let shown = path.display().to_string();
     let failed = |why: String| SettingsError::File(shown.clone(), why);
-    let text = text(path)?;
     let line_of = |at: usize| 1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count();
-    let table = DeTable::parse(&text).map_err(|error| {
+    let table = DeTable::parse(text).map_err(|error| {
         let line = error.span().map_or(1, |span| line_of(span.start));
         failed(format!("line {line}: {}", error.message()))
     })?;
@@ -45,6 +49,11 @@ pub(super) fn read_into(settings: &mut Settings, path: &Path) -> Result<(), Sett
         }
     }
     Ok(())
+}
+
+/// A text as it stands in a file: one of JSON, but that TOML takes no DEL as it is.
+pub(in crate::cli) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
 /// The value as the command line would have it.

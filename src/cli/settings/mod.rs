@@ -10,7 +10,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-pub(super) use self::file::text as file_text;
+pub(super) use self::file::{quoted, text as file_text};
 pub(super) use self::keys::KEYS;
 use self::units::Bad;
 pub(super) use self::units::{duration, nearest, show_duration};
@@ -147,6 +147,17 @@ impl Settings {
         for (key, value) in &given.flags {
             settings.set(key, value, Origin::CommandLine)?;
         }
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// What a file of this text says alone, whatever is around it.
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub(super) fn of_text(text: &str) -> Result<Self, SettingsError> {
+        let mut settings = Self::defaults(Some(PathBuf::from("state")));
+        file::read_text(&mut settings, text, Path::new("config.toml"))?;
         settings.check()?;
         Ok(settings)
     }

@@ -62,6 +62,19 @@ impl Medium for OnDisk {
     }
 }
 
+/// Whatever is given each time.
+pub(super) struct Given<F>(pub(super) F);
+
+impl<B: StorageBackend, F: Fn() -> B + Send + Sync> Medium for Given<F> {
+    fn open(&self) -> Result<Database, DatabaseError> {
+        builder().create_with_backend((self.0)())
+    }
+
+    fn open_reading(&self) -> Result<Database, DatabaseError> {
+        builder().create_with_backend(Overlay::new((self.0)())?)
+    }
+}
+
 pub(super) fn builder() -> Builder {
     let mut builder = Builder::new();
     builder.set_cache_size(STORE_CACHE_BYTES);

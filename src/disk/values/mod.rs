@@ -19,9 +19,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use redb::Database;
+use redb::{Database, StorageBackend};
 
-use self::medium::{Medium, OnDisk};
+use self::medium::{Given, Medium, OnDisk, builder};
 use self::opening::{begin, make, refused};
 pub use self::view::{KindView, StepView, StoreCounts, StoreView, StoreWrites};
 use super::StateError;
@@ -95,6 +95,26 @@ impl ValueStore {
         file.make(|database| make(database, &StoreKey::generate(rng)).map(drop))
             .map_err(|error| refused(path, error))?;
         Self::open_on(Box::new(file), path, network, max)
+    }
+
+    /// As [`Self::open`], on what `open` gives each time that the store is opened, always the same bytes: for tests of disks that fail.
+    ///
+    /// # Errors
+    /// As of [`Self::open`].
+    #[doc(hidden)]
+    pub fn open_with<B: StorageBackend>(
+        open: impl Fn() -> B + Send + Sync + 'static,
+        network: Network,
+        max: Quota,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Self, StateError> {
+        let path = Path::new("values.redb");
+        let failed = |error| refused(path, error);
+        if open().len().map_err(|error| failed(error.into()))? == 0 {
+            let database = builder().create_with_backend(open()).map_err(|error| failed(error.into()))?;
+            make(&database, &StoreKey::generate(rng)).map_err(failed)?;
+        }
+        Self::open_on(Box::new(Given(open)), path, network, max)
     }
 
     fn open_on(medium: Box<dyn Medium>, path: &Path, network: Network, max: Quota) -> Result<Self, StateError> {

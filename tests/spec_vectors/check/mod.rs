@@ -3,6 +3,7 @@
 mod circuit;
 mod content;
 mod crypto;
+mod kept;
 mod keys;
 mod noise;
 pub(crate) mod read;
@@ -55,11 +56,12 @@ const fn check(file: &'static str, counts: (usize, usize), case: fn(&Case), refu
 }
 
 /// Every file.
-pub(crate) const CHECKS: [Check; 28] = [
+pub(crate) const CHECKS: [Check; 31] = [
     check("author_keys", (2, 15), keys::author_key, keys::refused_author_key),
     check("blinding", (5, 5), crypto::blinding, crypto::refused_author),
     check("cells", (10, 9), wire::cell, wire::refused_cell),
     check("chunks", (4, 0), content::chunk, never_refused),
+    check("command_frames", (6, 4), kept::frame, kept::refused_frame),
     check("descriptors", (2, 13), wire::descriptor, wire::refused_descriptor),
     check("exit_answers", (5, 7), wire::exit_answer, wire::refused_exit_answer),
     check("exit_requests", (10, 14), wire::exit_request, wire::refused_exit_request),
@@ -67,6 +69,7 @@ pub(crate) const CHECKS: [Check; 28] = [
     check("fragments", (6, 2), wire::fragments, wire::refused_fragment),
     check("handshakes", (2, 6), noise::handshake, noise::refused_frame),
     check("hellos", (2, 6), wire::hello, wire::refused_hello),
+    check("kept_files", (8, 7), kept::kept_file, kept::refused_kept_file),
     check("key_files", (2, 5), keys::key_file, keys::refused_key_file),
     check("keys", (7, 0), crypto::key, never_refused),
     check("layouts", (12, 1), content::layout, content::refused_layout),
@@ -81,6 +84,7 @@ pub(crate) const CHECKS: [Check; 28] = [
     check("payments", (4, 5), crypto::payment, crypto::refused_payment),
     check("places", (6, 0), crypto::place, never_refused),
     check("records", (6, 18), values::record, values::refused_record),
+    check("rekeys", (1, 0), noise::rekeys, never_refused),
     check("roots", (8, 30), content::root, content::refused_root),
     check("state_files", (2, 7), values::state_file, values::refused_state_file),
     check("statements", (9, 15), wire::statement, wire::refused_statement),

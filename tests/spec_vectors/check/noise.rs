@@ -132,6 +132,38 @@ pub(super) fn handshake(case: &Case) {
     assert_eq!(hello.descriptor.is_some(), case.text("initiator") == "a relay");
 }
 
+/// With keys that snow replaces where we do.
+pub(super) fn rekeys(case: &Case) {
+    let secrets = [case.bytes("initiator_link_secret"), case.bytes("responder_link_secret")];
+    let ephemerals = [case.bytes("initiator_ephemeral_secret"), case.bytes("responder_ephemeral_secret")];
+    let builder = |at: usize| {
+        let builder = Builder::new(IK.parse().unwrap());
+        builder.local_private_key(&secrets[at]).unwrap().fixed_ephemeral_key_for_testing_only(&ephemerals[at])
+    };
+    let key = DhSecret::from_bytes(&case.array("responder_link_secret")).public();
+    let mut one = builder(0).remote_public_key(&key.0).unwrap().build_initiator().unwrap();
+    let mut two = builder(1).build_responder().unwrap();
+    let first = write(&mut one, &[]);
+    read(&mut two, &first);
+    let second = write(&mut two, &[]);
+    read(&mut one, &second);
+    let (mut one, mut two) = (one.into_transport_mode().unwrap(), two.into_transport_mode().unwrap());
+    let mut counts = [0, 0];
+    for frame in case.list("frames") {
+        let is_out = frame.text("from") == "initiator";
+        let (from, to) = if is_out { (&mut one, &mut two) } else { (&mut two, &mut one) };
+        let cell = vec![frame.byte("fill"); 2_048];
+        assert_eq!(seal(from, &cell), frame.bytes("frame"));
+        assert_eq!(open(to, &frame.bytes("frame")), cell);
+        counts[usize::from(is_out)] += 1;
+        if counts[usize::from(is_out)] % case.number("rekey_every") == 0 {
+            from.rekey_outgoing();
+            to.rekey_incoming();
+        }
+    }
+    assert!(counts.iter().all(|count| *count > case.number("rekey_every")), "keys were replaced both ways");
+}
+
 /// The relay answers nothing, whatever was wrong.
 pub(super) fn refused_frame(case: &Case) -> Refusal {
     let network = Network { id: case.array("network_id"), difficulty: 0 };

@@ -19,7 +19,7 @@ use super::{Field, Fields, Given, NOW, VectorFile, bytes, descriptor, dh_secret,
 const PAYLOAD1_LEN: usize = 1_952;
 
 pub(super) fn files() -> Vec<VectorFile> {
-    vec![handshakes()]
+    vec![handshakes(), rekeys()]
 }
 
 /// The first 32 bytes of a generator of this seed: what becomes a secret key there.
@@ -53,6 +53,48 @@ fn handshakes() -> VectorFile {
         spec: &["link.md §2", "link.md §3", "link.md §4"],
         cases: vec![case("a client", false), case("a relay", true)],
         invalid: refused_frames(),
+    }
+}
+
+/// Keys that are replaced after two cells, where a link waits for a million.
+fn rekeys() -> VectorFile {
+    const EVERY: u64 = 2;
+    let (secret, peer) = (dh_secret("link relay one"), dh_secret("link relay two"));
+    let seeds: [[u8; 32]; 2] = [made("dialling handshake"), made("accepting link")];
+    let prologue = network().link_prologue();
+    let mut one = Handshake::initiate(&prologue, &secret, &peer.public(), &mut Given::new(&[&seeds[0]])).unwrap();
+    let mut two = Handshake::respond(&prologue, &peer, &mut Given::new(&[&seeds[1]])).unwrap();
+    let (mut wire, mut payload) = ([0; 128], [0; 128]);
+    let len = one.write(&[], &mut wire).unwrap();
+    two.read(&wire[..len], &mut payload).unwrap();
+    let len = two.write(&[], &mut wire).unwrap();
+    one.read(&wire[..len], &mut payload).unwrap();
+    let [mut one, mut two] = [one, two].map(|end| end.into_transport().unwrap().rekeyed_every(EVERY));
+    let cells =
+        [("initiator", 1), ("initiator", 2), ("initiator", 3), ("responder", 4), ("responder", 5), ("initiator", 6)];
+    let cells = cells.into_iter().chain([("responder", 7), ("initiator", 8)]);
+    let frames = cells.map(|(from, fill)| {
+        let (mut frame, mut cell) = ([0; FRAME_LEN], [0; CELL_LEN]);
+        let (sender, receiver) = if from == "initiator" { (&mut one, &mut two) } else { (&mut two, &mut one) };
+        sender.seal(&[fill; CELL_LEN], &mut frame).unwrap();
+        receiver.open(&frame, &mut cell).unwrap();
+        assert_eq!(cell, [fill; CELL_LEN]);
+        Field::Object(vec![("from", text(from)), ("fill", u64::from(fill).into()), ("frame", bytes(frame))])
+    });
+    let frames = frames.collect();
+    VectorFile {
+        name: "rekeys",
+        description: "Cells of one link, each filled with one byte, with keys replaced after every second cell of a direction. The payloads of the handshake are empty; which network it is of is in no key.",
+        spec: &["link.md §4"],
+        cases: vec![vec![
+            ("initiator_link_secret", bytes(*secret.to_bytes())),
+            ("initiator_ephemeral_secret", bytes(drawn(seeds[0]))),
+            ("responder_link_secret", bytes(*peer.to_bytes())),
+            ("responder_ephemeral_secret", bytes(drawn(seeds[1]))),
+            ("rekey_every", EVERY.into()),
+            ("frames", Field::List(frames)),
+        ]],
+        invalid: vec![],
     }
 }
 

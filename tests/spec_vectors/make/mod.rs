@@ -4,6 +4,7 @@ pub(crate) mod content;
 mod crypto;
 mod exits;
 mod field;
+mod kept;
 mod keys;
 mod link;
 mod onion;
@@ -37,7 +38,7 @@ pub(crate) struct VectorFile {
 }
 
 /// Words that only this refusal has, and its id: the name of the type of error and of its variant.
-pub(crate) const ERRORS: [(&str, &str); 29] = [
+pub(crate) const ERRORS: [(&str, &str); 31] = [
     ("message is too short", "Malformed::Short"),
     ("message has trailing bytes", "Malformed::Trailing"),
     ("message has a field out of bounds", "Malformed::Value"),
@@ -67,6 +68,8 @@ pub(crate) const ERRORS: [(&str, &str); 29] = [
     ("a name has no control character", "TargetRefused::Characters"),
     ("a name does not begin with bauta1", "TargetRefused::LooksLikeLink"),
     ("written by another version of bauta", "StateError::Layout"),
+    ("a frame over its bound", "Frame::Long"),
+    ("a frame that is none", "Frame::Malformed"),
 ];
 
 /// The id of a refusal, by its words.
@@ -101,6 +104,7 @@ pub(crate) fn files() -> Vec<VectorFile> {
     [
         crypto::files(),
         keys::files(),
+        kept::files(),
         wire::files(),
         exits::files(),
         values::files(),
