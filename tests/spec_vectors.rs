@@ -72,6 +72,11 @@ fn chunks_hold() {
     holds("chunks");
 }
 
+#[test]
+fn command_frames_hold() {
+    holds("command_frames");
+}
+
 // [MEMB-W-001] [MEMB-R-002] [MEMB-R-003] [MEMB-W-033] [VER-R-002] [VER-R-007]
 #[test]
 fn descriptors_hold() {
@@ -110,6 +115,11 @@ fn handshakes_hold() {
 #[test]
 fn hellos_hold() {
     holds("hellos");
+}
+
+#[test]
+fn kept_files_hold() {
+    holds("kept_files");
 }
 
 #[test]
@@ -191,6 +201,12 @@ fn places_hold() {
 #[test]
 fn records_hold() {
     holds("records");
+}
+
+// [LINK-W-026]
+#[test]
+fn rekeys_hold() {
+    holds("rekeys");
 }
 
 // [VER-R-008]
