@@ -207,6 +207,7 @@ fn records_hold() {
     holds("records");
 }
 
+// [LINK-W-026]
 #[test]
 fn rekeys_hold() {
     holds("rekeys");

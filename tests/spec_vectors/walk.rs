@@ -19,7 +19,7 @@ fn with_body(number: u32, command: Command, body: &[u8]) -> Vec<u8> {
 }
 
 fn case(files: &[Case], is_it: impl Fn(&Case) -> bool) -> &Case {
-    files.iter().find(|case| is_it(case)).expect("it is in the file")
+    files.iter().find(|case| is_it(case)).unwrap()
 }
 
 /// What each table is about, in their order.
@@ -57,8 +57,7 @@ pub(crate) fn objects(read: impl Fn(&str) -> Vec<Case>) -> Vec<Vec<u8>> {
 
 /// Rows of the tables of the section: first byte, end, what is said to stand there.
 pub(crate) fn tables(page: &str) -> Vec<Vec<(usize, usize, String)>> {
-    let section =
-        page.split("### 2.1 ").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("the section is there");
+    let section = page.split("### 2.1 ").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
     let mut tables = Vec::new();
     for line in section.lines() {
         let Some(row) = line.strip_prefix("| ") else { continue };

@@ -191,9 +191,11 @@ fn whom_an_answer_names_signs_and_is_gone_through_by_nobody() {
 fn the_link_to_the_guard_stays_though_nothing_is_asked_and_those_to_bootstraps_go() {
     let mut world = World::new();
     let guard = world.client.guards.ordered()[0];
+    let links = world.up_at.len();
     for seconds in [1, 121, 125, 180] {
         world.until(Instant::ZERO + Duration::from_secs(seconds));
     }
+    assert_eq!(world.up_at.len(), links, "nor is it another one");
     let linked = |number: &u32| world.client.links.link_to(&relay(*number).link_key).is_some();
     assert_eq!((0..RELAYS).filter(linked).map(key).collect::<Vec<_>>(), [guard]);
 }
