@@ -159,6 +159,7 @@ fn every_limit_stands_in_the_spec() -> io::Result<()> {
         &[
             "src/limits.rs",
             "src/limits/demand.rs",
+            "src/limits/fuzz.rs",
             "src/limits/paying.rs",
             "src/limits/simulation.rs",
             "src/limits/store.rs",

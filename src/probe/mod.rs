@@ -13,6 +13,8 @@
 //!   and circuits.
 //! - [`Me`]: who it says that it is: a client, or a relay with a descriptor of its own. All fields can be set to what is wrong.
 //!
+//! - [`script`]: all of it as a text of one step a line, run against a target and judged. [`fuzz`] draws such scripts.
+//!
 //! Packets come from [`crate::onion::build`] (any path, any request, any time) and [`crate::onion::build_layer`] (any plaintext).
 //!
 //! Whatever is waited for ends as [`Heard`]: something came, nothing came in time, the peer closed, or what came has no meaning.
@@ -38,8 +40,10 @@
 //! # Ok(()) }
 //! ```
 
+pub mod fuzz;
 mod me;
 mod opening;
+pub mod script;
 mod session;
 mod wire;
 
@@ -76,7 +80,7 @@ pub enum Heard<T> {
     Silent,
     /// The peer closed, in order or not.
     Closed {
-        /// Bytes of a frame that did not come whole; 0 between two frames.
+        /// Bytes of a frame that did not come whole; 0 between two frames, and when the connection was reset.
         partial: usize,
     },
     /// What came breaks the protocol.

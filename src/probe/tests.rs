@@ -11,13 +11,14 @@ use super::*;
 use crate::crypto::keys::{DhSecret, IdentitySecret};
 use crate::crypto::puzzle::solve;
 use crate::dht::repair::RepairTiming;
-use crate::dht::store::{MemoryStore, StoreKey};
+use crate::dht::store::{MemoryStore, StoreKey, StoreOp, StoreResult};
 use crate::keyspace::Id;
 use crate::limits::{ANSWER_LEN, REPLY0_DATA_LEN_MAX};
 use crate::link::PAYLOAD1_LEN;
 use crate::membership::members::Members;
 use crate::membership::prefix_rule::PrefixRule;
 use crate::net::{Clock, LinkIdentity, NodeHandle, Runtime, ShellConfig, spawn_node};
+use crate::node::machine::Machine;
 use crate::node::{Relay, RelayConfig};
 use crate::onion::{Reply0, build};
 use crate::time::Instant;
@@ -28,9 +29,11 @@ use crate::wire::onion::ExitRequest;
 use crate::wire::statement::Nonce;
 
 /// A relay alone in a network, in this process, on 127.`net`.0.1.
-pub(super) struct Alone {
+pub(super) struct Alone<M: Machine = Relay> {
     pub(super) target: Target,
-    _handle: NodeHandle<Relay>,
+    /// Of its links.
+    pub(super) secret: DhSecret,
+    handle: NodeHandle<M>,
 }
 
 pub(super) fn rng(seed: u64) -> ChaCha20Rng {
@@ -39,6 +42,13 @@ pub(super) fn rng(seed: u64) -> ChaCha20Rng {
 
 impl Alone {
     pub(super) async fn start(runtime: &Arc<Runtime>, net: u8) -> Self {
+        Self::start_as(runtime, net, |relay| relay).await
+    }
+}
+
+impl<M: Machine<StoreOp = StoreOp, StoreResult = StoreResult>> Alone<M> {
+    /// The same inside another machine.
+    pub(super) async fn start_as(runtime: &Arc<Runtime>, net: u8, wrap: impl FnOnce(Relay) -> M) -> Self {
         let network = Network::named("probed", 0);
         let ip = Ipv4Addr::new(127, net, 0, 1);
         let listener = TcpListener::bind((ip, 0)).await.unwrap();
@@ -61,11 +71,16 @@ impl Alone {
         };
         let relay = Relay::new(config, runtime.entropy().generator(), runtime.clock().now());
         let target = Target { address, link_key: secret.public(), network };
-        let mut shell = ShellConfig::new(network, LinkIdentity::Relay { secret });
+        let mut shell = ShellConfig::new(network, LinkIdentity::Relay { secret: secret.clone() });
         (shell.bind_ip, shell.listener) = (Some(ip.into()), Some(listener));
         let mut store = MemoryStore::new(100, 1 << 20).keyed(StoreKey::generate(&mut rng));
         let apply = Box::new(move |now, op| store.apply(now, op));
-        Self { target, _handle: spawn_node(Arc::clone(runtime), relay, shell, apply) }
+        Self { target, secret, handle: spawn_node(Arc::clone(runtime), wrap(relay), shell, apply) }
+    }
+
+    /// Ends it: nobody listens there any more.
+    pub(super) async fn end(self) {
+        self.handle.shutdown().await;
     }
 }
 

@@ -99,7 +99,9 @@ impl Wire {
             };
             match timeout_at(deadline, self.stream.read(room)).await {
                 Err(_) => return Heard::Silent,
-                Ok(Ok(0) | Err(_)) => return Heard::Closed { partial: self.filled },
+                Ok(Ok(0)) => return Heard::Closed { partial: self.filled },
+                // A reset takes with it what was on its way: a piece of a frame says nothing then.
+                Ok(Err(_)) => return Heard::Closed { partial: 0 },
                 Ok(Ok(count)) => self.filled += count,
             }
         }
