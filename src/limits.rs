@@ -3,6 +3,7 @@
 //! The same table, with the reasons, stands in `spec/limits.md`; a test holds the two together.
 
 mod demand;
+mod fuzz;
 mod paying;
 mod relations;
 mod simulation;
@@ -10,6 +11,7 @@ mod store;
 mod upkeep;
 
 pub use demand::*;
+pub use fuzz::*;
 pub use paying::*;
 pub use simulation::*;
 pub use store::*;

@@ -146,6 +146,38 @@ fn a_file_that_cannot_be_published_is_told_and_nothing_is_sent() {
 }
 
 #[test]
+fn a_node_that_is_not_to_be_fuzzed_is_told_and_nothing_is_sent() {
+    let watched = Watched::new();
+    let key = "ab".repeat(32);
+    let listed = watched.listeners[0].local_addr().unwrap().to_string();
+    let other = "127.246.9.1:1";
+    watched.is_no_command(&["fuzz"], "--addr");
+    watched.is_no_command(&["fuzz", "--addr", &listed, "--replay", "file", "--seed", "1"], "--seed");
+    for (arguments, part) in [
+        (&["--addr", "localhost:1"][..], "is not IP:PORT; names are not looked up"),
+        (&["--addr", "192.0.2.1:1", "--key", &key], "say --i-own-this-host"),
+        (&["--addr", "0.0.0.0:1", "--key", &key], "say --i-own-this-host"),
+        (&["--addr", other], "no bootstrap in the settings has this address: give --key"),
+        (&["--addr", &listed, "--key", "xyz"], "--key: is not 64 hexadecimal digits"),
+        (&["--addr", &listed, "--network", "xyz"], "is not 64 hexadecimal digits"),
+        (&["--addr", &listed, "--minutes", "0"], "is no number above 0 and up to 1440"),
+        (&["--addr", &listed, "--minutes", "1441"], "is no number above 0 and up to 1440"),
+        (&["--addr", &listed, "--minutes", "NaN"], "is no number above 0 and up to 1440"),
+        (&["--addr", &listed, "--pid", "4294967295"], "there is no such process"),
+        (&["--addr", &listed, "--out", "empty"], "--out empty: is no folder"),
+        (&["--addr", &listed, "--replay", "missing"], "missing: cannot be read"),
+        (&["--addr", &listed, "--replay", "empty"], "holds no step"),
+        (&["--addr", &listed, "--replay", "wrong"], "line 2: there is no step"),
+    ] {
+        watched.user.file("empty", b"# bauta fuzz --seed 1\n");
+        watched.user.file("wrong", b"wait 1\nrun\n");
+        watched.refuses(&[&["fuzz"], arguments].concat(), part);
+    }
+    let nobody = User::nobody().run(&["fuzz", "--addr", other, "--key", &key, "--json"]).object(2, "usage");
+    assert!(nobody["error"].as_str().unwrap().contains("network is not set"), "{nobody}");
+}
+
+#[test]
 fn a_setting_that_does_not_do_is_told_with_its_place_and_the_nearest_that_would() {
     let watched = Watched::new();
     let base = format!("network = \"{NETWORK}\"\nbootstraps = [{}]\n", watched.contacts);

@@ -21,7 +21,7 @@ const FLOORS: [(&str, &[&str]); 8] = [
     ("3a", &["record", "link", "onion", "membership", "dht"]),
     ("3b", &["request", "content"]),
     ("4", &["node", "sim"]),
-    (SHELL, &["disk", "net", "client", "gateway"]),
+    (SHELL, &["disk", "net", "client", "gateway", "probe"]),
     ("6", &["cli"]),
 ];
 /// The first floor that may touch the world: sockets, files, clocks, threads, entropy.
@@ -159,6 +159,7 @@ fn every_limit_stands_in_the_spec() -> io::Result<()> {
         &[
             "src/limits.rs",
             "src/limits/demand.rs",
+            "src/limits/fuzz.rs",
             "src/limits/paying.rs",
             "src/limits/simulation.rs",
             "src/limits/store.rs",

@@ -8,6 +8,7 @@ mod doctor;
 mod exit;
 mod explain;
 mod files;
+mod fuzz;
 mod get;
 mod identity;
 mod input;
@@ -106,6 +107,9 @@ enum Command {
     Watch(watch::WatchArguments),
     /// Keys to publish under: what they sign can be updated.
     Key(keys::KeyArguments),
+    /// Say wrong things to one node of yours, from a seed, while an honest client asks it: what it does that it must not is
+    /// written as a script that runs again.
+    Fuzz(fuzz::FuzzArguments),
     /// What this machine knows: network, guards, keys, a running node. Nothing is sent.
     Status,
     /// Find out what is wrong: state, bootstraps, clock, membership, guard, a whole lookup; each finding says what to do.
@@ -228,6 +232,7 @@ fn run(Arguments { common, command }: Arguments) -> anyhow::Result<Said> {
         Command::Delete(arguments) => tokio.block_on(delete::delete(&told, arguments)),
         Command::Watch(arguments) => tokio.block_on(watch::watch(&told, arguments)),
         Command::Key(arguments) => keys::run(&told, arguments),
+        Command::Fuzz(arguments) => tokio.block_on(fuzz::fuzz(&told, arguments)),
         Command::Status => tokio.block_on(status::status(&told)),
         Command::Doctor => tokio.block_on(doctor::doctor(&told)),
         Command::Settings => Ok(settings_list::list(&told.settings)),

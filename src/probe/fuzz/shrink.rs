@@ -1,0 +1,43 @@
+//! From a script that shows a fault to a smaller one that still does: pieces are left out as long as it shows without them.
+//! Source: Zeller and Hildebrandt, Simplifying and Isolating Failure-Inducing Input (2002).
+
+use tokio::time::Instant;
+
+use crate::limits::{FUZZ_SHRINK_RUNS_MAX, FUZZ_SHRINK_TIME_MAX};
+use crate::probe::script::{Fault, Runner, Script};
+
+/// The smallest script that is found in so many runs and so much time.
+pub(super) async fn smaller(runner: &Runner, script: &Script, fault: Fault) -> Script {
+    let deadline = Instant::now() + FUZZ_SHRINK_TIME_MAX;
+    let mut best = script.clone();
+    let mut left = FUZZ_SHRINK_RUNS_MAX;
+    let mut size = best.0.len() / 2;
+    while size > 0 {
+        let mut at = 0;
+        let mut is_smaller = false;
+        while at < best.0.len() {
+            if left == 0 || Instant::now() >= deadline {
+                return best;
+            }
+            left -= 1;
+            let without = Script(left_out(&best.0, at, size));
+            let found = runner.run(&without).await.unwrap_or_default();
+            if found.iter().any(|one| one.fault == fault) {
+                best = without;
+                is_smaller = true;
+            } else if found.iter().any(|one| one.fault == Fault::Gone) {
+                // There is nobody left to ask.
+                return best;
+            } else {
+                at += size;
+            }
+        }
+        size = if size == 1 && is_smaller { 1 } else { size / 2 };
+    }
+    best
+}
+
+fn left_out<T: Clone>(list: &[T], at: usize, count: usize) -> Vec<T> {
+    let end = at.saturating_add(count);
+    list.iter().enumerate().filter(|(place, _)| !(at..end).contains(place)).map(|(_, one)| one.clone()).collect()
+}
