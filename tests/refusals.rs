@@ -65,8 +65,8 @@ fn of_vectors() -> BTreeSet<String> {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|end| end == "json") {
             let file: Json = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-            let invalid = file["invalid"].as_array().into_iter().flatten();
-            found.extend(invalid.filter_map(|case| Some(case["error_id"].as_str()?.to_owned())));
+            let invalid = file.get("invalid").and_then(Json::as_array).into_iter().flatten();
+            found.extend(invalid.filter_map(|case| Some(case.get("error_id")?.as_str()?.to_owned())));
         }
     }
     found
