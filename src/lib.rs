@@ -10,6 +10,7 @@ pub mod dht;
 pub mod disk;
 #[cfg(feature = "net")]
 pub mod gateway;
+pub mod inspect;
 pub mod keyspace;
 pub mod limits;
 pub mod link;

@@ -7,12 +7,14 @@ mod paying;
 mod relations;
 mod simulation;
 mod store;
+mod tools;
 mod upkeep;
 
 pub use demand::*;
 pub use paying::*;
 pub use simulation::*;
 pub use store::*;
+pub use tools::*;
 pub use upkeep::*;
 
 use crate::time::Duration;

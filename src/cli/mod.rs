@@ -1,6 +1,7 @@
 //! The command line: parse, call, print. Everything it does can be done with the library; exit codes are decided here alone.
 
 mod ask;
+mod decode;
 mod delete;
 mod demo;
 mod devnet;
@@ -12,6 +13,7 @@ mod get;
 mod identity;
 mod input;
 mod keep;
+mod keylog;
 mod keys;
 pub mod local;
 mod manual;
@@ -31,6 +33,7 @@ mod way;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use serde_json::{Map, Value, json};
@@ -38,6 +41,7 @@ use serde_json::{Map, Value, json};
 use self::exit::{Exit, counts_of};
 use self::settings::{Given, Settings};
 use crate::limits::BLOCKING_THREADS_MAX;
+use crate::net::Tap;
 use crate::request::Counts;
 
 #[derive(Parser)]
@@ -74,6 +78,10 @@ struct Common {
     /// Say who saw what: each hop of each circuit, what it learned, which rules held.
     #[arg(long, global = true, help_heading = "Everywhere")]
     explain: bool,
+    /// Append the keys of all links to this file, for looking at the traffic of a test network: whoever has it reads everything.
+    /// Refused for any network but one on this machine.
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
+    keylog: Option<PathBuf>,
     /// No steps and no bars on standard error; errors and warnings stay.
     #[arg(long, short, global = true, help_heading = "Everywhere")]
     quiet: bool,
@@ -112,10 +120,26 @@ enum Command {
     Settings,
     /// Run a scenario of the simulator: whole networks in virtual time, or how keys spread over nodes. Nothing is sent.
     Sim(sim::SimArguments),
+    /// Take a message of the protocol apart: each byte, which field it belongs to, and what it says. Nothing is sent.
+    Decode(decode::DecodeArguments),
     /// Print completions for a shell.
     Completions(manual::CompletionsArguments),
     /// Write the man pages into a folder.
     Man(manual::ManArguments),
+}
+
+impl Command {
+    /// Whether there are keys to log.
+    const fn opens_links(&self) -> bool {
+        match self {
+            Self::Demo(_) | Self::Devnet(_) | Self::Publish(_) | Self::Get(_) | Self::Verify(_) | Self::Put(_) => true,
+            Self::Delete(_) | Self::Watch(_) | Self::Doctor => true,
+            Self::Relay(arguments) => matches!(arguments.command, relay::RelayCommands::Run { .. }),
+            Self::Keep(arguments) => arguments.opens_links(),
+            Self::Key(_) | Self::Status | Self::Settings | Self::Sim(_) | Self::Decode(_) => false,
+            Self::Completions(_) | Self::Man(_) => false,
+        }
+    }
 }
 
 /// The command was used wrongly.
@@ -126,6 +150,8 @@ struct Usage(String);
 /// What every command is told.
 struct Told {
     settings: Settings,
+    /// Who is told the keys of links.
+    tap: Option<Arc<dyn Tap>>,
     json: bool,
     explain: bool,
 }
@@ -201,18 +227,28 @@ fn run(Arguments { common, command }: Arguments) -> anyhow::Result<Said> {
     let state = common.state.map(|path| ("state", path.display().to_string()));
     let given = Given { config: common.config, sets: common.sets, flags: state.into_iter().collect() };
     // These need no settings, and wrong ones must not keep anybody from reading about them.
+    let keylog = common.keylog.as_deref();
+    if keylog.is_some() && !command.opens_links() {
+        return Err(Usage("--keylog: this command opens no links; there would be no keys in the file".into()).into());
+    }
     let command = match command {
         Command::Completions(arguments) => return manual::completions(&arguments),
         Command::Man(arguments) => return manual::pages(&arguments),
-        Command::Demo(arguments) => return demo::run(arguments, common.json),
+        Command::Demo(arguments) => return demo::run(arguments, common.json, keylog::of_own_network(keylog)?),
         Command::Sim(arguments) => return sim::run(arguments, common.json),
+        Command::Decode(arguments) => return decode::run(&arguments, common.json),
         command => command,
     };
     let settings = Settings::gather(&given)?;
-    let told = Told { settings, json: common.json, explain: common.explain };
+    // A devnet is one of its own, whatever the settings say of another.
+    let tap = match &command {
+        Command::Devnet(_) => keylog::of_own_network(keylog)?,
+        _ => keylog::of(&settings, keylog)?,
+    };
+    let told = Told { settings, tap, json: common.json, explain: common.explain };
     let tokio = runtime()?;
     match command {
-        Command::Devnet(arguments) => tokio.block_on(devnet::run(&told, arguments)),
+        Command::Devnet(arguments) => tokio.block_on(devnet::run(&told, arguments, keylog)),
         Command::Relay(relay::RelayArguments { command }) => match command {
             relay::RelayCommands::Run { until_stdin_closes } => tokio.block_on(relay::run(&told, until_stdin_closes)),
             relay::RelayCommands::Store => tokio.block_on(relay::store(&told)),
@@ -229,7 +265,9 @@ fn run(Arguments { common, command }: Arguments) -> anyhow::Result<Said> {
         Command::Status => tokio.block_on(status::status(&told)),
         Command::Doctor => tokio.block_on(doctor::doctor(&told)),
         Command::Settings => Ok(settings_list::list(&told.settings)),
-        Command::Completions(_) | Command::Man(_) | Command::Demo(_) | Command::Sim(_) => Ok(Said::default()),
+        Command::Completions(_) | Command::Man(_) | Command::Demo(_) | Command::Sim(_) | Command::Decode(_) => {
+            Ok(Said::default())
+        }
     }
 }
 
@@ -268,8 +306,8 @@ fn print_error(error: &anyhow::Error, json: bool) -> Exit {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::{Arc, Barrier};
 
     use super::*;
 

@@ -14,7 +14,7 @@ mod timing;
 
 pub use down::DownReason;
 pub use handshake::Params;
-pub use machine::{Link, LinkEvent};
+pub use machine::{ExposedKeys, Link, LinkEvent};
 pub use outbox::{Full, Outbox};
 pub use timing::Timing;
 
