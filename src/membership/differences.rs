@@ -31,11 +31,40 @@ pub fn lacking<'m>(
     salt: u64,
     held: &[Fingerprint],
 ) -> impl Iterator<Item = &'m VerifiedDescriptor> {
-    members.filter(move |member| held.binary_search(&member.fingerprint(salt)).is_err())
+    let held = Held::new(held);
+    members.filter(move |member| !held.has(member.fingerprint(salt)))
+}
+
+/// Ascending fingerprints, and where those of each first byte end. Where they are spread evenly, two or three are left to search in;
+/// where somebody chose them, no more than all.
+struct Held<'h> {
+    prints: &'h [Fingerprint],
+    ends: [usize; 256],
+}
+
+impl<'h> Held<'h> {
+    fn new(prints: &'h [Fingerprint]) -> Self {
+        let mut ends = [0; 256];
+        let mut end = 0;
+        for (first, place) in (0..=u8::MAX).zip(&mut ends) {
+            end += prints.get(end..).unwrap_or_default().iter().take_while(|print| print.0[0] == first).count();
+            *place = end;
+        }
+        Self { prints, ends }
+    }
+
+    fn has(&self, print: Fingerprint) -> bool {
+        let first = usize::from(print.0[0]);
+        let from = first.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        let to = self.ends.get(first).copied().unwrap_or(0);
+        self.prints.get(from..to).unwrap_or_default().binary_search(&print).is_ok()
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -151,6 +180,24 @@ mod tests {
         }
         assert_eq!(sizes, [MEMBERS_PAGE_MAX, MEMBERS_PAGE_MAX, 9]);
         assert_eq!(seen, members.iter().map(|member| member.key).collect::<Vec<_>>());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_held_is_found_and_nothing_else_however_uneven_the_list(
+            first in prop_oneof![Just(0..=255_u8), Just(0..=1), Just(255..=255)],
+            bytes in proptest::collection::vec(any::<[u8; 3]>(), 0..200),
+        ) {
+            let spread = first.clone().count();
+            let even: BTreeSet<Fingerprint> = bytes
+                .iter()
+                .map(|[one, two, three]| Fingerprint([first.start() + u8::try_from(usize::from(*one) % spread).unwrap(), *two, *three]))
+                .collect();
+            let (held, others): (Vec<_>, Vec<_>) = even.into_iter().partition(|print| print.0[2] % 2 == 0);
+            let index = Held::new(&held);
+            prop_assert!(held.iter().all(|print| index.has(*print)));
+            prop_assert!(!others.iter().any(|print| index.has(*print)));
+        }
     }
 
     #[test]
