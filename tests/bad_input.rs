@@ -197,6 +197,7 @@ async fn a_flood_of_handshakes_from_one_prefix_is_turned_away_and_others_are_ser
 
 // ---- on a link that holds ----
 
+// [MSG-R-004] [MSG-R-007] [MSG-R-008]
 #[tokio::test(flavor = "multi_thread")]
 async fn cells_without_meaning_break_the_protocol() {
     let siege = Siege::start(64).await;
@@ -224,6 +225,7 @@ async fn cells_without_meaning_break_the_protocol() {
     siege.holds().await;
 }
 
+// [CELL-R-008]
 #[tokio::test(flavor = "multi_thread")]
 async fn cells_of_unknown_circuits_are_dropped_and_the_link_goes_on() {
     let siege = Siege::start(65).await;
@@ -237,6 +239,7 @@ async fn cells_of_unknown_circuits_are_dropped_and_the_link_goes_on() {
     siege.holds().await;
 }
 
+// [MSG-R-010] [MSG-R-021] [MSG-R-027]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_may_ask_no_storer_itself() {
     let siege = Siege::start(66).await;
@@ -288,6 +291,7 @@ async fn a_client_that_asks_without_end_and_never_reads_is_closed_at_its_limit()
 
 // ---- circuits ----
 
+// [VER-R-005]
 #[tokio::test(flavor = "multi_thread")]
 async fn build_packets_that_do_not_open_are_destroyed_however_many_come_at_once() {
     let siege = Siege::start(68).await;
@@ -375,6 +379,7 @@ async fn a_build_packet_serves_once() {
     siege.holds().await;
 }
 
+// [CELL-R-004]
 #[tokio::test(flavor = "multi_thread")]
 async fn forward_cells_before_reply_0_of_noise_or_unasked_for_end_their_circuit_alone() {
     let siege = Siege::start(71).await;
@@ -383,19 +388,41 @@ async fn forward_cells_before_reply_0_of_noise_or_unasked_for_end_their_circuit_
     raw.send([early, Cell::new(circuit(1), Command::Forward)]).await.unwrap();
     assert_eq!(raw.told().await, destroyed(1));
 
-    for (number, command) in [(2, Command::Forward), (3, Command::Credit), (4, Command::Destroy)] {
+    let mut dirty = Cell::credit(circuit(4), 1);
+    dirty.body_mut()[BODY_LEN - 1] = 1;
+    let ends = [Cell::new(circuit(2), Command::Forward), Cell::new(circuit(3), Command::Credit), dirty];
+    for (number, end) in (2..).zip(ends) {
         let packet = siege.packet(&mut raw, number).await;
         raw.send([packet]).await.unwrap();
         assert_eq!(raw.told().await, Some((Command::Reply0, circuit(number))));
         assert_eq!(raw.told().await, Some((Command::Backward, circuit(number))));
-        // Noise in a forward cell; credits of nothing; an end.
-        raw.send([Cell::new(circuit(number), command)]).await.unwrap();
+        // Noise in a forward cell; credits of nothing; something behind a credit.
+        raw.send([end]).await.unwrap();
         assert_eq!(raw.told().await, destroyed(number));
     }
     siege.still_answers(&mut raw, 5).await;
     siege.holds().await;
 }
 
+// [CELL-R-005] [CELL-R-006]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destroy_ends_its_circuit_whatever_stands_in_it_and_is_not_answered() {
+    let siege = Siege::start(75).await;
+    let mut raw = siege.up(1).await;
+    let packet = siege.packet(&mut raw, 1).await;
+    raw.send([packet]).await.unwrap();
+    assert_eq!(raw.told().await, Some((Command::Reply0, circuit(1))));
+    assert_eq!(raw.told().await, Some((Command::Backward, circuit(1))));
+    let mut destroy = Cell::new(circuit(1), Command::Destroy);
+    destroy.body_mut().fill(0xff);
+    // Of a circuit that is there still the noise would be answered, too.
+    raw.send([destroy, Cell::new(circuit(1), Command::Forward)]).await.unwrap();
+    raw.send(cells_of(circuit(2), Command::Ask, &Ask::sign_of_life().encode()).unwrap()).await.unwrap();
+    assert_eq!(raw.told().await, Some((Command::Answer, circuit(2))));
+    siege.holds().await;
+}
+
+// [LINK-R-049]
 #[tokio::test(flavor = "multi_thread")]
 async fn more_credits_than_a_circuit_may_have_end_it() {
     let siege = Siege::start(72).await;

@@ -61,6 +61,7 @@ const DAMAGES: [(&[u8], &str); 4] = [
     (b"bau\x02 and whatever a later version means", "written by another version of bauta"),
 ];
 
+// [MEMB-W-040]
 #[test]
 fn a_damaged_file_of_guards_is_told_by_name_and_never_replaced() {
     let user = user();

@@ -256,6 +256,7 @@ async fn an_update_that_was_partly_stored_can_be_published_again() {
 
 // ---- 8: privacy floor ----
 
+// [MEMB-W-063]
 #[tokio::test(flavor = "multi_thread")]
 async fn too_few_networks_for_a_path_are_refused() {
     let options = LocalOptions { relays_per_net: 8, ..LocalOptions::new(network(78), 16, 78) };

@@ -26,6 +26,7 @@ const STATE: &str = "BAUTA_TEST_STATE";
 const BOOTSTRAPS: &str = "BAUTA_TEST_BOOTSTRAPS";
 const RELAXED: &str = "BAUTA_TEST_RELAXED";
 
+// [MEMB-W-040]
 #[test]
 fn twenty_processes_of_one_state_directory_use_one_guard() {
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();

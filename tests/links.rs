@@ -58,6 +58,7 @@ async fn one_wrong_character_anywhere_is_noticed_before_anybody_is_asked() {
     assert_eq!(client.paths().len(), paths);
 }
 
+// [VER-R-007]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_of_another_network_is_refused_by_name_and_nothing_is_sent() {
     let (here, elsewhere) = (World::start(81, 12).await, World::start(82, 12).await);

@@ -107,6 +107,7 @@ async fn a_dead_guard_is_followed_by_the_next_of_the_sample_and_returned_to_once
     until(|| again.guards_used().last() == Some(&first)).await;
 }
 
+// [MEMB-W-046]
 #[tokio::test(flavor = "multi_thread")]
 async fn with_the_whole_guard_sample_dead_nobody_else_is_entered_through() {
     let mut world = World::start(23, 16).await;
@@ -277,6 +278,7 @@ async fn an_exit_that_withholds_the_newer_value_is_caught_by_the_storers_own_wor
 
 // ---- the floor ----
 
+// [MEMB-W-063]
 #[tokio::test(flavor = "multi_thread")]
 async fn too_few_networks_are_refused_and_nothing_is_sent() {
     let options = LocalOptions { relays_per_net: 8, ..LocalOptions::new(network(40), 16, 40) };
@@ -293,6 +295,7 @@ async fn too_few_networks_are_refused_and_nothing_is_sent() {
     assert_eq!(world.ear.sent_by(world.network.client_ip(1).unwrap(), Command::Build), 0);
 }
 
+// [MEMB-W-059] [MEMB-W-063]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_of_fewer_than_three_hops_does_not_start_and_one_of_five_builds_five() {
     let world = World::start(41, 12).await;

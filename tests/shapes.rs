@@ -42,6 +42,7 @@ async fn publish(client: &Client, len: usize) -> bauta::content::ContentLink {
     patiently(client.publish(&name, content, PublishOptions::default(), |_| ())).await.unwrap().link
 }
 
+// [CRYPTO-W-006]
 #[tokio::test(flavor = "multi_thread")]
 async fn no_frame_and_no_block_of_one_is_sent_twice_on_a_whole_network() {
     let world = World::start(1, 16).await;

@@ -56,6 +56,7 @@ fn is_written(user: &User, report: &Value) {
     assert!(line.contains(&format!("| {checks} of {checks} |")), "{line}");
 }
 
+// [MSG-W-019]
 #[test]
 fn every_scenario_holds_when_all_are_run_and_equal_seeds_give_equal_runs() {
     let user = User::nobody();

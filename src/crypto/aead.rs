@@ -132,6 +132,7 @@ mod tests {
         assert_eq!(part, plain[60..70]);
     }
 
+    // [CRYPTO-R-003]
     #[test]
     fn a_changed_tag_text_counter_or_ad_is_refused_and_leaves_the_text_alone() {
         let key = Key::new([1; 32]);

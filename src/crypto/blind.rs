@@ -111,6 +111,7 @@ mod tests {
 
     use super::*;
 
+    // [CRYPTO-W-007]
     #[test]
     fn reader_and_author_derive_the_same_key_and_its_signatures_verify() {
         let author = IdentitySecret::generate(&mut ChaCha20Rng::seed_from_u64(1));
@@ -126,6 +127,7 @@ mod tests {
         }
     }
 
+    // [CRYPTO-R-008]
     #[test]
     fn small_order_torsioned_and_non_canonical_author_keys_are_refused() {
         let secret = LabelSecret::from_bytes([1; 32]);

@@ -54,6 +54,7 @@ mod tests {
 
     use super::*;
 
+    // [CRYPTO-W-004]
     #[test]
     fn every_label_derives_another_key() {
         let keys: BTreeSet<_> = Label::ALL.iter().map(|label| *derive(*label, &[b"same"])).collect();

@@ -155,6 +155,7 @@ mod tests {
 
     use super::*;
 
+    // [CRYPTO-R-002]
     #[test]
     fn both_sides_agree_and_a_small_order_key_is_refused() {
         let mut rng = ChaCha20Rng::seed_from_u64(1);

@@ -226,6 +226,7 @@ mod tests {
     /// Cells both ways, in turn, over more than two replacements of keys.
     fn transport_holds(ours: Handshake, theirs: HandshakeState) {
         let (mut ours, mut theirs) = (ours.into_transport().unwrap(), theirs.into_transport_mode().unwrap());
+        assert_eq!(ours.rekey_every, 1 << 20);
         ours.rekey_every = 2;
         let (mut frame, mut cell, mut text) = ([0; FRAME_LEN], [0; CELL_LEN], [0; 4096]);
         for round in 1..=5 {
@@ -242,6 +243,7 @@ mod tests {
         }
     }
 
+    // [LINK-W-005] [LINK-W-026]
     #[test]
     fn our_initiator_speaks_with_snows_own_responder() {
         let mut rng = ChaCha20Rng::seed_from_u64(1);
@@ -260,6 +262,7 @@ mod tests {
         transport_holds(ours, theirs);
     }
 
+    // [LINK-W-005] [LINK-W-026]
     #[test]
     fn our_responder_speaks_with_snows_own_initiator() {
         let mut rng = ChaCha20Rng::seed_from_u64(1);
@@ -408,6 +411,7 @@ mod tests {
         assert_eq!(two.open(&frame, &mut cell), Err(Forged));
     }
 
+    // [LINK-R-006]
     #[test]
     fn a_small_order_static_key_ends_the_handshake() {
         let mut rng = ChaCha20Rng::seed_from_u64(3);

@@ -87,6 +87,7 @@ pub fn solve(network: &[u8; 32], key: &NodeKey, difficulty: u8, from: u32, trial
 mod tests {
     use super::*;
 
+    // [CRYPTO-R-010]
     #[test]
     fn a_solution_verifies_for_its_key_and_network_alone() {
         let (network, key) = ([9; 32], NodeKey([3; 32]));

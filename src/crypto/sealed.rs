@@ -60,6 +60,7 @@ mod tests {
 
     use super::*;
 
+    // [CRYPTO-W-013]
     #[test]
     fn a_sealed_secret_opens_with_its_passphrase_alone_and_not_once_it_was_changed() {
         let secret = IdentitySecret::from_bytes(&[5; 32]);

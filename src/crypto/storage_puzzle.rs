@@ -73,6 +73,7 @@ mod tests {
     const PUZZLE: StoragePuzzle =
         StoragePuzzle { network: [9; 32], hour: 494_000, location: Id([3; 20]), digest: [7; 32], effort: 1 };
 
+    // [CRYPTO-R-016]
     #[test]
     fn a_solution_holds_for_its_network_hour_place_value_and_effort_alone() {
         let counter = PUZZLE.solve(5, 1_000).unwrap();
@@ -100,6 +101,7 @@ mod tests {
         }
     }
 
+    // [CRYPTO-W-015]
     #[test]
     fn a_search_ends_when_its_trials_are_used_up_and_goes_on_after_the_greatest_counter() {
         let first = PUZZLE.solve(0, 1_000).unwrap();

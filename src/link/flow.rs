@@ -96,6 +96,7 @@ mod tests {
     use super::*;
     use crate::wire::cell::{CircuitId, Command};
 
+    // [LINK-W-046] [LINK-W-047] [LINK-R-048]
     #[test]
     fn a_sender_stops_without_credit_and_a_receiver_grants_only_what_was_passed_on() {
         let (mut sending, mut receiving) = (Sending::default(), Receiving::default());
@@ -116,6 +117,7 @@ mod tests {
         assert_eq!(sending.queued(), usize::try_from(CREDIT_MAX - CREDIT_START - 1).unwrap());
     }
 
+    // [LINK-R-049]
     #[test]
     fn credits_over_the_cap_are_refused() {
         let mut sending = Sending::default();

@@ -170,6 +170,7 @@ mod tests {
         Accepting::new(responder).answer(frame, &responder.hello, false, rng).map(|_| ())
     }
 
+    // [LINK-R-008]
     #[test]
     fn any_flipped_byte_another_key_and_another_network_fail_the_keyed_check_before_any_dh() {
         let mut rng = ChaCha20Rng::seed_from_u64(1);
@@ -186,6 +187,7 @@ mod tests {
         assert_eq!(answer(&elsewhere, &frame, &mut rng), Err(Refusal::Mac1));
     }
 
+    // [LINK-R-009]
     #[test]
     fn garbage_with_a_right_check_fails_in_noise() {
         let mut rng = ChaCha20Rng::seed_from_u64(2);

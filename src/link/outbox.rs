@@ -119,6 +119,7 @@ mod tests {
         core::iter::from_fn(|| outbox.pop()).map(|cell| (cell.circuit().0, cell.command(), cell.body()[0])).collect()
     }
 
+    // [LINK-W-043]
     #[test]
     fn control_and_first_replies_go_first_then_circuits_take_turns() {
         let mut outbox = Outbox::new();
@@ -140,6 +141,7 @@ mod tests {
         assert!(outbox.is_empty());
     }
 
+    // [LINK-W-044]
     #[test]
     fn a_destroy_goes_and_takes_its_circuits_waiting_cells_away() {
         let mut outbox = Outbox::new();
@@ -159,6 +161,7 @@ mod tests {
         assert_eq!(sent, expected);
     }
 
+    // [LINK-R-045]
     #[test]
     fn the_cap_is_reached_and_then_every_push_is_refused_until_one_cell_left() {
         let mut outbox = Outbox::new();
@@ -183,6 +186,7 @@ mod tests {
     }
 
     proptest! {
+        // [CELL-W-009]
         #[test]
         fn order_within_a_circuit_is_kept_and_nothing_is_lost(
             pushes in proptest::collection::vec((1_u32..5, 0_usize..6, any::<bool>()), 0..200),
@@ -215,6 +219,7 @@ mod tests {
             }
         }
 
+        // [LINK-W-043]
         #[test]
         fn while_all_have_cells_no_circuit_is_a_turn_ahead_of_another(counts in proptest::collection::vec(1_usize..40, 2..8)) {
             let mut outbox = Outbox::new();

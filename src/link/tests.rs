@@ -7,6 +7,7 @@ use rand::rngs::ChaCha20Rng;
 use super::handshake::Dialling;
 use super::*;
 use crate::crypto::keys::{DhKey, DhSecret, IdentitySecret};
+use crate::crypto::noise_ik::Transport;
 use crate::crypto::puzzle::Solution;
 use crate::limits::{CELL_LEN, HANDSHAKE_TIMEOUT, LINK_PADDING_AFTER, LINK_QUEUE_CELLS_MAX, LINK_SILENCE_MAX};
 use crate::time::{Duration, Instant};
@@ -114,6 +115,7 @@ fn two_relays_learn_each_others_key_and_hello_and_then_exchange_cells() {
     }
 }
 
+// [LINK-R-023]
 #[test]
 fn a_client_shows_no_descriptor_and_may_dial_but_not_be_dialled() {
     let (_, _) = up(client(1), relay(2));
@@ -132,6 +134,7 @@ fn cells_pushed_before_the_handshake_is_done_go_after_it() {
     assert_eq!(b.handle_frame(T0, &frame_of(&mut a)), Ok(Some(LinkEvent::Cell(cell(1)))));
 }
 
+// [LINK-R-009] [VER-R-007]
 #[test]
 fn wrong_network_wrong_key_and_garbage_all_meet_silence_until_the_handshakes_time_is_over() {
     let elsewhere = Params { network: Network::named("other", 0), ..client(1) };
@@ -153,6 +156,7 @@ fn wrong_network_wrong_key_and_garbage_all_meet_silence_until_the_handshakes_tim
     }
 }
 
+// [LINK-R-011]
 #[test]
 fn an_answer_that_is_not_the_expected_peers_ends_the_dialler_with_identity() {
     let (mut a, mut b) = pair(client(1), relay(2));
@@ -167,6 +171,7 @@ fn an_answer_that_is_not_the_expected_peers_ends_the_dialler_with_identity() {
     }
 }
 
+// [LINK-R-023]
 #[test]
 fn a_descriptor_of_another_link_key_is_refused_on_both_sides() {
     let mut borrowed = client(3);
@@ -177,6 +182,7 @@ fn a_descriptor_of_another_link_key_is_refused_on_both_sides() {
     assert_eq!(establish(&mut a, &mut b).1, Err(DownReason::Identity));
 }
 
+// [LINK-R-021] [LINK-W-022]
 #[test]
 fn a_version_mismatch_names_both_ranges_on_both_sides() {
     let mut newer = client(1);
@@ -188,6 +194,18 @@ fn a_version_mismatch_names_both_ranges_on_both_sides() {
     assert!(is_quiet(&mut a) && is_quiet(&mut b));
 }
 
+// [LINK-R-020]
+#[test]
+fn an_answer_with_a_hello_that_cannot_be_read_ends_the_dialler_with_protocol() {
+    let mut wrong = relay(2);
+    wrong.hello.versions = (2, 1);
+    let (mut a, mut b) = pair(client(1), wrong);
+    b.handle_frame(T0, &frame_of(&mut a)).unwrap();
+    assert_eq!(a.handle_frame(T0, &frame_of(&mut b)), Err(DownReason::Protocol));
+    assert!(is_quiet(&mut a));
+}
+
+// [LINK-R-015] [LINK-R-020] [LINK-R-028]
 #[test]
 fn a_first_cell_that_is_no_hello_and_a_second_hello_break_the_protocol() {
     let mut garbled = Cell::of_link(Command::Hello);
@@ -211,6 +229,60 @@ fn a_first_cell_that_is_no_hello_and_a_second_hello_break_the_protocol() {
     assert!(is_quiet(&mut b), "an ended link sends nothing");
 }
 
+/// A link that is up, and what seals for it as its peer would, whatever the bytes.
+fn up_with_a_sealer() -> (Transport, Link) {
+    let two = relay(2);
+    let (dialling, frame) = Dialling::start(&client(1), &two.secret.public(), &mut rng(1)).unwrap();
+    let mut b = Link::accept(two, &mut rng(2), T0);
+    b.handle_frame(T0, &frame).unwrap();
+    let (mut transport, _) = dialling.finish(&frame_of(&mut b)).unwrap();
+    let mut hello = Cell::of_link(Command::Hello);
+    hello.body_mut()[..3].copy_from_slice(&client(1).hello.encode());
+    let mut plain = [0; CELL_LEN];
+    hello.encode(&mut plain);
+    assert!(matches!(say(&mut transport, &mut b, &plain), Ok(Some(LinkEvent::Established { .. }))));
+    (transport, b)
+}
+
+fn say(by: &mut Transport, to: &mut Link, plain: &[u8; CELL_LEN]) -> Result<Option<LinkEvent>, DownReason> {
+    let mut sealed = [0; FRAME_LEN];
+    by.seal(plain, &mut sealed).unwrap();
+    to.handle_frame(T0, &sealed)
+}
+
+// [CELL-R-002]
+#[test]
+fn a_cell_whose_header_has_no_meaning_ends_the_link() {
+    for header in [
+        [0, 0, 0, 7, 0, 0, 0, 0],
+        [0, 0, 0, 7, 11, 0, 0, 0],
+        [0, 0, 0, 7, 3, 0, 0, 1],
+        [0, 0, 0, 7, 3, 1, 0, 0],
+        [0, 0, 0, 7, 3, 0, 1, 0],
+        [0, 0, 0, 0, 3, 0, 0, 0],
+        [0, 0, 0, 7, 8, 0, 0, 0],
+    ] {
+        let (mut a, mut b) = up_with_a_sealer();
+        let mut plain = [0; CELL_LEN];
+        plain[..8].copy_from_slice(&header);
+        assert_eq!(say(&mut a, &mut b, &plain), Err(DownReason::Protocol), "{header:?}");
+        assert!(is_quiet(&mut b));
+    }
+}
+
+// [CELL-R-007]
+#[test]
+fn a_padding_is_dropped_whatever_stands_in_it() {
+    let (mut a, mut b) = up_with_a_sealer();
+    let mut plain = [0xff; CELL_LEN];
+    plain[..8].copy_from_slice(&[0, 0, 0, 0, 8, 0, 0, 0]);
+    assert_eq!(say(&mut a, &mut b, &plain), Ok(None));
+    assert!(is_quiet(&mut b));
+    cell(3).encode(&mut plain);
+    assert_eq!(say(&mut a, &mut b, &plain), Ok(Some(LinkEvent::Cell(cell(3)))));
+}
+
+// [LINK-R-027]
 #[test]
 fn a_replayed_frame_and_a_frame_out_of_order_end_the_link() {
     for skip in [false, true] {
@@ -228,6 +300,7 @@ fn a_replayed_frame_and_a_frame_out_of_order_end_the_link() {
     }
 }
 
+// [LINK-R-013] [LINK-R-014]
 #[test]
 fn a_first_frame_sent_twice_gives_no_link_without_the_diallers_secret() {
     let (mut a, mut b) = pair(client(1), relay(2));
@@ -236,12 +309,14 @@ fn a_first_frame_sent_twice_gives_no_link_without_the_diallers_secret() {
     assert_eq!(b.handle_frame(T0, &first), Err(DownReason::Identity));
 }
 
+// [LINK-R-006]
 #[test]
 fn a_dialled_key_of_small_order_is_refused() {
     let refused = Link::dial(client(1), DhKey([0; 32]), &mut rng(1), T0);
     assert_eq!(refused.err(), Some(DownReason::Identity));
 }
 
+// [LINK-R-029]
 #[test]
 fn a_handshake_that_stops_anywhere_ends_at_its_time_and_not_before() {
     for steps in 0..3 {
@@ -259,6 +334,7 @@ fn a_handshake_that_stops_anywhere_ends_at_its_time_and_not_before() {
     }
 }
 
+// [LINK-W-030]
 #[test]
 fn one_padding_cell_goes_when_nothing_else_did_and_is_dropped_by_the_peer() {
     let (mut a, mut b) = up(client(1), relay(2));
@@ -272,6 +348,7 @@ fn one_padding_cell_goes_when_nothing_else_did_and_is_dropped_by_the_peer() {
     assert!(a.poll_timeout() > Some(due));
 }
 
+// [LINK-W-030]
 #[test]
 fn a_cell_sent_postpones_padding_and_a_late_writer_gets_none_on_top() {
     let (mut a, _) = up(client(1), relay(2));
@@ -286,6 +363,7 @@ fn a_cell_sent_postpones_padding_and_a_late_writer_gets_none_on_top() {
     assert!(a.poll_timeout() >= Some(late + LINK_PADDING_AFTER / 4 * 3));
 }
 
+// [LINK-R-031]
 #[test]
 fn a_link_that_hears_nothing_is_silent_at_its_time_and_every_frame_heard_puts_that_off() {
     let (mut a, mut b) = up(client(1), relay(2));
@@ -299,6 +377,7 @@ fn a_link_that_hears_nothing_is_silent_at_its_time_and_every_frame_heard_puts_th
     assert!(LINK_PADDING_AFTER * 3 < LINK_SILENCE_MAX, "two padding cells may be late");
 }
 
+// [LINK-R-045]
 #[test]
 fn a_full_queue_is_told_to_who_pushes() {
     let (mut a, _) = up(client(1), relay(2));
@@ -311,6 +390,7 @@ fn a_full_queue_is_told_to_who_pushes() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
+    // [LINK-R-009] [LINK-R-011] [LINK-R-014] [LINK-R-027]
     #[test]
     fn one_flipped_bit_in_any_frame_of_a_link_is_refused_by_who_gets_it(
         which in 0_usize..5, at in 0..FRAME_LEN, bit in 0_u8..8,

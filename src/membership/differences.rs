@@ -106,6 +106,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
+        // [MSG-R-029]
         #[test]
         fn two_relays_that_pull_from_each_other_in_turn_come_to_hold_the_same_and_say_nothing_twice(
             of_both in 0..900_u32,
@@ -148,6 +149,7 @@ mod tests {
         assert_eq!(told[2..], [0, 0]);
     }
 
+    // [MEMB-W-012] [MEMB-W-035]
     #[test]
     fn a_relay_that_knows_nobody_is_told_of_all_page_by_page() {
         let (mut asker, all) = (Members::default(), members_of((0..1_000).map(relay)));
@@ -166,6 +168,7 @@ mod tests {
         assert!(cost.questions * 2 * cell * 35 < 10_000 * DESCRIPTOR_LEN, "a question and its answer are a cell each");
     }
 
+    // [MEMB-W-012]
     #[test]
     fn pages_in_the_order_of_keys_give_every_relay_once() {
         let members = members_of((0..2 * u32::try_from(MEMBERS_PAGE_MAX).unwrap() + 9).map(relay));

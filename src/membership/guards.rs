@@ -356,6 +356,7 @@ mod tests {
         (guards, keys)
     }
 
+    // [MEMB-W-041] [MEMB-W-042]
     #[test]
     fn the_first_that_answers_is_in_use_and_the_others_are_not_dialled() {
         let (mut guards, [first, ..]) = three();
@@ -367,6 +368,7 @@ mod tests {
         assert_eq!((guards.next_dial(at(99)), guards.poll_timeout()), (None, None));
     }
 
+    // [MEMB-W-043]
     #[test]
     fn a_guard_is_down_only_when_its_dial_fails_while_the_next_answers() {
         let (mut guards, [first, second, _]) = three();
@@ -381,6 +383,7 @@ mod tests {
         assert!(guards.state().guards[0].down);
     }
 
+    // [MEMB-W-044]
     #[test]
     fn the_client_returns_to_the_first_once_it_answers() {
         let (mut guards, [first, second, _]) = three();
@@ -400,6 +403,7 @@ mod tests {
         assert!(!guards.state().guards[0].down);
     }
 
+    // [MEMB-W-046]
     #[test]
     fn none_of_three_answers_is_unreachable_and_marks_nothing() {
         let (mut guards, keys) = three();
@@ -420,6 +424,7 @@ mod tests {
         assert_eq!(guards.outcome(), GuardOutcome::Waiting, "it was there a moment ago");
     }
 
+    // [MEMB-W-042]
     #[test]
     fn a_slow_guard_has_the_next_dialled_but_keeps_its_place_until_its_dial_ends() {
         let (mut guards, [first, second, _]) = three();
@@ -447,6 +452,7 @@ mod tests {
         assert_eq!(guards.current(), Some(first));
     }
 
+    // [MEMB-W-045]
     #[test]
     fn a_link_that_ends_is_dialled_again_and_one_that_flaps_counts_as_failed() {
         let (mut guards, [first, second, _]) = three();
@@ -459,6 +465,7 @@ mod tests {
         assert_eq!(guards.next_dial(at(5)), Some(second));
     }
 
+    // [MEMB-W-047] [MEMB-W-048]
     #[test]
     fn a_sample_whose_guards_all_left_is_the_privacy_floor_and_grows_only_after_thirty_days() {
         let (mut guards, keys) = three();
@@ -481,6 +488,7 @@ mod tests {
         assert_eq!(Guards::new(GuardState::default()).outcome(), GuardOutcome::Waiting);
     }
 
+    // [MEMB-W-048]
     #[test]
     fn guards_end_with_their_life_and_a_clock_that_ran_ahead_does_not_prolong_it() {
         let (mut guards, keys) = three();
@@ -496,6 +504,7 @@ mod tests {
         assert!(guards.state().guards.iter().all(|guard| guard.sampled == later(GUARD_LIFE_S).0));
     }
 
+    // [MEMB-W-048]
     #[test]
     fn a_guard_that_never_answered_is_replaced_when_the_sample_may_grow() {
         let (mut guards, [first, ..]) = three();
@@ -521,6 +530,7 @@ mod tests {
         assert!(postcard::from_bytes::<GuardState>(&bytes).unwrap() == state);
     }
 
+    // [MEMB-W-039]
     #[test]
     fn guards_share_no_wide_prefix_and_no_family_and_are_none_of_ours() {
         let family = |number| {
@@ -545,6 +555,7 @@ mod tests {
     proptest! {
         /// Whatever is reported in whatever order: one guard in use at most, nobody before it that could be,
         /// and the timeout never names a moment at which nothing happens.
+        // [MEMB-W-041]
         #[test]
         fn any_reports_leave_an_earlier_guard_in_use_only_while_it_is_up(
             steps in proptest::collection::vec((0..4_u8, 0..3_usize, 0..20_u64), 0..60),

@@ -407,6 +407,7 @@ mod tests {
         assert!(!members.wants(&reissued(1, 9, 0).to_signed()));
     }
 
+    // [MEMB-R-011]
     #[test]
     fn only_what_could_change_something_is_wanted() {
         let mut members = Members::new(1);
@@ -469,6 +470,7 @@ mod tests {
         }
     }
 
+    // [MEMB-R-037]
     #[test]
     fn ids_of_one_narrow_prefix_do_not_crowd_a_closest_set_or_the_count_of_closer_ones() {
         let crowd = (0..200).map(|number| relay_at(number, [10, 0, 0, 1]));
@@ -551,6 +553,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+        // [MEMB-R-006] [MEMB-R-007] [MEMB-R-008] [MEMB-R-009] [MEMB-R-010]
         #[test]
         fn merging_one_by_one_or_all_at_once_is_what_the_rules_over_a_plain_map_give(
             cap in 1..10_usize,

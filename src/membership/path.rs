@@ -183,6 +183,7 @@ mod tests {
         choose(members, &key(0), &hops, terms, &mut rng)
     }
 
+    // [MEMB-W-063]
     #[test]
     fn each_refusal_has_its_reason() {
         let members = members_of((0..4).map(relay));
@@ -207,6 +208,7 @@ mod tests {
         assert!(chosen(&members, &PathTerms { length: 4, ..TERMS }, 1).is_ok());
     }
 
+    // [MEMB-W-064]
     #[test]
     fn one_host_makes_a_path_only_when_the_rule_is_relaxed_by_name() {
         let members = members_of((0..6).map(|number| relay_at(number, [127, 0, 0, 1])));
@@ -236,6 +238,7 @@ mod tests {
     }
 
     proptest! {
+        // [MEMB-W-054] [MEMB-W-059] [MEMB-W-060] [MEMB-W-061] [MEMB-W-062]
         #[test]
         fn a_path_is_as_long_as_asked_distinct_and_apart_or_refused(
             relays in proptest::collection::vec((0..8_u8, 0..4_u8), 1..16),
@@ -275,6 +278,7 @@ mod tests {
         }
     }
 
+    // [MEMB-W-061]
     #[test]
     fn whose_onion_key_is_over_is_in_no_path() {
         let members = members_of((0..8).map(relay));

@@ -46,6 +46,7 @@ mod tests {
     use super::*;
     use crate::membership::fixture::{described, relay_at, signed};
 
+    // [MEMB-W-060] [MEMB-W-064]
     #[test]
     fn one_key_one_family_and_one_wide_prefix_are_kept_apart() {
         let family = |number, ip| {

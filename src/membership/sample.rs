@@ -109,6 +109,7 @@ mod tests {
     use super::*;
     use crate::membership::fixture::{ISSUED, members_of, relay, relay_at};
 
+    // [MEMB-W-038]
     #[test]
     fn a_thousand_ids_in_one_sixteen_get_less_than_a_hundredth_of_the_draws() {
         let mut members = Members::new(10_000);
@@ -128,6 +129,7 @@ mod tests {
         assert!(captured < 20, "{captured} of 2000");
     }
 
+    // [MEMB-W-038]
     #[test]
     fn whoever_is_drawn_has_the_lowest_of_all_ranks_hashed_one_by_one() {
         let spread = |number: u32| {
@@ -148,6 +150,7 @@ mod tests {
         }
     }
 
+    // [MEMB-W-038]
     #[test]
     fn relays_of_equal_prefixes_are_drawn_alike_and_the_ineligible_never() {
         let members = members_of((0..4).map(|number| relay_at(number, [10, 1, 1, 1])));

@@ -233,6 +233,7 @@ mod tests {
         hops.keys().collect()
     }
 
+    // [MEMB-W-053]
     #[test]
     fn four_are_pinned_apart_from_all_guards_with_lives_within_bounds() {
         let hops = four();
@@ -244,6 +245,7 @@ mod tests {
         }
     }
 
+    // [MEMB-W-055]
     #[test]
     fn they_stay_until_their_lives_end_and_go_at_once_when_they_leave_the_network() {
         let mut hops = four();
@@ -257,6 +259,7 @@ mod tests {
         assert!(!refilled(&mut hops, 0..0, later(SECOND_HOP_LIFE_MAX_S)), "an empty membership says nothing");
     }
 
+    // [MEMB-W-056]
     #[test]
     fn a_hop_that_fails_towards_three_different_exits_in_a_row_is_dropped() {
         let mut hops = four();
@@ -277,6 +280,7 @@ mod tests {
         relay(100 + u32::try_from(number).unwrap()).key
     }
 
+    // [MEMB-W-056]
     #[test]
     fn a_hop_that_works_is_dropped_only_when_many_different_exits_were_not_reached() {
         let mut hops = four();
@@ -296,6 +300,7 @@ mod tests {
         assert!(!keys(&hops).contains(&hop));
     }
 
+    // [MEMB-W-058]
     #[test]
     fn a_hop_that_turns_away_whom_it_likes_lets_a_third_through_or_goes_and_is_drawn_little_meanwhile() {
         let mut hops = four();
@@ -337,6 +342,7 @@ mod tests {
         assert!((1..24).contains(&dropped), "{dropped} of 400 with sixty circuits each");
     }
 
+    // [MEMB-W-057]
     #[test]
     fn a_guard_that_lets_circuits_fail_moves_eight_second_hops_in_two_days_and_no_more() {
         let mut hops = four();
@@ -358,6 +364,7 @@ mod tests {
         assert!(!keys(&hops).contains(&hop));
     }
 
+    // [MEMB-W-051] [MEMB-W-057]
     #[test]
     fn a_doubted_guard_moves_no_second_hop_however_many_circuits_it_lets_fail() {
         let mut hops = four();
@@ -372,6 +379,7 @@ mod tests {
         assert!(!keys(&hops).contains(&hop));
     }
 
+    // [MEMB-W-054]
     #[test]
     fn every_eligible_hop_is_picked_alike() {
         let hops = four();
@@ -386,6 +394,7 @@ mod tests {
         assert_eq!(hops.pick(|_| false, &mut rng), None);
     }
 
+    // [MEMB-W-053]
     #[test]
     fn in_the_smallest_network_a_later_guard_may_be_second_hop() {
         let mut hops = SecondHops::new(SecondHopState::default());

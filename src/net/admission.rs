@@ -100,6 +100,7 @@ mod tests {
         (0..attempts).map(|_| u32::from(admission.admit(now, from))).sum()
     }
 
+    // [LINK-R-016]
     #[test]
     fn a_prefix_has_its_burst_and_then_its_rate_and_neighbours_in_it_share() {
         let mut admission = Admission::new(Instant::ZERO);
@@ -128,6 +129,7 @@ mod tests {
         assert!(usize::try_from(count).unwrap() < HANDSHAKES_PENDING_MAX);
     }
 
+    // [LINK-R-016]
     #[test]
     fn all_prefixes_together_have_a_limit_that_recovers() {
         let mut admission = Admission::new(Instant::ZERO);
@@ -136,6 +138,7 @@ mod tests {
         assert!(admission.admit(Instant::ZERO + Duration::from_secs(1), &address(10, 0, 255, 1)));
     }
 
+    // [LINK-R-016]
     #[test]
     fn the_table_of_prefixes_is_capped_and_forgets_those_at_rest() {
         let mut admission = Admission::new(Instant::ZERO);

@@ -263,6 +263,7 @@ mod tests {
         cells.into_iter().next().unwrap()
     }
 
+    // [MSG-W-006]
     #[test]
     fn questions_that_wait_for_a_link_or_are_open_on_it_are_capped() {
         let mut asks = Asks::default();
@@ -280,6 +281,7 @@ mod tests {
         assert!(!open(&mut asks, ASKS_PER_LINK_MAX));
     }
 
+    // [MSG-W-016]
     #[test]
     fn a_question_fails_at_its_deadline_and_a_late_answer_is_nothing() {
         let mut asks = Asks::default();
@@ -294,6 +296,7 @@ mod tests {
         assert_eq!(asks.poll_timeout(), None);
     }
 
+    // [MSG-R-010]
     #[test]
     fn a_client_has_one_cell_for_a_question() {
         assert_eq!(Asks::default().on_ask(Instant::ZERO, LINK, &beginning(1), true), Err(LINK));
@@ -317,6 +320,7 @@ mod tests {
         unreachable!("the share of a link ends")
     }
 
+    // [MSG-R-013] [MSG-R-014]
     #[test]
     fn what_has_not_come_whole_is_capped_per_link_and_in_all_and_the_link_that_holds_most_must_go() {
         let all = cells_of(CircuitId(1), Command::Ask, &vec![0; MESSAGE_LEN_MAX]).unwrap();
@@ -340,6 +344,7 @@ mod tests {
         unreachable!("the cap in all was not reached");
     }
 
+    // [MSG-R-012]
     #[test]
     fn an_unfinished_question_is_told_at_its_deadline() {
         let mut asks = Asks::default();

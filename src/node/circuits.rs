@@ -244,6 +244,7 @@ mod tests {
 
     const END: End = (LinkId(1), CircuitId(1));
 
+    // [LINK-R-050]
     #[test]
     fn a_node_that_holds_too_many_cells_gives_up_its_largest_circuit_and_counts_right_after() {
         let mut circuits = Circuits::default();

@@ -248,10 +248,9 @@ impl Links {
         by_dialler != up.peer.dialled && up.open.len() < max && up.open.insert(circuit)
     }
 
-    pub(super) fn close_circuit(&mut self, link: LinkId, circuit: CircuitId) {
-        if let Some(up) = self.up.get_mut(&link) {
-            up.open.remove(&circuit);
-        }
+    /// Frees a number. Whether it was in use on a link that is up: only then does the other end have to be told.
+    pub(super) fn close_circuit(&mut self, link: LinkId, circuit: CircuitId) -> bool {
+        self.up.get_mut(&link).is_some_and(|up| up.open.remove(&circuit))
     }
 
     /// Takes one build packet from the link's bucket.
@@ -395,6 +394,7 @@ mod tests {
         links.reach(now, DhKey([1; 32]), address())
     }
 
+    // [LINK-W-036] [LINK-W-037]
     #[test]
     fn a_node_is_dialled_once_used_while_up_and_left_alone_after_a_failure() {
         let mut links = Links::default();
@@ -431,6 +431,7 @@ mod tests {
         }
     }
 
+    // [LINK-W-004] [MEMB-R-017]
     #[test]
     fn a_relay_that_comes_from_elsewhere_than_it_says_is_neither_used_nor_told_of() {
         let relay = crate::membership::fixture::relay_at(1, [10, 1, 0, 1]);
@@ -455,6 +456,7 @@ mod tests {
         assert_eq!(links.link_to(&relay.link_key), None, "the other is not used in its place");
     }
 
+    // [MEMB-R-017]
     #[test]
     fn a_relay_is_told_of_while_it_is_linked_and_for_its_presence_after_that() {
         let relay = crate::membership::fixture::relay_at(1, [10, 1, 0, 1]);
@@ -484,6 +486,7 @@ mod tests {
         assert!(links.met.is_empty() && links.met_until.next().is_none());
     }
 
+    // [MSG-W-001] [MSG-R-002] [MSG-R-007]
     #[test]
     fn each_end_opens_numbers_of_its_own_half_and_only_so_many() {
         let mut rng = ChaCha20Rng::seed_from_u64(1);
@@ -519,6 +522,7 @@ mod tests {
         assert!(links.take_build(Instant::from_micros(1_000_000), LinkId(1)));
     }
 
+    // [LINK-R-034] [LINK-W-035]
     #[test]
     fn a_link_leaves_when_idle_unless_pinned_or_in_use() {
         let mut rng = ChaCha20Rng::seed_from_u64(1);
@@ -529,6 +533,32 @@ mod tests {
         links.pin(DhKey([2; 32]));
         links.open_circuit(Instant::ZERO, LinkId(3), &mut rng).unwrap();
         assert_eq!(links.idle(Instant::from_micros(1)), vec![]);
-        assert_eq!(links.idle(Instant::ZERO + LINK_IDLE_MAX), vec![LinkId(1)]);
+        // Of those that came in, a relay's own from its address is left to it; what it replaced is not, nor a client's.
+        let relay = crate::membership::fixture::relay_at(9, [10, 1, 0, 1]);
+        let from_home =
+            Peer { link_key: relay.link_key, descriptor: Some(relay.clone()), address: relay.address, dialled: false };
+        links.on_up(Instant::ZERO, LinkId(5), from_home.clone());
+        links.on_up(Instant::ZERO, LinkId(7), from_home);
+        links.on_up(Instant::ZERO, LinkId(9), peer(8, false));
+        assert_eq!(links.idle(Instant::ZERO + LINK_IDLE_MAX), [1, 5, 9].map(LinkId));
+    }
+
+    // [LINK-W-041]
+    #[test]
+    fn who_is_gone_is_back_with_a_link_from_its_own_address_alone() {
+        let relay = crate::membership::fixture::relay_at(1, [10, 1, 0, 1]);
+        let (place, at) = ((relay.link_key, relay.address), |second| Instant::ZERO + Duration::from_secs(second));
+        let mut links = Links::of_relay(&RepairTiming::default());
+        for second in [0, 30, 60] {
+            links.presence.failed(at(second), place);
+            [7, 8, 7, 8].into_iter().for_each(|key| links.presence.heard(at(second + 1), DhKey([key; 32])));
+        }
+        for (link, ip, is_gone) in [(LinkId(1), "10.2.0.1", true), (LinkId(3), "10.1.0.1", false)] {
+            assert!(links.presence.is_gone(&place));
+            let address = Address(format!("{ip}:4000").parse().unwrap());
+            let (link_key, descriptor) = (relay.link_key, Some(relay.clone()));
+            links.on_up(at(62), link, Peer { link_key, descriptor, address, dialled: false });
+            assert_eq!(links.presence.is_gone(&place), is_gone, "from {ip}");
+        }
     }
 }

@@ -137,6 +137,7 @@ mod tests {
         Instant::ZERO + Duration::from_secs(seconds)
     }
 
+    // [LINK-W-038]
     #[test]
     fn a_member_is_gone_after_three_failed_dials_over_a_minute_and_back_when_it_is_met() {
         for (dials, is_gone) in [
@@ -158,6 +159,7 @@ mod tests {
         }
     }
 
+    // [LINK-W-040]
     #[test]
     fn who_is_gone_is_tried_from_time_to_time_and_passed_over_in_between() {
         let timing = RepairTiming::default();
@@ -176,6 +178,7 @@ mod tests {
         assert!(presence.take_gone().is_empty(), "told once");
     }
 
+    // [LINK-W-039]
     #[test]
     fn a_relay_that_was_cut_off_itself_holds_its_failed_dials_against_nobody() {
         let mut presence = Presence::of_relay(&RepairTiming::default());
@@ -192,6 +195,7 @@ mod tests {
         assert!(presence.is_gone(&at(1)));
     }
 
+    // [LINK-W-038]
     #[test]
     fn one_relay_that_is_heard_is_not_enough_to_hold_failed_dials_against_others() {
         let mut presence = Presence::of_relay(&RepairTiming::default());
@@ -202,6 +206,7 @@ mod tests {
         assert!(!presence.is_gone(&at(1)));
     }
 
+    // [LINK-W-037]
     #[test]
     fn a_client_leaves_a_failed_dial_alone_for_a_moment_and_gives_nobody_up() {
         let mut presence = Presence::default();

@@ -73,6 +73,7 @@ mod tests {
 
     const LINK: LinkId = LinkId(2);
 
+    // [LINK-W-032]
     #[test]
     fn a_silent_link_is_asked_once_and_given_up_unless_anything_is_heard() {
         let due = Instant::ZERO + LINK_ANSWER_MAX;

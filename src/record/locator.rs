@@ -275,6 +275,7 @@ mod tests {
         assert!(zeros(&deleted.text) < 40, "what is sealed shows nothing of its zeros");
     }
 
+    // [CRYPTO-W-005] [VER-R-007]
     #[test]
     fn every_flipped_byte_another_network_and_a_passed_time_are_refused() {
         let (_, records) = sealed(b"payload");

@@ -521,6 +521,7 @@ fn chunks_that_nobody_has_end_as_unreachable_and_forged_ones_as_damaged() {
     }
 }
 
+// [MSG-W-031]
 #[test]
 fn chunks_are_stored_at_their_location_each_under_a_nonce_of_its_own_and_for_as_long_as_asked() {
     let stored = Ok(Success::ChunksStored { copies_min: 2 });
@@ -543,6 +544,7 @@ fn chunks_are_stored_at_their_location_each_under_a_nonce_of_its_own_and_for_as_
             assert_eq!((attempt.upload.len(), attempt.reply_cells), (BATCH_CHUNKS * 34, BATCH_CHUNKS));
             assert!(attempt.upload.iter().all(|data| data.len() == CIRCUIT_DATA_LEN_MAX));
             let ExitRequest::PutChunks { nonce, chunks, .. } = &attempt.request else { unreachable!("a put") };
+            assert!(chunks.iter().all(|(name, _)| name.index == 0));
             let until = expiry.step().saturating_add_signed(kept_for);
             let cell = |slot: usize| {
                 let mut answer = ExitAnswer::default();

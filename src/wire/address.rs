@@ -107,6 +107,7 @@ mod tests {
         Address(text.parse().unwrap())
     }
 
+    // [MEMB-R-002]
     #[test]
     fn addresses_survive_the_wire_and_have_one_encoding() {
         for text in ["127.3.0.1:7000", "[2001:db8::1]:1"] {

@@ -15,7 +15,7 @@ pub enum Command {
     Forward = 3,
     /// Towards the client, after reply 0.
     Backward = 4,
-    /// Ends a circuit or a question, without a reason. Not counted, not answered.
+    /// Ends a circuit, without a reason. Not counted, not answered.
     Destroy = 5,
     /// Grants credits: the body starts with their count, u32.
     Credit = 6,
@@ -220,6 +220,7 @@ impl core::fmt::Debug for Cell {
 mod tests {
     use super::*;
 
+    // [CELL-W-001]
     #[test]
     fn cells_survive_the_wire() {
         for command in Command::ALL {
@@ -235,6 +236,7 @@ mod tests {
         assert_eq!(Cell::decode(&bytes), Ok(cell));
     }
 
+    // [CELL-R-002]
     #[test]
     fn unknown_commands_reserved_bits_and_misplaced_circuits_are_refused() {
         // (circuit, command, suite, hint, zero)
@@ -253,6 +255,7 @@ mod tests {
         }
     }
 
+    // [CELL-W-003] [CELL-R-004]
     #[test]
     fn a_credit_of_nothing_or_with_trailing_bytes_is_refused() {
         assert_eq!(Cell::credit(CircuitId(1), 32).credit_count(), Ok(32));

@@ -333,6 +333,7 @@ mod tests {
         (descriptor, secret)
     }
 
+    // [MEMB-W-001] [MEMB-R-003]
     #[test]
     fn a_signed_descriptor_survives_the_wire_and_each_flipped_byte_is_refused() {
         let network = Network::named("test", 1);
@@ -349,6 +350,7 @@ mod tests {
         }
     }
 
+    // [MEMB-R-003] [CRYPTO-W-005] [VER-R-007]
     #[test]
     fn another_network_a_late_and_an_early_clock_and_an_unsolved_puzzle_are_refused_by_name() {
         let network = Network::named("test", 0);

@@ -58,6 +58,7 @@ pub fn common_version(ours: (u8, u8), theirs: (u8, u8)) -> Option<u8> {
 mod tests {
     use super::*;
 
+    // [LINK-R-021] [VER-R-002]
     #[test]
     fn the_highest_common_version_is_chosen_or_none() {
         for (ours, theirs, version) in
@@ -67,6 +68,7 @@ mod tests {
         }
     }
 
+    // [LINK-R-020]
     #[test]
     fn an_empty_range_and_trailing_bytes_are_refused() {
         assert!(Hello::decode(&[1, 1, 0, 0, 0]).is_ok());

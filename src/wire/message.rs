@@ -356,6 +356,7 @@ mod tests {
     use crate::wire::record::{ChunkBytes, Expiry, RecordBytes};
 
     proptest! {
+        // [MSG-W-003]
         #[test]
         fn a_message_of_any_length_is_joined_as_it_was_cut(len in 0..=MESSAGE_LEN_MAX) {
             let message: Vec<u8> = (0..len).map(|i| u8::try_from(i % 251).unwrap()).collect();
@@ -380,6 +381,7 @@ mod tests {
         }
     }
 
+    // [MSG-W-020] [MSG-R-032]
     #[test]
     fn questions_survive_the_wire() {
         let chunk = ChunkBytes { hash: [1; 32], index: 1, expiry: Expiry::from_wire([0, 1, 2]), bytes: vec![5; 100] };
@@ -426,6 +428,7 @@ mod tests {
         Ask::Differences { after: after.map(key), until: until.map(key), salt: 7, held }
     }
 
+    // [MSG-R-008]
     #[test]
     fn a_question_for_differences_between_no_keys_or_with_fingerprints_out_of_order_is_refused() {
         for ask in [
@@ -438,6 +441,7 @@ mod tests {
         }
     }
 
+    // [MSG-R-008]
     #[test]
     fn the_longest_question_for_differences_is_one_cell_and_a_longer_one_is_refused() {
         let most = u32::try_from(FINGERPRINTS_MAX).unwrap();
@@ -448,6 +452,7 @@ mod tests {
         assert_eq!(Ask::decode(&differences(Some(1), Some(2), &held(most + 1)).encode()), Err(Malformed::Value));
     }
 
+    // [MSG-R-004]
     #[test]
     fn an_announced_length_over_the_cap_and_dirty_padding_are_refused() {
         let mut body = [0; BODY_LEN];

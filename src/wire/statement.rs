@@ -254,6 +254,7 @@ mod tests {
         assert_eq!(all.len(), 5);
     }
 
+    // [CRYPTO-W-005] [VER-R-007]
     #[test]
     fn a_statement_holds_for_its_question_its_network_and_its_time_alone() {
         let network = Network::named("test", 0);

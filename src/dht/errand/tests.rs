@@ -37,6 +37,7 @@ fn a_chunk_is_stored_in_time_although_some_of_the_closest_are_never_heard_of() {
     assert_eq!(stored_at(&mut errand, at(4_000)), [relay(near[0]).id()]);
 }
 
+// [MSG-W-025]
 #[test]
 fn a_chunk_is_stored_at_nobody_whom_no_find_asks_although_all_who_are_asked_have_no_room() {
     let (value, nonce) = (chunk(), Nonce([1; 16]));
@@ -59,6 +60,8 @@ fn a_chunk_is_stored_at_nobody_whom_no_find_asks_although_all_who_are_asked_have
         let Some((from, ask)) = open.pop_back() else { break };
         let rank = near.iter().position(|number| relay(*number).id() == from).unwrap();
         let is_store = matches!(ask, Ask::Store { .. });
+        // What was handed to an exit is nobody's own.
+        assert!(!matches!(ask, Ask::Store { account: Account::Upkeep, .. }));
         let operation = if is_store { Operation::Store } else { Operation::Find };
         let verdict = if is_store { Verdict::Full } else { Verdict::Absent };
         let saying = Saying { verdict, seq: 0, digest: [0; 32], relays_estimate: 20 };

@@ -1,7 +1,9 @@
 //! What peers may do to a node: each link ends with a counted reason, and the node goes on serving the honest.
 
 use super::*;
-use crate::limits::{HANDSHAKES_PENDING_MAX, HANDSHAKES_PER_PREFIX_BURST, LINK_QUEUE_CELLS_MAX};
+use crate::limits::{
+    HANDSHAKES_PENDING_MAX, HANDSHAKES_PER_PREFIX_BURST, INBOUND_LINKS_PER_PREFIX_MAX, LINK_QUEUE_CELLS_MAX,
+};
 
 const SOON: Duration = Duration::from_millis(800);
 
@@ -14,6 +16,7 @@ fn honest(seed: u8) -> Ipv4Addr {
     Ipv4Addr::new(127, seed, 200, 1)
 }
 
+// [LINK-R-009]
 #[tokio::test]
 async fn garbage_and_a_wrong_network_meet_silence_and_are_counted_as_identity() {
     let runtime = Runtime::start().unwrap();
@@ -28,6 +31,7 @@ async fn garbage_and_a_wrong_network_meet_silence_and_are_counted_as_identity() 
     until(|| node.count(DownKind::Identity) == 2).await;
 }
 
+// [LINK-R-029]
 #[tokio::test]
 async fn half_open_truncated_and_early_closed_handshakes_are_counted_as_not_finished() {
     let runtime = Runtime::start().unwrap();
@@ -48,6 +52,7 @@ async fn half_open_truncated_and_early_closed_handshakes_are_counted_as_not_fini
     until(|| node.count(DownKind::Handshake) == 4).await;
 }
 
+// [LINK-R-029]
 #[tokio::test]
 async fn an_honest_peer_whose_bytes_come_one_by_one_is_served_and_a_slow_one_is_not_waited_for() {
     let runtime = Runtime::start().unwrap();
@@ -83,6 +88,7 @@ async fn an_honest_peer_whose_bytes_come_one_by_one_is_served_and_a_slow_one_is_
     until(|| node.count(DownKind::Handshake) == 1).await;
 }
 
+// [LINK-R-021] [LINK-W-022] [VER-W-001]
 #[tokio::test]
 async fn a_peer_of_other_versions_learns_ours_and_we_learn_its() {
     let runtime = Runtime::start().unwrap();
@@ -98,6 +104,7 @@ async fn a_peer_of_other_versions_learns_ours_and_we_learn_its() {
     is_served(&mut node, honest(23)).await;
 }
 
+// [LINK-W-022] [VER-W-001]
 #[tokio::test]
 async fn a_dialled_relay_of_other_versions_is_told_ours_before_the_link_ends() {
     let runtime = Runtime::start().unwrap();
@@ -119,6 +126,7 @@ async fn a_dialled_relay_of_other_versions_is_told_ours_before_the_link_ends() {
     assert_eq!(node.told().await, Told::Down(LinkId(2), DownReason::Version { ours: VERSIONS, theirs: (3, 4) }));
 }
 
+// [LINK-R-024]
 #[tokio::test]
 async fn a_descriptor_that_does_not_verify_ends_the_link_before_the_node_hears_of_it() {
     let runtime = Runtime::start().unwrap();
@@ -135,6 +143,7 @@ async fn a_descriptor_that_does_not_verify_ends_the_link_before_the_node_hears_o
     is_served(&mut node, honest(26)).await;
 }
 
+// [LINK-R-027]
 #[tokio::test]
 async fn garbage_after_the_handshake_breaks_the_protocol() {
     let runtime = Runtime::start().unwrap();
@@ -148,6 +157,7 @@ async fn garbage_after_the_handshake_breaks_the_protocol() {
     is_served(&mut node, honest(27)).await;
 }
 
+// [LINK-R-033]
 #[tokio::test]
 async fn a_peer_that_never_reads_is_silent_once_the_socket_takes_nothing() {
     let runtime = Runtime::start().unwrap();
@@ -160,6 +170,7 @@ async fn a_peer_that_never_reads_is_silent_once_the_socket_takes_nothing() {
     is_served(&mut node, honest(28)).await;
 }
 
+// [LINK-R-045]
 #[tokio::test]
 async fn a_peer_that_never_reads_is_closed_when_its_queue_is_full() {
     let runtime = Runtime::start().unwrap();
@@ -192,6 +203,7 @@ async fn pour(node: &mut Played, link: LinkId, count: usize) -> Told {
     node.told().await
 }
 
+// [LINK-R-016]
 #[tokio::test]
 async fn a_flood_from_one_prefix_is_turned_away_at_once_and_another_prefix_is_served() {
     let runtime = Runtime::start().unwrap();
@@ -205,6 +217,31 @@ async fn a_flood_from_one_prefix_is_turned_away_at_once_and_another_prefix_is_se
     is_served(&mut node, honest(30)).await;
 }
 
+// [LINK-R-017]
+#[tokio::test]
+async fn a_prefix_holds_so_many_links_and_no_more_however_slowly_they_come() {
+    let runtime = Runtime::start().unwrap();
+    let mut node = relay(&runtime, 36, ShellLimits::default()).await;
+    let used = || runtime.link_budget().0 - runtime.link_budget().1;
+    let mut held = Vec::new();
+    for n in 0..INBOUND_LINKS_PER_PREFIX_MAX {
+        held.push(connect_from(Ipv4Addr::new(127, 37, 0, u8::try_from(n + 1).unwrap()), node.address).await);
+    }
+    until(|| used() == INBOUND_LINKS_PER_PREFIX_MAX).await;
+    // Until the prefix may begin as many handshakes again as it likes: what turns these away is the links that it has.
+    let clock = runtime.clock();
+    let refilled = clock.instant() + Duration::from_secs(1);
+    while clock.instant() < refilled {
+        let before = node.count(DownKind::Limit);
+        let mut more = connect_from(Ipv4Addr::new(127, 37, 0, 200), node.address).await;
+        until(|| node.count(DownKind::Limit) > before).await;
+        assert!(is_closed(&mut more).await);
+    }
+    assert!(used() <= INBOUND_LINKS_PER_PREFIX_MAX);
+    is_served(&mut node, honest(36)).await;
+}
+
+// [LINK-R-018]
 #[tokio::test]
 async fn handshakes_that_never_finish_hold_at_most_their_places_and_the_oldest_makes_room() {
     let runtime = Runtime::start().unwrap();

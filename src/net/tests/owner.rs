@@ -21,6 +21,7 @@ impl Tap for Listening {
     }
 }
 
+// [LINK-W-002]
 #[tokio::test]
 async fn two_relays_link_from_their_own_addresses_and_exchange_cells() {
     let runtime = Runtime::start().unwrap();
@@ -60,6 +61,7 @@ async fn more_cells_than_an_inbox_holds_all_arrive_and_come_back_in_order() {
     assert_eq!(echoed, u64::from(count));
 }
 
+// [LINK-W-003]
 #[tokio::test]
 async fn a_client_has_another_key_on_every_link_and_no_descriptor() {
     let runtime = Runtime::start().unwrap();
@@ -108,6 +110,7 @@ async fn dials_that_fail_say_why() {
     }
 }
 
+// [LINK-W-002]
 #[tokio::test]
 async fn a_relay_without_a_descriptor_neither_dials_nor_answers() {
     let runtime = Runtime::start().unwrap();
@@ -125,6 +128,7 @@ async fn a_relay_without_a_descriptor_neither_dials_nor_answers() {
     assert_eq!(bare.count(DownKind::Limit), 1);
 }
 
+// [LINK-W-025]
 #[tokio::test]
 async fn all_frames_have_one_size_and_a_tap_sees_frames_and_cells_both_ways() {
     let runtime = Runtime::start().unwrap();

@@ -127,6 +127,7 @@ mod tests {
         assert_eq!((agreement.agreed, agreement.settled), (agreed, settled), "{name}");
     }
 
+    // [MEMB-R-025] [MEMB-R-026]
     #[test]
     fn what_is_agreed_is_the_network_when_two_that_have_settled_tell_mostly_that() {
         let whole = || told(0..20, true);
@@ -138,6 +139,7 @@ mod tests {
         check("and more than a quarter", &[told(0..15, true), told(4..20, true)], 11, false);
     }
 
+    // [MEMB-R-026]
     #[test]
     fn one_that_lies_neither_makes_a_part_the_network_nor_keeps_the_whole_from_being_it() {
         let (whole, young) = (|| told(0..20, true), || told(0..4, false));
@@ -149,6 +151,7 @@ mod tests {
         }
     }
 
+    // [MEMB-R-024]
     #[test]
     fn one_configured_alone_is_taken_at_its_word() {
         for settled in [true, false] {

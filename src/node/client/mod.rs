@@ -513,7 +513,9 @@ impl ClientNode {
 
     fn handle_time(&mut self, now: Now) {
         let (failed, ends) = self.asks.expire(now.instant);
-        ends.into_iter().for_each(|(link, circuit)| self.links.close_circuit(link, circuit));
+        ends.into_iter().for_each(|(link, circuit)| {
+            self.links.close_circuit(link, circuit);
+        });
         failed.into_iter().for_each(|ask| self.pull_failed(now, ask));
         self.mind_silence(now);
         self.enter(now);

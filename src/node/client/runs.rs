@@ -296,7 +296,12 @@ impl ClientNode {
     }
 
     pub(super) fn on_destroy(&mut self, now: Now, link: LinkId, cell: &Cell) {
-        self.end_run(now, (link, cell.circuit()), Some(Failure::Destroyed));
+        let end = (link, cell.circuit());
+        if self.runs.all.contains_key(&end) {
+            // Whoever ended it is not told of its end.
+            self.links.close_circuit(end.0, end.1);
+            self.end_run(now, end, Some(Failure::Destroyed));
+        }
     }
 
     pub(super) fn fail_late_runs(&mut self, now: Now) {
@@ -327,8 +332,7 @@ impl ClientNode {
     }
 
     fn close(&mut self, end: (LinkId, CircuitId)) {
-        self.links.close_circuit(end.0, end.1);
-        if self.links.peer(end.0).is_some() {
+        if self.links.close_circuit(end.0, end.1) {
             self.effects.destroy(end.0, end.1);
         }
     }

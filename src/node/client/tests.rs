@@ -20,6 +20,7 @@ use crate::wire::message::{Answer, Ask, Assembler, cells_of};
 
 mod doubts;
 mod settling;
+mod told;
 
 const RELAYS: u32 = 20;
 const BOOTSTRAPS: u32 = 3;
@@ -41,6 +42,8 @@ struct World {
     used: Option<LinkId>,
     up_at: BTreeMap<LinkId, Instant>,
     builds: usize,
+    /// Circuits that the client ended, or said so.
+    destroys: usize,
     kept: Kept,
     /// How operations ended, and how often the guard came to be doubted.
     ended: Vec<Outcome>,
@@ -50,6 +53,12 @@ struct World {
     told_by_one: Vec<NodeKey>,
     /// Whether bootstraps say that they have settled.
     settled: bool,
+    /// Bootstraps of these numbers do not answer as they should.
+    lies: BTreeMap<u32, told::Lie>,
+    /// Questions that are answered late.
+    late: Vec<(LinkId, Cell)>,
+    /// What came of the last time that bootstraps were asked.
+    joined: Option<Joined>,
 }
 
 /// What a guard does when a circuit is built through it.
@@ -178,6 +187,7 @@ impl World {
             used: None,
             up_at: BTreeMap::new(),
             builds: 0,
+            destroys: 0,
             kept,
             ended: Vec::new(),
             doubts: 0,
@@ -185,6 +195,9 @@ impl World {
             later_s: 0,
             told_by_one: Vec::new(),
             settled: true,
+            lies: BTreeMap::new(),
+            late: Vec::new(),
+            joined: None,
         };
         world.drain();
         world
@@ -200,6 +213,7 @@ impl World {
                     self.used = Some(link);
                     self.treat(link, &cell);
                 }
+                Effect::Io(Output::Send { cell, .. }) if cell.command() == Command::Destroy => self.destroys += 1,
                 Effect::Work { id, job } => {
                     let done = run(job, &Solved, &mut ChaCha20Rng::seed_from_u64(4));
                     self.client.handle_worked(self.now, id, done);
@@ -209,6 +223,7 @@ impl World {
                     self.client.handle_command(self.now, ClientCommand::Kept(None));
                 }
                 Effect::Event(ClientEvent::Ready { .. }) => self.ready = true,
+                Effect::Event(ClientEvent::Joined(joined)) => self.joined = Some(joined),
                 Effect::Event(ClientEvent::Done { outcome, .. }) => self.ended.push(outcome),
                 Effect::Event(ClientEvent::GuardDoubted(_)) => self.doubts += 1,
                 _ => (),
@@ -263,6 +278,9 @@ impl World {
             return;
         }
         self.asks += 1;
+        if self.lies(link, cell, &message) {
+            return;
+        }
         let is_first = self.client.links.peer(link).is_some_and(|peer| peer.link_key == relay(0).link_key);
         let is_told = |one: &VerifiedDescriptor| {
             !self.untold.contains(&one.key) && (is_first || !self.told_by_one.contains(&one.key))
@@ -300,6 +318,7 @@ impl World {
     }
 }
 
+// [MEMB-W-021] [MEMB-W-022]
 #[test]
 fn a_client_that_is_in_asks_bootstraps_at_times_of_its_own_and_never_because_of_an_operation() {
     let mut world = World::new();
@@ -317,6 +336,7 @@ fn a_client_that_is_in_asks_bootstraps_at_times_of_its_own_and_never_because_of_
     assert_eq!(world.start(9), 0);
 }
 
+// [MEMB-W-021]
 #[test]
 fn a_client_that_never_came_in_tries_again_with_its_next_operation() {
     let mut world = World::new();
@@ -338,6 +358,7 @@ fn all_relays() -> Vec<VerifiedDescriptor> {
     (0..RELAYS).map(relay).collect()
 }
 
+// [MEMB-W-062]
 #[test]
 fn bootstraps_are_no_exits_however_they_became_members_and_only_while_they_are() {
     let check = |client: &ClientNode| {
@@ -361,6 +382,7 @@ fn refreshed(world: &mut World) -> Vec<NodeKey> {
     world.client.members.iter().map(|one| one.key).collect()
 }
 
+// [MEMB-R-029] [MEMB-W-055]
 #[test]
 fn no_hop_is_made_of_a_relay_that_no_bootstrap_tells_of_any_more_but_guards_and_second_hops_stay() {
     let mut world = World::new();
@@ -419,6 +441,7 @@ fn what_a_guard_shows_of_itself_sets_no_price_until_bootstraps_tell_it() {
     assert_eq!(price(client), 3);
 }
 
+// [MEMB-R-030]
 #[test]
 fn bootstraps_that_have_just_started_and_know_hardly_anybody_take_nobody_away() {
     let mut world = World::new();
@@ -427,6 +450,7 @@ fn bootstraps_that_have_just_started_and_know_hardly_anybody_take_nobody_away() 
     assert_eq!(refreshed(&mut world).len(), all_relays().len());
 }
 
+// [MEMB-R-030]
 #[test]
 fn pull_after_pull_takes_no_more_members_away_than_one_may_until_a_day_is_over() {
     let mut world = World::new();
@@ -448,6 +472,7 @@ fn pull_after_pull_takes_no_more_members_away_than_one_may_until_a_day_is_over()
     assert!(world.client.sizes().iter().all(|(_, len, cap)| len <= cap));
 }
 
+// [MEMB-W-021] [MEMB-W-022]
 #[test]
 fn with_a_membership_on_disk_no_bootstrap_learns_that_a_client_starts_or_asks() {
     let mut world = World::returning(|_| all_relays());
@@ -460,6 +485,7 @@ fn with_a_membership_on_disk_no_bootstrap_learns_that_a_client_starts_or_asks() 
     assert!(world.asks > 0, "a client that runs on asks at a time of its own");
 }
 
+// [MEMB-W-028]
 #[test]
 fn nothing_is_drawn_from_a_membership_on_disk() {
     let new = World::with_stored(all_relays(), Kept::default());
@@ -473,6 +499,7 @@ fn nothing_is_drawn_from_a_membership_on_disk() {
     assert!(world.asks > 0, "a second hop is missing");
 }
 
+// [MEMB-W-022]
 #[test]
 fn a_membership_on_disk_that_does_not_carry_is_left_and_renewed_once_after_a_random_time() {
     let mut world = World::returning(|_| all_relays());

@@ -28,6 +28,14 @@ pub(super) struct Part {
     until: Option<NodeKey>,
 }
 
+#[cfg(test)]
+impl Part {
+    /// All after this key.
+    pub(super) fn after(after: Option<NodeKey>) -> Self {
+        Self { after, until: None }
+    }
+}
+
 /// When to pull, and how far the pulls under way have come.
 pub(super) struct Pulls {
     at: Instant,
@@ -339,6 +347,7 @@ mod tests {
         assert_eq!(pull(&mut one, &mut other, now(1)), 2);
     }
 
+    // [MSG-R-029] [MEMB-R-017]
     #[test]
     fn a_relay_tells_of_those_it_met_of_late_and_keeps_the_others_to_itself() {
         for (seconds, told) in [(1, true), (PRESENCE_MAX.as_secs() - 1, true), (PRESENCE_MAX.as_secs(), false)] {
@@ -353,6 +362,7 @@ mod tests {
         }
     }
 
+    // [MEMB-R-017]
     #[test]
     fn the_time_for_which_a_relay_tells_of_another_grows_with_the_bootstraps_that_all_must_visit() {
         for (bootstraps, times) in [(0, 1), (1, 1), (3, 1), (4, 2), (6, 2), (64, 22)] {
@@ -360,6 +370,7 @@ mod tests {
         }
     }
 
+    // [MEMB-W-004] [MEMB-R-007]
     #[test]
     fn a_descriptor_is_renewed_at_a_drawn_time_and_who_renews_no_more_is_forgotten() {
         let mut one = started(1, Vec::new());
@@ -382,15 +393,16 @@ mod tests {
         assert_ne!(pauses[0], pauses[1]);
     }
 
+    // [MSG-R-028] [MEMB-R-019]
     #[test]
     fn a_relay_that_asks_for_the_membership_all_the_time_is_refused_after_a_while_over_all_its_links() {
         let mut one = started(1, Vec::new());
         let links = [LINK, LinkId(1_000_003)];
         links.into_iter().for_each(|link| one.handle(now(0), Input::LinkUp { link, peer: peer(&relay(2), false) }));
         let mut turn = 0;
-        let mut refused = |at: u64| {
+        let mut refused = |at: u64, ask: &Ask| {
             turn += 1;
-            let (link, ask) = (links[turn % 2], Ask::Members { after: None }.encode());
+            let (link, ask) = (links[turn % 2], ask.encode());
             for cell in cells_of(CircuitId(0x8000_0001), Command::Ask, &ask).unwrap() {
                 one.handle(now(at), Input::Cell { link, cell });
             }
@@ -401,11 +413,13 @@ mod tests {
             let refusal = cells_of(CircuitId(0x8000_0001), Command::Answer, &Answer::Refused.encode()).unwrap();
             answers.collect::<Vec<_>>() == refusal
         };
-        assert!((0..MEMBERS_ASKS_BURST).all(|_| !refused(0)));
-        assert!(refused(0));
-        assert!((0..MEMBERS_ASKS_PER_S).all(|_| !refused(1)) && refused(1));
+        let all = Ask::Members { after: None };
+        assert!((0..MEMBERS_ASKS_BURST).all(|_| !refused(0, &all)));
+        assert!(refused(0, &all) && !refused(0, &Ask::sign_of_life()) && refused(0, &all));
+        assert!((0..MEMBERS_ASKS_PER_S).all(|_| !refused(1, &all)) && refused(1, &all));
     }
 
+    // [LINK-W-042] [MSG-W-015]
     #[test]
     fn who_names_the_link_key_of_another_is_forgotten_when_asked_and_that_other_is_held_nothing_against() {
         let mut one = started(1, Vec::new());
@@ -424,6 +438,7 @@ mod tests {
         assert!(one.members.get(&victim.key).is_some());
     }
 
+    // [MEMB-R-036]
     #[test]
     fn nothing_is_taken_of_a_page_that_goes_beyond_what_was_asked_for() {
         let mut one = started(1, Vec::new());
@@ -440,6 +455,80 @@ mod tests {
         assert!(works(&mut one, told[3].key));
     }
 
+    // [MEMB-W-014]
+    #[test]
+    fn a_relay_goes_to_all_bootstraps_first_and_then_to_one_of_them_and_a_member_in_turn() {
+        let bootstraps: Vec<Contact> = (2..5).map(|number| Contact::from(&relay(number))).collect();
+        let mut one = started(1, bootstraps.clone());
+        let dialled = core::iter::from_fn(|| one.poll_effect()).filter_map(|effect| match effect {
+            Effect::Io(Output::Dial { link_key, .. }) => Some(link_key),
+            _ => None,
+        });
+        assert_eq!(dialled.collect::<Vec<_>>(), bootstraps.iter().map(|one| one.link_key).collect::<Vec<_>>());
+        one.on_descriptors(now(0), (20..24).map(relay).collect());
+        let targets: Vec<Contact> = (0..12).map(|_| one.pull_target().unwrap()).collect();
+        let (members, visited): (Vec<_>, Vec<_>) = (0..12).partition(|at| at % 2 == 0);
+        assert!(members.iter().all(|at| !bootstraps.contains(&targets[*at])));
+        for bootstrap in &bootstraps {
+            assert_eq!(visited.iter().filter(|at| targets[**at] == *bootstrap).count(), 2, "each in turn");
+        }
+    }
+
+    // [MEMB-W-015]
+    #[test]
+    fn pauses_between_pulls_double_to_their_end_and_begin_anew_with_news() {
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        let mut pulls = Pulls::new(Instant::ZERO);
+        let (mut mean, mut at) = (PULL_FIRST, Instant::ZERO);
+        for _ in 0..20 {
+            pulls.schedule(at, &mut rng);
+            let pause = at.until(pulls.at);
+            assert!(mean / 2 <= pause && pause <= mean * 3 / 2, "{pause:?} for {mean:?}");
+            (at, mean) = (pulls.at, (mean * 2).min(MEMBERS_PULL_EVERY));
+        }
+        assert_eq!(mean, MEMBERS_PULL_EVERY);
+        let mut one = started(1, Vec::new());
+        for (numbers, is_news) in [(10..74, true), (80..81, false), (90..92, true)] {
+            one.pulls.pause = MEMBERS_PULL_EVERY;
+            one.on_descriptors(now(0), numbers.map(relay).collect());
+            assert_eq!(one.pulls.pause == PULL_FIRST, is_news);
+        }
+    }
+
+    // [MEMB-W-016] [MEMB-W-034] [MEMB-W-035]
+    #[test]
+    fn the_next_part_is_asked_for_when_all_of_the_last_has_held_and_under_another_salt() {
+        let mut one = started(1, Vec::new());
+        let there = relay(2);
+        one.handle(now(0), Input::LinkUp { link: LINK, peer: peer(&there, true) });
+        let asked = |one: &mut Relay, held: usize| {
+            one.on_page_checked(
+                now(0),
+                Contact::from(&there),
+                (2, Some(key(3))),
+                (20..).take(held).map(relay).collect(),
+            );
+            core::iter::from_fn(|| one.poll_effect())
+                .filter_map(|effect| match effect {
+                    Effect::Io(Output::Send { cell, .. }) if cell.command() == Command::Ask => {
+                        crate::wire::message::Assembler::default().push(cell.body()).unwrap()
+                    }
+                    _ => None,
+                })
+                .filter_map(|message| match Ask::decode(&message).unwrap() {
+                    Ask::Differences { after: Some(after), salt, .. } => Some((after, salt)),
+                    _ => None,
+                })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(asked(&mut one, 1), []);
+        let [(first, salt)] = asked(&mut one, 2)[..] else { panic!("it asks on") };
+        let [(second, another)] = asked(&mut one, 2)[..] else { panic!("it asks on") };
+        assert_eq!((first, second), (key(3), key(3)));
+        assert_ne!(salt, another);
+    }
+
+    // [MSG-R-021]
     #[test]
     fn a_client_that_asks_for_differences_is_refused() {
         let mut one = started(1, Vec::new());

@@ -466,7 +466,9 @@ impl Relay {
 
     fn handle_time(&mut self, now: Now) {
         let (failed, ends) = self.asks.expire(now.instant);
-        ends.into_iter().for_each(|(link, circuit)| self.links.close_circuit(link, circuit));
+        ends.into_iter().for_each(|(link, circuit)| {
+            self.links.close_circuit(link, circuit);
+        });
         failed.into_iter().for_each(|ask| self.ask_failed(now, ask));
         self.mind_silence(now);
         self.errands_time(now);

@@ -157,10 +157,12 @@ impl Relay {
     }
 
     pub(super) fn on_destroy(&mut self, now: Now, link: LinkId, cell: &Cell) {
-        match self.circuits.at(now.instant, (link, cell.circuit())) {
-            Some((no, Side::Outward, _)) => self.end_outward(no),
-            Some((no, Side::Inward, _)) => self.kill_circuit(no),
-            None => {}
+        let Some((no, side, _)) = self.circuits.at(now.instant, (link, cell.circuit())) else { return };
+        // Whoever ended it is not told of its end.
+        self.links.close_circuit(link, cell.circuit());
+        match side {
+            Side::Outward => self.end_outward(no),
+            Side::Inward => self.kill_circuit(no),
         }
     }
 
@@ -233,8 +235,7 @@ impl Relay {
         self.exits.remove(&no);
         self.errands.remove_of(no);
         for (link, number) in core::iter::once(circuit.inward).chain(circuit.outward) {
-            self.links.close_circuit(link, number);
-            if self.links.peer(link).is_some() {
+            if self.links.close_circuit(link, number) {
                 self.effects.destroy(link, number);
             }
         }

@@ -42,6 +42,7 @@ mod tests {
         Instant::ZERO + Duration::from_millis(millis)
     }
 
+    // [MEMB-R-018]
     #[test]
     fn a_relay_settles_when_nobody_was_new_for_a_moment_and_it_met_most_of_those_it_knows() {
         let mut settling = Settling::new(at(0), PRESENCE_MAX);
@@ -53,6 +54,7 @@ mod tests {
         assert!(settling.is_over(at(4_500), 20, 20), "one whom it had met before is no news");
     }
 
+    // [MEMB-R-018]
     #[test]
     fn where_many_come_and_go_one_newcomer_is_no_news() {
         for (news, is_over) in [(2, true), (3, true), (4, false)] {
@@ -63,6 +65,7 @@ mod tests {
         }
     }
 
+    // [MEMB-R-018]
     #[test]
     fn after_the_time_in_which_all_had_their_visits_a_relay_has_settled_whatever_it_knows() {
         let settling = Settling::new(at(0), PRESENCE_MAX);

@@ -1,5 +1,8 @@
 //! Several relays in one world without sockets: links that come up and end, stores, work done in line, a clock that jumps.
 
+mod asking;
+mod credits;
+mod membership;
 mod paying;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -41,6 +44,8 @@ struct World {
     links: BTreeMap<(usize, LinkId), (usize, LinkId)>,
     inputs: VecDeque<(usize, Input)>,
     dials: Vec<(Instant, Address)>,
+    /// Links that relays have ended.
+    closed: Vec<(LinkId, DownReason)>,
     now: Instant,
     accepted: u64,
     /// What relays say on links that have no relay at the other end.
@@ -61,6 +66,7 @@ impl World {
             links,
             inputs,
             dials,
+            closed: Vec::new(),
             now: Instant::ZERO,
             accepted: 0,
             said: Vec::new(),
@@ -145,6 +151,7 @@ impl World {
                 None => self.said.push(cell),
             },
             Output::Close { link, reason } => {
+                self.closed.push((link, reason));
                 if let Some((other, link)) = self.links.remove(&(number, link)) {
                     self.links.remove(&(other, link));
                     self.inputs.push_back((other, Input::LinkDown { link, reason }));
@@ -299,6 +306,7 @@ fn who_joins_is_handed_what_is_his() {
     assert!(world.is_kept(&values) && !world.stores[joined].is_empty());
 }
 
+// [LINK-W-040]
 #[test]
 fn who_is_gone_is_dialled_now_and_then_and_lookups_begin_elsewhere_until_it_is_back() {
     let mut world = started(10, &[]);
@@ -446,6 +454,7 @@ fn when_an_exit_goes_after_its_answer_nothing_more_is_sealed_and_of_many_circuit
     assert_eq!(told, NOT_REACHED_AT_ONCE_MAX);
 }
 
+// [MSG-R-024]
 #[test]
 fn a_relay_whose_disk_fails_refuses_and_states_nothing_and_forgets_no_place() {
     const LINK: LinkId = LinkId(1_000_001);

@@ -66,6 +66,7 @@ fn check(internet: Internet, (within, after): (u64, u64), done_min: usize) {
     assert_eq!(count(&endings, Ending::NotFound), RECORDS, "{endings:?}");
 }
 
+// [MEMB-R-031]
 #[test]
 fn while_a_whole_network_starts_again_within_a_minute_nothing_is_told_to_be_absent_that_is_there() {
     check(Internet::synthetic(1), (60, 20), 12);

@@ -52,6 +52,7 @@ fn put_and_get(options: Options) -> World {
     world
 }
 
+// [MSG-W-019]
 #[test]
 fn a_cold_network_finds_itself_and_keeps_a_record() {
     put_and_get(options(1));

@@ -1,7 +1,7 @@
 //! Circuits: layers are taken off and put on by snow with its own primitives; of ours are the fillers and the client.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
 use bauta::crypto::keys::{DhKey, DhSecret};
 use bauta::crypto::nk::{Responder, Session};
@@ -19,8 +19,10 @@ struct Hop {
     session: Session,
 }
 
-/// Hops of the circuits of `onion_builds`, by their number, for `onion_circuits`: once for an exit that was reached, once for none.
-static BUILT: Mutex<BTreeMap<u64, [Vec<Hop>; 2]>> = Mutex::new(BTreeMap::new());
+thread_local! {
+    /// Hops of the circuits of `onion_builds`, by their number, for `onion_circuits`: once for an exit that was reached, once for none.
+    static BUILT: RefCell<BTreeMap<u64, [Vec<Hop>; 2]>> = const { RefCell::new(BTreeMap::new()) };
+}
 
 /// `e ‖ tag ‖ ciphertext` as Noise has it, `e ‖ ciphertext ‖ tag`; without `e`, the same of later cells.
 fn to_noise(body: &[u8], key_len: usize) -> Vec<u8> {
@@ -64,7 +66,7 @@ pub(super) fn build(case: &Case) {
         hops[0].push(built.0);
         hops[1].push(build_hop(case, hop, &body).0.0);
     }
-    BUILT.lock().unwrap().insert(case.number("hops"), hops);
+    BUILT.with_borrow_mut(|built| built.insert(case.number("hops"), hops));
 }
 
 pub(super) fn refused_routing(case: &Case) -> Refusal {
@@ -94,9 +96,9 @@ fn build_hop(case: &Case, hop: &Case, body: &[u8; BODY_LEN]) -> ((Hop, [u8; 80])
     ((Hop { snow, session }, filler), text)
 }
 
-/// Runs behind `build`, which leaves the hops.
+/// Runs behind `build`, which leaves the hops, on the same thread.
 pub(super) fn later(case: &Case) {
-    let [mut hops, of_others] = BUILT.lock().unwrap().remove(&case.number("hops")).unwrap();
+    let [mut hops, of_others] = BUILT.with_borrow_mut(|built| built.remove(&case.number("hops"))).unwrap();
     not_reached(of_others, &case.bytes_list("not_reached_bodies"));
     let (data, bodies) = (case.bytes("reply0_data"), case.bytes_list("reply0_bodies"));
     let mut text = framed(&data, 1_992);

@@ -16,6 +16,7 @@ fn doubted_after(world: &mut World, guard: Doing) -> u64 {
     unreachable!("{guard:?}: it is never doubted")
 }
 
+// [MEMB-W-049] [MEMB-W-050] [MEMB-W-051] [MEMB-W-052]
 #[test]
 fn a_guard_that_ends_circuit_after_circuit_is_doubted_gets_fewer_of_each_operation_and_moves_no_more_second_hops() {
     let mut world = World::new();
@@ -101,4 +102,17 @@ fn a_membership_on_disk_that_does_not_carry_holds_nothing_against_the_guard_as_l
     world.bootstraps_answer = true;
     assert!(world.until(world.now.instant + MEMBERS_FRESH_FOR * 3 / 2) > 0);
     assert!((6..12).any(|id| operated(&mut world, id).0 > 0 && world.doubts > 0), "with a new one it counts");
+}
+
+// [CELL-R-006]
+#[test]
+fn a_circuit_that_its_guard_has_ended_is_not_ended_again() {
+    for (guard, says_so) in [(Doing::Destroys, false), (Doing::ReachesOnly(2), true)] {
+        let mut world = World::new();
+        world.guard = guard;
+        world.start(1);
+        world.until(Instant::ZERO + Duration::from_secs(1));
+        assert!(world.builds > 0);
+        assert_eq!(world.destroys > 0, says_so, "{guard:?}");
+    }
 }

@@ -21,6 +21,7 @@ fn go_to(world: &mut World, end: Duration) {
     }
 }
 
+// [MEMB-W-027] [MEMB-R-031]
 #[test]
 fn bootstraps_that_have_not_settled_are_asked_again_and_after_a_moment_taken_as_they_are() {
     let mut world = unsettled();
@@ -32,6 +33,7 @@ fn bootstraps_that_have_not_settled_are_asked_again_and_after_a_moment_taken_as_
     go_to(&mut world, SETTLED_WAIT * 2 + Duration::from_secs(1));
     assert!(world.ready && !world.client.entry.is_whole);
     assert!(!world.client.members.is_empty());
+    assert!(world.joined.as_ref().is_some_and(|joined| !joined.settled), "it is not to be kept on disk");
     let asks = world.asks;
     go_to(&mut world, SETTLED_WAIT + MEMBERS_FRESH_FOR);
     let asked = world.asks - asks;
@@ -52,6 +54,7 @@ fn bootstraps_that_settle_while_they_are_waited_for_let_the_client_in_with_the_n
     assert!(world.ready && world.client.entry.is_whole);
 }
 
+// [MEMB-W-027]
 #[test]
 fn what_bootstraps_told_that_have_not_settled_is_taken_also_where_they_then_fall_silent() {
     let mut world = unsettled();
@@ -63,6 +66,7 @@ fn what_bootstraps_told_that_have_not_settled_is_taken_also_where_they_then_fall
     assert!(!world.client.members.is_empty() && !world.client.entry.is_whole);
 }
 
+// [MEMB-R-029] [MEMB-R-031]
 #[test]
 fn bootstraps_that_start_again_take_nothing_away_from_a_client_that_is_in() {
     let mut world = World::new();

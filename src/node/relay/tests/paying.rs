@@ -94,6 +94,7 @@ impl Scarce {
     }
 }
 
+// [MEMB-W-004]
 #[test]
 fn a_relay_that_fills_up_asks_for_work_in_a_new_descriptor_and_keeps_it_for_an_hour() {
     let mut world = World::new();
