@@ -19,6 +19,8 @@ pub mod membership;
 pub mod net;
 pub mod node;
 pub mod onion;
+#[cfg(feature = "cli")]
+pub mod probe;
 pub mod record;
 pub mod request;
 pub mod sim;

@@ -15,13 +15,13 @@ use crate::wire::hello::Hello;
 use crate::wire::network::Network;
 
 /// Bytes of the keyed check that ends the first frame.
-const MAC1_LEN: usize = 16;
+pub const MAC1_LEN: usize = 16;
 /// Bytes of the first frame before its check: Noise message 1.
 const MESSAGE1_LEN: usize = FRAME_LEN - MAC1_LEN;
 /// Zeros that message 1 carries, so that its frame is full.
-const PAYLOAD1_LEN: usize = MESSAGE1_LEN - MESSAGE1_OVERHEAD;
+pub const PAYLOAD1_LEN: usize = MESSAGE1_LEN - MESSAGE1_OVERHEAD;
 /// Bytes of the hello, padded, that message 2 carries.
-const PAYLOAD2_LEN: usize = FRAME_LEN - MESSAGE2_OVERHEAD;
+pub const PAYLOAD2_LEN: usize = FRAME_LEN - MESSAGE2_OVERHEAD;
 
 const _: () = assert!(3 + DESCRIPTOR_LEN <= PAYLOAD2_LEN && 3 + DESCRIPTOR_LEN <= BODY_LEN);
 
@@ -62,16 +62,19 @@ pub(super) enum Refusal {
     Noise,
 }
 
-fn mac1(network: &Network, responder: &DhKey, message: &[u8]) -> [u8; 32] {
+/// The keyed check that ends the first frame, over what stands before it: whoever makes that frame by hand needs it.
+#[must_use]
+pub fn mac1(network: &Network, responder: &DhKey, message: &[u8]) -> [u8; MAC1_LEN] {
     let key = blake3(&[b"bauta/1 mac1", &network.id, &responder.0]);
-    blake3_keyed(&key, &[message])
+    let mut mac = [0; MAC1_LEN];
+    mac.iter_mut().zip(blake3_keyed(&key, &[message])).for_each(|(to, from)| *to = from);
+    mac
 }
 
 fn mac1_holds(network: &Network, responder: &DhKey, frame: &Frame) -> bool {
-    frame.split_last_chunk::<MAC1_LEN>().is_some_and(|(message, mac)| {
-        let whole = mac1(network, responder, message);
-        whole.first_chunk::<MAC1_LEN>().is_some_and(|expected| equal_in_constant_time(expected, mac))
-    })
+    frame
+        .split_last_chunk::<MAC1_LEN>()
+        .is_some_and(|(message, mac)| equal_in_constant_time(&mac1(network, responder, message), mac))
 }
 
 impl Dialling {
@@ -82,7 +85,7 @@ impl Dialling {
         let mut frame = Box::new([0; FRAME_LEN]);
         let (message, mac) = frame.split_last_chunk_mut::<MAC1_LEN>().ok_or(Forged)?;
         handshake.write(&[0; PAYLOAD1_LEN], message)?;
-        mac.iter_mut().zip(mac1(&params.network, peer, message)).for_each(|(to, from)| *to = from);
+        *mac = mac1(&params.network, peer, message);
         Ok((Self(handshake), frame))
     }
 
@@ -194,7 +197,7 @@ mod tests {
         let two = params("a", &mut rng);
         let mut frame = [7; FRAME_LEN];
         let mac = mac1(&two.network, &two.secret.public(), &frame[..MESSAGE1_LEN]);
-        frame[MESSAGE1_LEN..].copy_from_slice(&mac[..MAC1_LEN]);
+        frame[MESSAGE1_LEN..].copy_from_slice(&mac);
         assert_eq!(answer(&two, &frame, &mut rng), Err(Refusal::Noise));
     }
 

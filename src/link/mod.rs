@@ -13,7 +13,7 @@ mod tests;
 mod timing;
 
 pub use down::DownReason;
-pub use handshake::Params;
+pub use handshake::{MAC1_LEN, PAYLOAD1_LEN, PAYLOAD2_LEN, Params, mac1};
 pub use machine::{ExposedKeys, Link, LinkEvent};
 pub use outbox::{Full, Outbox};
 pub use timing::Timing;

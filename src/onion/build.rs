@@ -17,7 +17,7 @@ use crate::wire::network::{Network, SUITE};
 use crate::wire::onion::Routing;
 
 /// Bytes of the ciphertext of a build packet.
-const TEXT_LEN: usize = BODY_LEN - KEY_LEN - TAG_LEN;
+pub const TEXT_LEN: usize = BODY_LEN - KEY_LEN - TAG_LEN;
 
 /// Why no packet was built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -88,6 +88,24 @@ pub fn build(
     let (body, hops) = seal_layers(layers, path, text, now).ok_or(BuildRefused::Hops)?;
     let first = path.first().ok_or(BuildRefused::Hops)?;
     Ok(Built { body, suite: SUITE, hint: first.onion_hint(), building: Building { hops } })
+}
+
+/// One layer for one relay, around whatever text: what a client seals that keeps no rule of what stands inside.
+///
+/// # Errors
+/// [`BuildRefused::Key`].
+pub fn build_layer(
+    network: &Network,
+    relay: &VerifiedDescriptor,
+    text: &[u8; TEXT_LEN],
+    rng: &mut dyn CryptoRng,
+) -> Result<Built, BuildRefused> {
+    let prologue = prologue(network, SUITE, &relay.key, relay.onion_epoch);
+    let layer = Initiator::new(&prologue, &relay.onion_key, rng).map_err(|_| BuildRefused::Key)?;
+    let (ephemeral, mut text) = (layer.ephemeral(), text.to_vec());
+    let (tag, waiting) = layer.seal(&mut text);
+    let body = keyed_body(&ephemeral, &tag, &text);
+    Ok(Built { body, suite: SUITE, hint: relay.onion_hint(), building: Building { hops: vec![waiting] } })
 }
 
 /// The exit's plaintext: routing, framed request, random padding, and the tail that makes all fillers come out right.

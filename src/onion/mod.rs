@@ -10,7 +10,7 @@ mod layout;
 mod peel;
 mod replay;
 
-pub use build::{BuildRefused, Building, Built, Reply0, build};
+pub use build::{BuildRefused, Building, Built, Reply0, TEXT_LEN as BUILD_TEXT_LEN, build, build_layer};
 pub use circuit::Circuit;
 pub use hop::{ExitHop, MiddleHop};
 pub use keys::{OnionKeys, OnionSecrets};
