@@ -91,6 +91,10 @@ fn read(input: &str) -> anyhow::Result<Input> {
         let file = std::fs::File::open(input).map_err(failed)?;
         file.take(cap).read_to_end(&mut bytes).map_err(failed)?;
     }
+    let over = |what: &str| Usage(format!("{input}: more than {what}: longer than any message"));
+    if bytes.len() > DECODE_TEXT_LEN_MAX {
+        return Err(over(&format!("{DECODE_TEXT_LEN_MAX} bytes of text")).into());
+    }
     let text = std::str::from_utf8(&bytes).ok();
     let read = match text.and_then(digits) {
         Some(bytes) if !text.unwrap_or_default().trim().is_empty() => Input::Bytes(bytes),
@@ -100,8 +104,7 @@ fn read(input: &str) -> anyhow::Result<Input> {
         },
     };
     if matches!(&read, Input::Bytes(bytes) if bytes.len() > DECODE_INPUT_LEN_MAX) {
-        let why = format!("{input}: more than {DECODE_INPUT_LEN_MAX} bytes: longer than any message");
-        return Err(Usage(why).into());
+        return Err(over(&format!("{DECODE_INPUT_LEN_MAX} bytes")).into());
     }
     Ok(read)
 }
