@@ -3,6 +3,8 @@
 pub mod cli;
 #[cfg(feature = "net")]
 pub mod client;
+#[cfg(feature = "cli")]
+pub mod conform;
 pub mod content;
 pub mod crypto;
 pub mod dht;

@@ -21,7 +21,7 @@ const FLOORS: [(&str, &[&str]); 8] = [
     ("3a", &["record", "link", "onion", "membership", "dht"]),
     ("3b", &["request", "content", "inspect"]),
     ("4", &["node", "sim"]),
-    (SHELL, &["disk", "net", "client", "gateway", "probe"]),
+    (SHELL, &["disk", "net", "client", "gateway", "probe", "conform"]),
     ("6", &["cli"]),
 ];
 /// The first floor that may touch the world: sockets, files, clocks, threads, entropy.

@@ -115,7 +115,41 @@ fn what_is_no_message_ends_as_damaged_with_the_offset_and_the_reason() {
         assert!(told.out.is_empty() && told.err.contains(part), "{arguments:?}: no {part:?} in {told:?}");
     }
     std::fs::File::create(user.path("large")).unwrap().set_len((256 << 10) + 1).unwrap();
-    assert!(user.run(&["decode", "large"]).with(2).err.contains("longer than any message"));
+    assert!(user.run(&["decode", "large"]).with(2).err.contains("more than 262144 bytes: longer than any message"));
+    let spaced = |spaces: usize| format!("03{}00", " ".repeat(spaces));
+    user.file("spaced", spaced((1 << 20) - 4).as_bytes());
+    assert!(user.run(&["decode", "spaced"]).fine().out.contains("Members"));
+    user.file("spaced", spaced((1 << 20) - 3).as_bytes());
+    assert!(user.run(&["decode", "spaced"]).with(2).err.contains("more than 1048576 bytes of text"));
+}
+
+#[test]
+fn a_relay_of_a_network_is_checked_and_whom_nobody_named_is_not() {
+    let net = Devnet::start(&["--nodes", "12"]);
+    let user = net.user();
+    let settings = std::fs::read_to_string(net.folder().join("client.toml")).unwrap();
+    let address = settings.lines().find_map(|line| line.trim().strip_prefix('"')?.split('/').next()).unwrap();
+    let told = user.run(&["conform", "--addr", address, "--only", "MSG-R-028,CELL-R-007", "--quiet"]).fine().out;
+    assert!(told.contains("CELL-R-007   pass") && told.contains("2 pass, 0 fail, 0 not offered, 0 not seen"), "{told}");
+    let object = user.run(&["conform", "--addr", address, "--only", "LINK-W-002", "--json"]).json();
+    // Its neighbours in the check come with it.
+    let verdict = |rule: &Value| rule["verdict"] == "pass" && rule["seen"].is_null();
+    assert!(object["rules"].as_array().unwrap().iter().all(verdict), "{object}");
+    let key = "07".repeat(32);
+    let wrong = user.run(&["conform", "--addr", address, "--key", &key, "--only", "MSG-R-028", "--json"]);
+    assert!(wrong.object(4, "unreachable")["error"].as_str().unwrap().contains("check --addr, key, network"));
+    for (arguments, part) in [
+        (&["conform"][..], "--addr"),
+        (&["conform", "--addr", "localhost:1"], "names are not looked up"),
+        (&["conform", "--addr", "192.0.2.1:4433"], "--i-own-this-host"),
+        (&["conform", "--addr", "127.0.0.1:1"], "give --key LINK-KEY"),
+        (&["conform", "--addr", address, "--key", "07"], "64 hexadecimal digits"),
+        (&["conform", "--addr", address, "--only", "MSG-R-999"], "is no rule that can be checked"),
+    ] {
+        let told = user.run(arguments).with(2);
+        assert!(told.out.is_empty() && told.err.contains(part), "{arguments:?}: no {part:?} in {told:?}");
+    }
+    assert!(user.run(&["conform", "--list"]).fine().out.contains("MSG-R-028"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The command line: parse, call, print. Everything it does can be done with the library; exit codes are decided here alone.
 
 mod ask;
+mod conform;
 mod decode;
 mod delete;
 mod demo;
@@ -50,7 +51,7 @@ use crate::request::Counts;
     version,
     about = "Publish and retrieve content without revealing who asked",
     after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 not found (attested), 4 unreachable, 5 damaged, 6 conflict, \
-                  7 partly stored, 8 privacy floor not met.",
+                  7 partly stored, 8 privacy floor not met, 89 not offered by the node that was checked.",
     max_term_width = 100
 )]
 struct Arguments {
@@ -120,6 +121,8 @@ enum Command {
     Settings,
     /// Run a scenario of the simulator: whole networks in virtual time, or how keys spread over nodes. Nothing is sent.
     Sim(sim::SimArguments),
+    /// Check one live node against the rules of the specification: it is told right things and wrong ones, and judged by its answers.
+    Conform(conform::ConformArguments),
     /// Take a message of the protocol apart: each byte, which field it belongs to, and what it says. Nothing is sent.
     Decode(decode::DecodeArguments),
     /// Print completions for a shell.
@@ -134,6 +137,8 @@ impl Command {
         match self {
             Self::Demo(_) | Self::Devnet(_) | Self::Publish(_) | Self::Get(_) | Self::Verify(_) | Self::Put(_) => true,
             Self::Delete(_) | Self::Watch(_) | Self::Doctor => true,
+            // Its links are those of nodes that do not exist; no log is kept of them.
+            Self::Conform(_) => false,
             Self::Relay(arguments) => matches!(arguments.command, relay::RelayCommands::Run { .. }),
             Self::Keep(arguments) => arguments.opens_links(),
             Self::Key(_) | Self::Status | Self::Settings | Self::Sim(_) | Self::Decode(_) => false,
@@ -264,6 +269,7 @@ fn run(Arguments { common, command }: Arguments) -> anyhow::Result<Said> {
         Command::Key(arguments) => keys::run(&told, arguments),
         Command::Status => tokio.block_on(status::status(&told)),
         Command::Doctor => tokio.block_on(doctor::doctor(&told)),
+        Command::Conform(arguments) => tokio.block_on(conform::conform(&told, arguments)),
         Command::Settings => Ok(settings_list::list(&told.settings)),
         Command::Completions(_) | Command::Man(_) | Command::Demo(_) | Command::Sim(_) | Command::Decode(_) => {
             Ok(Said::default())
