@@ -3,6 +3,8 @@
 pub mod cli;
 #[cfg(feature = "net")]
 pub mod client;
+#[cfg(feature = "cli")]
+pub mod conform;
 pub mod content;
 pub mod crypto;
 pub mod dht;
@@ -10,6 +12,7 @@ pub mod dht;
 pub mod disk;
 #[cfg(feature = "net")]
 pub mod gateway;
+pub mod inspect;
 pub mod keyspace;
 pub mod limits;
 pub mod link;

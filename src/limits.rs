@@ -8,6 +8,7 @@ mod paying;
 mod relations;
 mod simulation;
 mod store;
+mod tools;
 mod upkeep;
 
 pub use demand::*;
@@ -15,6 +16,7 @@ pub use fuzz::*;
 pub use paying::*;
 pub use simulation::*;
 pub use store::*;
+pub use tools::*;
 pub use upkeep::*;
 
 use crate::time::Duration;

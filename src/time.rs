@@ -48,6 +48,23 @@ impl UnixTime {
         Self(self.0 - self.0 % step_s)
     }
 
+    /// As people read it, such as `2026-11-23 17:54:00 UTC`. Source: RFC 3339 §5.6, Gregorian in all years.
+    #[must_use]
+    pub fn to_utc(&self) -> String {
+        let (days, seconds) = (self.0 / 86_400, self.0 % 86_400);
+        // A year begins in March here: the leap day is its last. 400 years have 146,097 days, and 1970 begins 719,468 days after
+        // the first of March of year 0.
+        let days = days + 719_468;
+        let (era, day) = (days / 146_097, days % 146_097);
+        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day + 2) / 153;
+        let day = day - (153 * month + 2) / 5 + 1;
+        let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+        let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+        format!("{:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC", era * 400 + year + next)
+    }
+
     /// As 32 bits, as the wire has it (good until 2106).
     #[must_use]
     pub fn to_wire(self) -> u32 {
@@ -89,6 +106,22 @@ mod tests {
         assert_eq!((late + Duration::from_secs(1)).as_micros(), u64::MAX);
         assert_eq!(late.until(Instant::ZERO), Duration::ZERO);
         assert_eq!(Instant::ZERO.until(Instant::from_micros(7)), Duration::from_micros(7));
+    }
+
+    #[test]
+    fn times_read_as_the_calendar_has_them() {
+        for (seconds, text) in [
+            (0, "1970-01-01 00:00:00 UTC"),
+            (951_782_400, "2000-02-29 00:00:00 UTC"),
+            (951_868_799, "2000-02-29 23:59:59 UTC"),
+            (951_868_800, "2000-03-01 00:00:00 UTC"),
+            (1_709_164_800, "2024-02-29 00:00:00 UTC"),
+            (1_767_225_599, "2025-12-31 23:59:59 UTC"),
+            (4_107_542_400, "2100-03-01 00:00:00 UTC"),
+            (4_294_967_295, "2106-02-07 06:28:15 UTC"),
+        ] {
+            assert_eq!(UnixTime(seconds).to_utc(), text);
+        }
     }
 
     #[test]

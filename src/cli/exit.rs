@@ -24,6 +24,7 @@ pub(super) enum Exit {
     Conflict = 6,
     Partly = 7,
     PrivacyFloor = 8,
+    NotOffered = 89,
     Interrupted = 130,
 }
 
@@ -40,6 +41,7 @@ impl Exit {
             Self::Conflict => 6,
             Self::Partly => 7,
             Self::PrivacyFloor => 8,
+            Self::NotOffered => 89,
             // As shells have it of a program that Ctrl-C ended.
             Self::Interrupted => 130,
         }
@@ -57,6 +59,7 @@ impl Exit {
             Self::Conflict => "conflict",
             Self::Partly => "partly stored",
             Self::PrivacyFloor => "privacy floor",
+            Self::NotOffered => "not offered",
             Self::Interrupted => "interrupted",
         }
     }

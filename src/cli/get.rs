@@ -54,7 +54,7 @@ pub(super) async fn get(told: &Told, arguments: GetArguments) -> anyhow::Result<
     let network = settings.network()?;
     let link = link_of(&network, &target)?;
     place.check(arguments.force)?;
-    let told = Told { settings, ..*told };
+    let told = Told { settings, tap: told.tap.clone(), ..*told };
     let seq_min = own_seq(&told, &network, &link)?;
     let way = Way::open(&told).await?;
     let (consistency, timeout) = (told.settings.consistency, Some(told.settings.timeout));

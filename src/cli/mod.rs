@@ -1,6 +1,8 @@
 //! The command line: parse, call, print. Everything it does can be done with the library; exit codes are decided here alone.
 
 mod ask;
+mod conform;
+mod decode;
 mod delete;
 mod demo;
 mod devnet;
@@ -15,6 +17,7 @@ mod input;
 mod keep;
 #[doc(hidden)]
 pub mod kept_files;
+mod keylog;
 mod keys;
 pub mod local;
 mod manual;
@@ -34,6 +37,7 @@ mod way;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use serde_json::{Map, Value, json};
@@ -41,6 +45,7 @@ use serde_json::{Map, Value, json};
 use self::exit::{Exit, counts_of};
 use self::settings::{Given, Settings};
 use crate::limits::BLOCKING_THREADS_MAX;
+use crate::net::Tap;
 use crate::request::Counts;
 
 #[derive(Parser)]
@@ -49,7 +54,7 @@ use crate::request::Counts;
     version,
     about = "Publish and retrieve content without revealing who asked",
     after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 not found (attested), 4 unreachable, 5 damaged, 6 conflict, \
-                  7 partly stored, 8 privacy floor not met.",
+                  7 partly stored, 8 privacy floor not met, 89 not offered by the node that was checked.",
     max_term_width = 100
 )]
 struct Arguments {
@@ -77,6 +82,10 @@ struct Common {
     /// Say who saw what: each hop of each circuit, what it learned, which rules held.
     #[arg(long, global = true, help_heading = "Everywhere")]
     explain: bool,
+    /// Append the keys of all links to this file, for looking at the traffic of a test network: whoever has it reads everything.
+    /// Refused for any network but one on this machine.
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
+    keylog: Option<PathBuf>,
     /// No steps and no bars on standard error; errors and warnings stay.
     #[arg(long, short, global = true, help_heading = "Everywhere")]
     quiet: bool,
@@ -118,10 +127,30 @@ enum Command {
     Settings,
     /// Run a scenario of the simulator: whole networks in virtual time, or how keys spread over nodes. Nothing is sent.
     Sim(sim::SimArguments),
+    /// Check one live node against the rules of the specification: it is told right things and wrong ones, and judged by its answers.
+    Conform(conform::ConformArguments),
+    /// Take a message of the protocol apart: each byte, which field it belongs to, and what it says. Nothing is sent.
+    Decode(decode::DecodeArguments),
     /// Print completions for a shell.
     Completions(manual::CompletionsArguments),
     /// Write the man pages into a folder.
     Man(manual::ManArguments),
+}
+
+impl Command {
+    /// Whether there are keys to log.
+    const fn opens_links(&self) -> bool {
+        match self {
+            Self::Demo(_) | Self::Devnet(_) | Self::Publish(_) | Self::Get(_) | Self::Verify(_) | Self::Put(_) => true,
+            Self::Delete(_) | Self::Watch(_) | Self::Doctor => true,
+            // Its links are those of nodes that do not exist; no log is kept of them.
+            Self::Conform(_) => false,
+            Self::Relay(arguments) => matches!(arguments.command, relay::RelayCommands::Run { .. }),
+            Self::Keep(arguments) => arguments.opens_links(),
+            Self::Key(_) | Self::Status | Self::Settings | Self::Sim(_) | Self::Decode(_) => false,
+            Self::Completions(_) | Self::Man(_) => false,
+        }
+    }
 }
 
 /// The command was used wrongly.
@@ -132,6 +161,8 @@ struct Usage(String);
 /// What every command is told.
 struct Told {
     settings: Settings,
+    /// Who is told the keys of links.
+    tap: Option<Arc<dyn Tap>>,
     json: bool,
     explain: bool,
 }
@@ -207,18 +238,28 @@ fn run(Arguments { common, command }: Arguments) -> anyhow::Result<Said> {
     let state = common.state.map(|path| ("state", path.display().to_string()));
     let given = Given { config: common.config, sets: common.sets, flags: state.into_iter().collect() };
     // These need no settings, and wrong ones must not keep anybody from reading about them.
+    let keylog = common.keylog.as_deref();
+    if keylog.is_some() && !command.opens_links() {
+        return Err(Usage("--keylog: this command opens no links; there would be no keys in the file".into()).into());
+    }
     let command = match command {
         Command::Completions(arguments) => return manual::completions(&arguments),
         Command::Man(arguments) => return manual::pages(&arguments),
-        Command::Demo(arguments) => return demo::run(arguments, common.json),
+        Command::Demo(arguments) => return demo::run(arguments, common.json, keylog::of_own_network(keylog)?),
         Command::Sim(arguments) => return sim::run(arguments, common.json),
+        Command::Decode(arguments) => return decode::run(&arguments, common.json),
         command => command,
     };
     let settings = Settings::gather(&given)?;
-    let told = Told { settings, json: common.json, explain: common.explain };
+    // A devnet is one of its own, whatever the settings say of another.
+    let tap = match &command {
+        Command::Devnet(_) => keylog::of_own_network(keylog)?,
+        _ => keylog::of(&settings, keylog)?,
+    };
+    let told = Told { settings, tap, json: common.json, explain: common.explain };
     let tokio = runtime()?;
     match command {
-        Command::Devnet(arguments) => tokio.block_on(devnet::run(&told, arguments)),
+        Command::Devnet(arguments) => tokio.block_on(devnet::run(&told, arguments, keylog)),
         Command::Relay(relay::RelayArguments { command }) => match command {
             relay::RelayCommands::Run { until_stdin_closes } => tokio.block_on(relay::run(&told, until_stdin_closes)),
             relay::RelayCommands::Store => tokio.block_on(relay::store(&told)),
@@ -235,8 +276,11 @@ fn run(Arguments { common, command }: Arguments) -> anyhow::Result<Said> {
         Command::Fuzz(arguments) => tokio.block_on(fuzz::fuzz(&told, arguments)),
         Command::Status => tokio.block_on(status::status(&told)),
         Command::Doctor => tokio.block_on(doctor::doctor(&told)),
+        Command::Conform(arguments) => tokio.block_on(conform::conform(&told, arguments)),
         Command::Settings => Ok(settings_list::list(&told.settings)),
-        Command::Completions(_) | Command::Man(_) | Command::Demo(_) | Command::Sim(_) => Ok(Said::default()),
+        Command::Completions(_) | Command::Man(_) | Command::Demo(_) | Command::Sim(_) | Command::Decode(_) => {
+            Ok(Said::default())
+        }
     }
 }
 
@@ -275,8 +319,8 @@ fn print_error(error: &anyhow::Error, json: bool) -> Exit {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::{Arc, Barrier};
 
     use super::*;
 

@@ -85,7 +85,7 @@ pub(super) async fn publish(told: &Told, arguments: PublishArguments) -> anyhow:
         None => None,
     };
     let input = input::open(&arguments.file, arguments.name.as_deref())?;
-    let told = Told { settings, ..*told };
+    let told = Told { settings, tap: told.tap.clone(), ..*told };
     let is_update_possible = author.is_some();
     let resume_as = resume::name_of(&arguments.file, &[input.name.as_str().as_bytes(), &label]);
     let work = Work { input, author, label, resume_as, restart: arguments.restart };
@@ -117,7 +117,7 @@ pub(super) async fn put(told: &Told, arguments: PutArguments) -> anyhow::Result<
         name.as_str()
     ));
     let author = name.author(&network).ok_or_else(|| anyhow::anyhow!("the name's key could not be derived"))?;
-    let told = Told { settings, ..*told };
+    let told = Told { settings, tap: told.tap.clone(), ..*told };
     let resume_as = resume::name_of(&path, &[name.as_str().as_bytes()]);
     let work = Work { input, author: Some(author), label: Vec::new(), resume_as, restart: arguments.restart };
     let (said, published) = carry(&told, work).await?;

@@ -54,7 +54,9 @@ pub(super) struct Trace {
 impl Way {
     /// A running node if there is one and the settings allow it; else a client of our own.
     pub(super) async fn open(told: &Told) -> anyhow::Result<Self> {
-        match running_node(&told.settings).await? {
+        // The links of a running node are its own: of them no keys could be logged.
+        let node = if told.tap.is_some() { None } else { running_node(&told.settings).await? };
+        match node {
             Some(node) => {
                 let network = told.settings.network()?;
                 Ok(Self::Node(Arc::new(Asked { node, network, paths: Mutex::default() })))
@@ -259,7 +261,7 @@ fn unfit() -> ClientError {
 /// A client of our own; `afresh` asks the bootstraps although a membership is on disk.
 pub(super) fn own_client(told: &Told, afresh: bool) -> anyhow::Result<Client> {
     let runtime = Runtime::start()?;
-    Ok(Client::start(&runtime, ClientOptions { afresh, ..options(&told.settings)? })?)
+    Ok(Client::start(&runtime, ClientOptions { afresh, tap: told.tap.clone(), ..options(&told.settings)? })?)
 }
 
 /// The running node of this user and state.

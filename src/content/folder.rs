@@ -4,11 +4,13 @@
 use core::ops::Range;
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::file_name::FileName;
 use super::layout::to_usize;
+use super::taken::taken;
 use crate::limits::{FILE_LEN_MAX, FOLDER_DEPTH_MAX, FOLDER_ENTRIES_MAX, FOLDER_INDEX_LEN_MAX, FOLDER_PATH_LEN_MAX};
+use crate::wire::codec::{Malformed, Reader};
 
 /// Bytes before the index: its length.
 pub const INDEX_HEAD_LEN: u64 = 4;
@@ -28,7 +30,7 @@ pub struct FolderIndex {
 }
 
 /// One file, or a folder in which nothing is.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Entry {
     /// Below the folder; components are parted by `/`.
     pub path: String,
@@ -37,7 +39,7 @@ pub struct Entry {
 }
 
 /// What is at a path.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub enum EntryKind {
     /// A file of so many bytes.
     File {
@@ -111,23 +113,34 @@ impl FolderIndex {
         if index.len() > FOLDER_INDEX_LEN_MAX {
             return Err(FolderRefused::TooMany);
         }
+        let folder = Self::read(Reader::new(index))?;
+        if folder.len() == len { Ok(folder) } else { Err(FolderRefused::Malformed) }
+    }
+
+    /// Reads an index, whatever the content's length.
+    ///
+    /// # Errors
+    /// [`FolderRefused`].
+    pub fn read(mut reader: Reader<'_>) -> Result<Self, FolderRefused> {
+        let index = reader.rest();
         // Before room is made for as many.
-        let (count, _) = postcard::take_from_bytes::<u32>(index).map_err(|_| FolderRefused::Malformed)?;
+        let count: u32 = taken(reader.field("entries")).map_err(|_| FolderRefused::Malformed)?;
+        reader.say(|| format!("{count} follow"));
         if to_usize(u64::from(count)) > FOLDER_ENTRIES_MAX {
             return Err(FolderRefused::TooMany);
         }
-        let (entries, rest) = postcard::take_from_bytes::<Vec<Entry>>(index).map_err(|_| FolderRefused::Malformed)?;
+        let entry = |number| reader.within(&format!("entries[{number}]"), Entry::read);
+        let entries: Result<Vec<Entry>, Malformed> = (0..count).map(entry).collect();
+        let entries = entries.map_err(|_| FolderRefused::Malformed)?;
         let again = postcard::to_allocvec(&entries).map_err(|_| FolderRefused::Malformed)?;
-        if !rest.is_empty() || again != index {
+        if reader.finish().is_err() || again != index {
             return Err(FolderRefused::Malformed);
         }
         if !entries.is_sorted_by(|one, other| one.path < other.path) {
             return Err(FolderRefused::Malformed);
         }
         check(&entries)?;
-        let head = INDEX_HEAD_LEN + u64::try_from(index.len()).unwrap_or(u64::MAX);
-        let folder = Self { entries, head };
-        if folder.len() == len { Ok(folder) } else { Err(FolderRefused::Malformed) }
+        Ok(Self { entries, head: INDEX_HEAD_LEN + u64::try_from(index.len()).unwrap_or(u64::MAX) })
     }
 
     /// What is in it, by path.
@@ -160,6 +173,27 @@ impl FolderIndex {
 }
 
 impl Entry {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let path: String = taken(reader.field("path"))?;
+        reader.say(|| format!("{path:?}"));
+        let kind = match taken::<u32>(reader.field("kind"))? {
+            0 => {
+                reader.say(|| "file".to_owned());
+                let len = taken(reader.field("length"))?;
+                reader.say(|| format!("{len} bytes"));
+                let runs = taken(reader.field("may be run"))?;
+                reader.say(|| if runs { "yes".to_owned() } else { "no".to_owned() });
+                EntryKind::File { len, runs }
+            }
+            1 => {
+                reader.say(|| "empty folder".to_owned());
+                EntryKind::Empty
+            }
+            _ => return Err(Malformed::Value),
+        };
+        Ok(Self { path, kind })
+    }
+
     /// Bytes of the file; none of a folder.
     #[must_use]
     pub const fn len(&self) -> u64 {

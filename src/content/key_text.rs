@@ -70,24 +70,50 @@ impl AuthorKey {
     /// # Errors
     /// [`KeyRefused`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyRefused> {
-        let mut reader = Reader::new(bytes);
+        Self::read(Reader::new(bytes))
+    }
+
+    /// As [`Self::from_bytes`], all that the reader has.
+    ///
+    /// # Errors
+    /// [`KeyRefused`].
+    pub fn read(mut reader: Reader<'_>) -> Result<Self, KeyRefused> {
         let text_error = |_| KeyRefused::Text;
-        if reader.u8().map_err(text_error)? != VERSION {
+        if reader.field("version").u8().map_err(text_error)? != VERSION {
             return Err(KeyRefused::Version);
         }
-        let key = match reader.u8().map_err(text_error)? {
-            OPEN => Self::Open(IdentitySecret::from_bytes(&Zeroizing::new(reader.array().map_err(text_error)?))),
+        let key = match reader.field("sealed").u8().map_err(text_error)? {
+            OPEN => {
+                let seed = Zeroizing::new(reader.field("seed").array().map_err(text_error)?);
+                reader.hide();
+                Self::Open(IdentitySecret::from_bytes(&seed))
+            }
             SEALED => Self::Sealed(SealedSecret {
-                public: NodeKey(reader.array().map_err(text_error)?),
-                salt: reader.array().map_err(text_error)?,
-                nonce: reader.array().map_err(text_error)?,
-                text: reader.array().map_err(text_error)?,
-                tag: reader.array().map_err(text_error)?,
+                public: NodeKey(reader.field("public key").array().map_err(text_error)?),
+                salt: reader.field("salt").array().map_err(text_error)?,
+                nonce: reader.field("nonce").array().map_err(text_error)?,
+                text: reader.field("sealed seed").array().map_err(text_error)?,
+                tag: reader.field("tag").array().map_err(text_error)?,
             }),
             _ => return Err(KeyRefused::Version),
         };
         reader.finish().map_err(text_error)?;
         Ok(key)
+    }
+
+    /// The bytes behind a text with the prefix and a right checksum; nothing else of it is checked.
+    ///
+    /// # Errors
+    /// [`KeyRefused::Text`].
+    pub fn bytes_of(text: &str) -> Result<Zeroizing<Vec<u8>>, KeyRefused> {
+        let checked = bech32::primitives::decode::CheckedHrpstring::new::<Bech32m>(text.trim());
+        let checked = checked.map_err(|_| KeyRefused::Text)?;
+        if checked.hrp() != HRP {
+            return Err(KeyRefused::Text);
+        }
+        let mut bytes = Zeroizing::new(Vec::with_capacity(160));
+        bytes.extend(checked.byte_iter());
+        Ok(bytes)
     }
 
     /// The text. Of an open key it is as secret as the key.
@@ -104,14 +130,7 @@ impl FromStr for AuthorKey {
     type Err = KeyRefused;
 
     fn from_str(text: &str) -> Result<Self, KeyRefused> {
-        let checked = bech32::primitives::decode::CheckedHrpstring::new::<Bech32m>(text.trim());
-        let checked = checked.map_err(|_| KeyRefused::Text)?;
-        if checked.hrp() != HRP {
-            return Err(KeyRefused::Text);
-        }
-        let mut bytes = Zeroizing::new(Vec::with_capacity(160));
-        bytes.extend(checked.byte_iter());
-        let key = Self::from_bytes(&bytes)?;
+        let key = Self::from_bytes(&Self::bytes_of(text)?)?;
         // One key has one text: bits that fill no byte are zeros.
         let is_same = key.to_text().eq_ignore_ascii_case(text.trim());
         if is_same { Ok(key) } else { Err(KeyRefused::Text) }

@@ -62,6 +62,39 @@ impl ContentLink {
     }
 }
 
+impl ContentLink {
+    /// The bytes behind a text with the prefix and a right checksum; nothing else of it is checked.
+    ///
+    /// # Errors
+    /// [`LinkRefused::Text`].
+    pub fn bytes_of(text: &str) -> Result<Vec<u8>, LinkRefused> {
+        let checked = bech32::primitives::decode::CheckedHrpstring::new::<Bech32m>(text.trim());
+        let checked = checked.map_err(|_| LinkRefused::Text)?;
+        if checked.hrp() == HRP { Ok(checked.byte_iter().collect()) } else { Err(LinkRefused::Text) }
+    }
+
+    /// Reads the bytes behind a text.
+    ///
+    /// # Errors
+    /// [`LinkRefused`].
+    pub fn read(mut reader: Reader<'_>) -> Result<Self, LinkRefused> {
+        let text_error = |_| LinkRefused::Text;
+        if reader.field("version").u8().map_err(text_error)? != VERSION {
+            return Err(LinkRefused::Version);
+        }
+        let network_tag = reader.field("network tag").array().map_err(text_error)?;
+        let author = NodeKey(reader.field("author key").array().map_err(text_error)?);
+        let secret = LabelSecret::from_bytes(reader.field("label secret").array().map_err(text_error)?);
+        let label_len = reader.rest().len();
+        if label_len > LABEL_LEN_MAX {
+            return Err(LinkRefused::Key);
+        }
+        let label = if label_len == 0 { &[] } else { reader.field("label").bytes(label_len).map_err(text_error)? };
+        let locator = Locator::new(author, label, secret).map_err(|_| LinkRefused::Key)?;
+        Ok(Self { network_tag, locator })
+    }
+}
+
 impl fmt::Display for ContentLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut bytes = vec![VERSION];
@@ -78,27 +111,7 @@ impl FromStr for ContentLink {
 
     fn from_str(text: &str) -> Result<Self, LinkRefused> {
         let text = text.trim();
-        let checked = bech32::primitives::decode::CheckedHrpstring::new::<Bech32m>(text);
-        let checked = checked.map_err(|_| LinkRefused::Text)?;
-        if checked.hrp() != HRP {
-            return Err(LinkRefused::Text);
-        }
-        let bytes: Vec<u8> = checked.byte_iter().collect();
-        let mut reader = Reader::new(&bytes);
-        let text_error = |_| LinkRefused::Text;
-        if reader.u8().map_err(text_error)? != VERSION {
-            return Err(LinkRefused::Version);
-        }
-        let network_tag = reader.array().map_err(text_error)?;
-        let author = NodeKey(reader.array().map_err(text_error)?);
-        let secret = LabelSecret::from_bytes(reader.array().map_err(text_error)?);
-        let label_len = bytes.len().saturating_sub(1 + NETWORK_TAG_LEN + 64);
-        if label_len > LABEL_LEN_MAX {
-            return Err(LinkRefused::Key);
-        }
-        let label = reader.bytes(label_len).map_err(text_error)?;
-        let locator = Locator::new(author, label, secret).map_err(|_| LinkRefused::Key)?;
-        let link = Self { network_tag, locator };
+        let link = Self::read(Reader::new(&Self::bytes_of(text)?))?;
         // Bits that fill no byte must be zeros: one link has one text.
         if link.to_string().eq_ignore_ascii_case(text) { Ok(link) } else { Err(LinkRefused::Text) }
     }

@@ -13,6 +13,7 @@ mod link;
 mod name;
 mod parity;
 mod root;
+mod taken;
 
 pub use audit::{Audited, GroupAudit};
 pub use chunk::{ChunkAt, ChunkRefused, PublicationSecret, open_chunk, seal_chunk};

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::chunk::PublicationSecret;
 use super::file_name::{FileName, NameRefused};
 use super::layout::{Layout, TooLong};
+use super::taken::taken;
 use crate::limits::{PAYLOAD_LEN_MAX, ROOT_HASHES_MAX};
+use crate::wire::codec::{Malformed, Reader};
 
 const VERSION: u8 = 2;
 
@@ -66,7 +68,7 @@ pub enum RootRefused {
     Name(#[from] NameRefused),
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Wire {
     version: u8,
     name: String,
@@ -74,10 +76,41 @@ struct Wire {
     body: WireBody,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 enum WireBody {
     Inline(Vec<u8>),
     Chunks { len: u64, secret: [u8; 32], hashes: Vec<[u8; 32]> },
+}
+
+impl Wire {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let version = taken(reader.field("version"))?;
+        let name: String = taken(reader.field("name"))?;
+        reader.say(|| format!("{name:?}"));
+        let kind = taken(reader.field("content"))?;
+        reader.say(|| format!("{kind:?}"));
+        let body = match taken::<u32>(reader.field("where"))? {
+            0 => {
+                reader.say(|| "here".to_owned());
+                WireBody::Inline(taken(reader.field("bytes"))?)
+            }
+            1 => {
+                reader.say(|| "in chunks".to_owned());
+                let len = taken(reader.field("length"))?;
+                reader.say(|| format!("{len} bytes"));
+                let secret = reader.field("publication secret").array()?;
+                let count: u32 = taken(reader.field("hashes"))?;
+                reader.say(|| format!("{count} follow"));
+                if count > u32::try_from(ROOT_HASHES_MAX).unwrap_or(u32::MAX) {
+                    return Err(Malformed::Value);
+                }
+                let hashes: Result<_, _> = (0..count).map(|_| reader.field("chunk hash").array()).collect();
+                WireBody::Chunks { len, secret, hashes: hashes? }
+            }
+            _ => return Err(Malformed::Value),
+        };
+        Ok(Self { version, name, kind, body })
+    }
 }
 
 impl Root {
@@ -112,9 +145,18 @@ impl Root {
     /// # Errors
     /// [`RootRefused`].
     pub fn decode(bytes: &[u8]) -> Result<Self, RootRefused> {
-        let (wire, rest) = postcard::take_from_bytes::<Wire>(bytes).map_err(|_| RootRefused::Malformed)?;
+        Self::read(Reader::new(bytes))
+    }
+
+    /// As [`Self::decode`], all that the reader has.
+    ///
+    /// # Errors
+    /// [`RootRefused`].
+    pub fn read(mut reader: Reader<'_>) -> Result<Self, RootRefused> {
+        let bytes = reader.rest();
+        let wire = Wire::read(&mut reader).map_err(|_| RootRefused::Malformed)?;
         let again = postcard::to_allocvec(&wire).map_err(|_| RootRefused::Malformed)?;
-        if !rest.is_empty() || again != bytes || wire.version != VERSION {
+        if reader.finish().is_err() || again != bytes || wire.version != VERSION {
             return Err(RootRefused::Malformed);
         }
         let name = FileName::new(&wire.name)?;

@@ -3,7 +3,9 @@
 //! Source: The Noise Protocol Framework, revision 34, §7.5; spec/link.md §2.
 
 use snow::{Builder, HandshakeState, TransportState};
+use zeroize::Zeroizing;
 
+use super::aead::Key;
 use super::keys::{DhKey, DhSecret};
 use super::resolver::Resolver;
 use super::{CryptoRng, Forged, random_bytes};
@@ -25,6 +27,51 @@ pub struct Transport {
     rekey_every: u64,
     sealed: u64,
     opened: u64,
+    /// On a link whose keys are logged alone.
+    exposed: Option<Box<Exposed>>,
+}
+
+/// Both keys of a link as they are: whoever has them reads it. Never printed but by a key log (spec/link.md §8).
+#[derive(Clone)]
+pub struct LinkKeys {
+    /// Of what the initiator sends.
+    pub initiator: DirectionKey,
+    /// Of what the responder sends.
+    pub responder: DirectionKey,
+}
+
+/// The key of one direction, and from which message on it holds. Wiped when dropped.
+#[derive(Clone)]
+pub struct DirectionKey {
+    /// Number of the first transport message under it, from 0.
+    pub from: u64,
+    /// The key.
+    pub key: Zeroizing<[u8; KEY_LEN]>,
+}
+
+struct Exposed {
+    keys: LinkKeys,
+    is_initiator: bool,
+    /// Whether nobody has been told of them yet.
+    is_news: bool,
+}
+
+impl DirectionKey {
+    /// As Noise has it in §4.2: what sealing zeros under the greatest nonce gives, without its tag.
+    fn rekey(&mut self, from: u64) {
+        let mut next = Zeroizing::new([0; KEY_LEN]);
+        Key::new(*self.key).seal(u64::MAX, &[], &mut *next);
+        (self.from, self.key) = (from, next);
+    }
+}
+
+impl Exposed {
+    fn rekey(&mut self, is_sending: bool, from: u64) {
+        let of_initiator = is_sending == self.is_initiator;
+        let key = if of_initiator { &mut self.keys.initiator } else { &mut self.keys.responder };
+        key.rekey(from);
+        self.is_news = true;
+    }
 }
 
 impl Handshake {
@@ -91,7 +138,21 @@ impl Handshake {
     /// [`Forged`] when the handshake is not finished.
     pub fn into_transport(self) -> Result<Transport, Forged> {
         let state = self.0.into_transport_mode().map_err(|_| Forged)?;
-        Ok(Transport { state, rekey_every: REKEY_MESSAGES, sealed: 0, opened: 0 })
+        Ok(Transport { state, rekey_every: REKEY_MESSAGES, sealed: 0, opened: 0, exposed: None })
+    }
+
+    /// As [`Self::into_transport`], and it tells its keys: for a key log alone.
+    ///
+    /// # Errors
+    /// As [`Self::into_transport`].
+    pub fn into_exposed_transport(mut self) -> Result<Transport, Forged> {
+        let is_initiator = self.0.is_initiator();
+        // Before the handshake is finished there are no such keys, and the transport is refused below.
+        let (initiator, responder) = self.0.dangerously_get_raw_split();
+        let key = |key| DirectionKey { from: 0, key: Zeroizing::new(key) };
+        let keys = LinkKeys { initiator: key(initiator), responder: key(responder) };
+        let exposed = Some(Box::new(Exposed { keys, is_initiator, is_news: true }));
+        Ok(Transport { exposed, ..self.into_transport()? })
     }
 }
 
@@ -113,6 +174,9 @@ impl Transport {
         self.sealed += 1;
         if self.sealed.is_multiple_of(self.rekey_every) {
             self.state.rekey_outgoing();
+            if let Some(exposed) = &mut self.exposed {
+                exposed.rekey(true, self.sealed);
+            }
         }
         Ok(())
     }
@@ -126,8 +190,18 @@ impl Transport {
         self.opened += 1;
         if self.opened.is_multiple_of(self.rekey_every) {
             self.state.rekey_incoming();
+            if let Some(exposed) = &mut self.exposed {
+                exposed.rekey(false, self.opened);
+            }
         }
         Ok(())
+    }
+
+    /// The keys, when they are new or were replaced since this was asked last; `None` always, unless they were to be exposed.
+    pub fn take_exposed(&mut self) -> Option<LinkKeys> {
+        let exposed = self.exposed.as_mut().filter(|exposed| exposed.is_news)?;
+        exposed.is_news = false;
+        Some(exposed.keys.clone())
     }
 }
 
@@ -290,6 +364,41 @@ mod tests {
             two.open(&frame, &mut cell).unwrap();
             assert_eq!(cell, [round; CELL_LEN]);
         }
+    }
+
+    #[test]
+    fn exposed_keys_open_what_both_ends_seal_before_and_after_each_replacement_and_others_expose_none() {
+        let mut rng = ChaCha20Rng::seed_from_u64(2);
+        let (a, b) = (DhSecret::generate(&mut rng), DhSecret::generate(&mut rng));
+        let mut one = Handshake::initiate(b"p", &a, &b.public(), &mut rng).unwrap();
+        let mut two = Handshake::respond(b"p", &b, &mut rng).unwrap();
+        let (mut wire, mut text) = ([0; 256], [0; 256]);
+        let len = one.write(&[], &mut wire).unwrap();
+        two.read(&wire[..len], &mut text).unwrap();
+        let len = two.write(&[], &mut wire).unwrap();
+        one.read(&wire[..len], &mut text).unwrap();
+        let mut one = one.into_exposed_transport().unwrap().rekeyed_every(2);
+        let mut two = two.into_transport().unwrap().rekeyed_every(2);
+        let opens = |key: &DirectionKey, number: u64, frame: &[u8; FRAME_LEN]| {
+            let (text, tag) = frame.split_last_chunk::<16>().unwrap();
+            assert!(key.from <= number);
+            Key::new(*key.key).open(number, &[], &mut text.to_vec(), tag).is_ok()
+        };
+        let (mut frame, mut cell) = ([0; FRAME_LEN], [0; CELL_LEN]);
+        let mut keys = one.take_exposed().unwrap();
+        assert!(one.take_exposed().is_none() && two.take_exposed().is_none());
+        for number in 0..7 {
+            one.seal(&[1; CELL_LEN], &mut frame).unwrap();
+            two.open(&frame, &mut cell).unwrap();
+            assert!(opens(&keys.initiator, number, &frame) && !opens(&keys.responder, number, &frame), "{number}");
+            two.seal(&[2; CELL_LEN], &mut frame).unwrap();
+            one.open(&frame, &mut cell).unwrap();
+            assert!(opens(&keys.responder, number, &frame) && !opens(&keys.initiator, number, &frame), "{number}");
+            let news = one.take_exposed();
+            assert_eq!(news.is_some(), number % 2 == 1, "{number}");
+            keys = news.unwrap_or(keys);
+        }
+        assert_eq!((keys.initiator.from, keys.responder.from), (6, 6));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::crypto::hash::{blake3, blake3_keyed};
 use crate::crypto::keys::{DhKey, DhSecret, equal_in_constant_time};
 use crate::crypto::noise_ik::{Handshake, MESSAGE1_OVERHEAD, MESSAGE2_OVERHEAD, Transport};
 use crate::crypto::{CryptoRng, Forged};
-use crate::limits::{BODY_LEN, FRAME_LEN};
+use crate::limits::{BODY_LEN, FRAME_LEN, KEY_LEN};
 use crate::wire::codec::padded;
 use crate::wire::descriptor::DESCRIPTOR_LEN;
 use crate::wire::hello::Hello;
@@ -90,10 +90,14 @@ impl Dialling {
     }
 
     /// Reads the answer; its payload is for [`Hello::decode`].
-    pub(super) fn finish(mut self, frame: &Frame) -> Result<(Transport, Box<[u8; PAYLOAD2_LEN]>), Forged> {
+    pub(super) fn finish(
+        mut self,
+        frame: &Frame,
+        exposes: bool,
+    ) -> Result<(Transport, Box<[u8; PAYLOAD2_LEN]>), Forged> {
         let mut payload = Box::new([0; PAYLOAD2_LEN]);
         self.0.read(frame, &mut *payload)?;
-        Ok((self.0.into_transport()?, payload))
+        Ok((transport(self.0, exposes)?, payload))
     }
 }
 
@@ -107,15 +111,22 @@ impl Accepting {
         self,
         frame: &Frame,
         hello: &Hello,
+        exposes: bool,
         rng: &mut dyn CryptoRng,
     ) -> Result<(Answered, Box<Frame>), Refusal> {
         if !mac1_holds(&self.network, &self.secret.public(), frame) {
             return Err(Refusal::Mac1);
         }
-        self.exchange(frame, hello, rng).map_err(|Forged| Refusal::Noise)
+        self.exchange(frame, hello, exposes, rng).map_err(|Forged| Refusal::Noise)
     }
 
-    fn exchange(self, frame: &Frame, hello: &Hello, rng: &mut dyn CryptoRng) -> Result<(Answered, Box<Frame>), Forged> {
+    fn exchange(
+        self,
+        frame: &Frame,
+        hello: &Hello,
+        exposes: bool,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<(Answered, Box<Frame>), Forged> {
         let mut handshake = Handshake::respond(&self.network.link_prologue(), &self.secret, rng)?;
         let (message, _) = frame.split_last_chunk::<MAC1_LEN>().ok_or(Forged)?;
         let mut payload = [0; PAYLOAD1_LEN];
@@ -127,8 +138,18 @@ impl Accepting {
         let peer = handshake.peer().ok_or(Forged)?;
         let mut answer = Box::new([0; FRAME_LEN]);
         handshake.write(&padded(hello.encode(), PAYLOAD2_LEN).ok_or(Forged)?, &mut *answer)?;
-        Ok((Answered { transport: handshake.into_transport()?, peer }, answer))
+        Ok((Answered { transport: transport(handshake, exposes)?, peer }, answer))
     }
+}
+
+/// A finished handshake's transport; it tells its keys where they are logged.
+fn transport(handshake: Handshake, exposes: bool) -> Result<Transport, Forged> {
+    if exposes { handshake.into_exposed_transport() } else { handshake.into_transport() }
+}
+
+/// The initiator's ephemeral key, in clear at the start of the first frame: no other link has it.
+pub(super) fn ephemeral_of(frame: &Frame) -> [u8; KEY_LEN] {
+    frame.first_chunk::<KEY_LEN>().copied().unwrap_or([0; KEY_LEN])
 }
 
 #[cfg(test)]
@@ -149,7 +170,7 @@ mod tests {
     }
 
     fn answer(responder: &Params, frame: &Frame, rng: &mut ChaCha20Rng) -> Result<(), Refusal> {
-        Accepting::new(responder).answer(frame, &responder.hello, rng).map(|_| ())
+        Accepting::new(responder).answer(frame, &responder.hello, false, rng).map(|_| ())
     }
 
     // [LINK-R-008]

@@ -7,13 +7,13 @@ use rand::rngs::ChaCha20Rng;
 
 use super::Frame;
 use super::down::DownReason;
-use super::handshake::{Accepting, Answered, Dialling, Params};
+use super::handshake::{Accepting, Answered, Dialling, Params, ephemeral_of};
 use super::outbox::{Full, Outbox};
 use super::timing::Timing;
 use crate::crypto::keys::DhKey;
-use crate::crypto::noise_ik::Transport;
+use crate::crypto::noise_ik::{LinkKeys, Transport};
 use crate::crypto::{CryptoRng, forget_past, random_bytes};
-use crate::limits::{CELL_LEN, FRAME_LEN};
+use crate::limits::{CELL_LEN, FRAME_LEN, KEY_LEN};
 use crate::time::{Instant, earlier};
 use crate::wire::cell::{Cell, Command};
 use crate::wire::hello::{Hello, common_version};
@@ -48,6 +48,16 @@ pub struct Link {
     dead_at: Instant,
     /// When a padding cell is due, once the link is up.
     padding_at: Option<Instant>,
+    /// Where keys are logged: the initiator's ephemeral key, once the first frame is there.
+    exposes: Option<[u8; KEY_LEN]>,
+}
+
+/// The keys of a link, and by which of its bytes on the wire it is known: for a key log alone.
+pub struct ExposedKeys {
+    /// The initiator's ephemeral key: the first bytes of the first frame.
+    pub ephemeral: [u8; KEY_LEN],
+    /// The keys.
+    pub keys: LinkKeys,
 }
 
 enum State {
@@ -89,7 +99,20 @@ impl Link {
             rng: ChaCha20Rng::from_seed(random_bytes(rng)),
             dead_at: now + params.timing.handshake,
             padding_at: None,
+            exposes: None,
         }
+    }
+
+    /// From now on the link tells its keys to its owner, whenever they are new: before its first frame, for a key log of a test
+    /// network alone (spec/link.md §8).
+    pub fn expose_keys(&mut self) {
+        self.exposes = Some(self.first.as_deref().map_or([0; KEY_LEN], ephemeral_of));
+    }
+
+    /// New keys, of a link that exposes them and is up.
+    pub fn take_exposed(&mut self) -> Option<ExposedKeys> {
+        let (Some(ephemeral), State::Up(transport)) = (self.exposes, &mut self.state) else { return None };
+        transport.take_exposed().map(|keys| ExposedKeys { ephemeral, keys })
     }
 
     /// Takes one frame.
@@ -102,7 +125,8 @@ impl Link {
             State::Dialling(dialling, peer) => self.take_answer(now, *dialling, peer, frame),
             State::Accepting(accepting) => {
                 // Refused or not, nothing happened yet that the owner could act on.
-                let answered = accepting.answer(frame, &self.hello, &mut self.rng);
+                self.exposes = self.exposes.map(|_| ephemeral_of(frame));
+                let answered = accepting.answer(frame, &self.hello, self.exposes.is_some(), &mut self.rng);
                 // The generator lives on for paddings; what it gave to the handshake must not be computed from it.
                 forget_past(&mut self.rng);
                 if let Ok((answered, answer)) = answered {
@@ -215,7 +239,8 @@ impl Link {
         peer: DhKey,
         frame: &Frame,
     ) -> Result<Option<LinkEvent>, DownReason> {
-        let Ok((mut transport, payload)) = dialling.finish(frame) else { return self.end(DownReason::Identity) };
+        let finished = dialling.finish(frame, self.exposes.is_some());
+        let Ok((mut transport, payload)) = finished else { return self.end(DownReason::Identity) };
         let Ok(hello) = Hello::decode(&*payload) else { return self.end(DownReason::Protocol) };
         let mut cell = Cell::of_link(Command::Hello);
         cell.body_mut().iter_mut().zip(self.hello.encode()).for_each(|(to, from)| *to = from);

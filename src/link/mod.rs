@@ -14,7 +14,7 @@ mod timing;
 
 pub use down::DownReason;
 pub use handshake::{MAC1_LEN, PAYLOAD1_LEN, PAYLOAD2_LEN, Params, mac1};
-pub use machine::{Link, LinkEvent};
+pub use machine::{ExposedKeys, Link, LinkEvent};
 pub use outbox::{Full, Outbox};
 pub use timing::Timing;
 

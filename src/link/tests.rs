@@ -215,7 +215,7 @@ fn a_first_cell_that_is_no_hello_and_a_second_hello_break_the_protocol() {
         let (dialling, frame) = Dialling::start(&client(1), &two.secret.public(), &mut rng(1)).unwrap();
         let mut b = Link::accept(two, &mut rng(2), T0);
         b.handle_frame(T0, &frame).unwrap();
-        let (mut transport, _) = dialling.finish(&frame_of(&mut b)).unwrap();
+        let (mut transport, _) = dialling.finish(&frame_of(&mut b), false).unwrap();
         let (mut plain, mut sealed) = ([0; CELL_LEN], [0; FRAME_LEN]);
         first.encode(&mut plain);
         transport.seal(&plain, &mut sealed).unwrap();
@@ -235,7 +235,7 @@ fn up_with_a_sealer() -> (Transport, Link) {
     let (dialling, frame) = Dialling::start(&client(1), &two.secret.public(), &mut rng(1)).unwrap();
     let mut b = Link::accept(two, &mut rng(2), T0);
     b.handle_frame(T0, &frame).unwrap();
-    let (mut transport, _) = dialling.finish(&frame_of(&mut b)).unwrap();
+    let (mut transport, _) = dialling.finish(&frame_of(&mut b), false).unwrap();
     let mut hello = Cell::of_link(Command::Hello);
     hello.body_mut()[..3].copy_from_slice(&client(1).hello.encode());
     let mut plain = [0; CELL_LEN];

@@ -16,6 +16,7 @@ use tokio::time::{sleep_until, timeout_at};
 
 use super::frame_buffer::{ReadBuffer, WriteBuffer};
 use super::link_shell::LinkShell;
+use super::tap::may_log_keys;
 use crate::crypto::keys::DhKey;
 use crate::limits::{FRAMES_PER_WRITE_MAX, LINK_FLUSH_TIMEOUT};
 use crate::link::{DownReason, Link, LinkEvent};
@@ -75,6 +76,12 @@ impl<'a> Session<'a> {
     /// Carries the link to its end. Why it ended; `None` when the owner wanted it.
     pub(super) async fn run(mut self, mut stream: TcpStream, mut cells: mpsc::Receiver<Cell>) -> Option<DownReason> {
         self.ends = stream.local_addr().ok().map(|local| (local, self.address.0));
+        if let (Some(tap), Some((local, peer))) = (&self.shell.tap, self.ends)
+            && tap.logs_keys()
+            && may_log_keys(&self.shell.network, [local, peer])
+        {
+            self.link.expose_keys();
+        }
         let (mut reader, mut writer) = stream.split();
         let ended = loop {
             match self.step(&mut reader, &mut writer, &mut cells).await {
@@ -104,6 +111,7 @@ impl<'a> Session<'a> {
     ) -> Result<bool, DownReason> {
         self.take_frames()?;
         self.fill_write();
+        self.tap_keys();
         if self.flush_by.is_some() && self.write.is_empty() {
             return Ok(false);
         }
@@ -203,6 +211,12 @@ impl<'a> Session<'a> {
             self.link.push(cell).map_err(|_| DownReason::Limit)?;
         }
         Ok(())
+    }
+
+    fn tap_keys(&mut self) {
+        if let (Some(tap), Some(exposed)) = (&self.shell.tap, self.link.take_exposed()) {
+            tap.keys(&exposed);
+        }
     }
 
     fn tap_cell(&self, cell: &Cell, sent: bool) {

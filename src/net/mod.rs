@@ -9,6 +9,7 @@ mod counts;
 mod entropy;
 #[doc(hidden)]
 pub mod frame_buffer;
+mod key_log;
 mod link_session;
 mod link_shell;
 mod link_task;
@@ -29,7 +30,8 @@ pub use clock::Clock;
 pub use config::{LinkIdentity, ShellConfig, ShellLimits, Store};
 pub use counts::{Counts, DownKind};
 pub use entropy::Entropy;
+pub use key_log::KeyLog;
 pub use puzzle_cache::PuzzleCache;
 pub use runtime::Runtime;
 pub use shell::{NodeControl, NodeHandle, spawn_durable_node, spawn_node};
-pub use tap::Tap;
+pub use tap::{Tap, may_log_keys};

@@ -34,18 +34,23 @@ impl Address {
     /// # Errors
     /// [`Malformed`] for another family, non-zero unused bytes, or a port of 0.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let ip = match reader.u8()? {
+        let ip = match reader.field("address family").u8()? {
             4 => {
-                let ip = IpAddr::V4(Ipv4Addr::from(reader.array::<4>()?));
-                if reader.array::<12>()? != [0; 12] {
+                let ip = IpAddr::V4(Ipv4Addr::from(reader.field("address").array::<4>()?));
+                reader.say(|| ip.to_string());
+                if reader.field("address unused").array::<12>()? != [0; 12] {
                     return Err(Malformed::Value);
                 }
                 ip
             }
-            6 => IpAddr::V6(Ipv6Addr::from(reader.array::<16>()?)),
+            6 => {
+                let ip = IpAddr::V6(Ipv6Addr::from(reader.field("address").array::<16>()?));
+                reader.say(|| ip.to_string());
+                ip
+            }
             _ => return Err(Malformed::Value),
         };
-        let port = reader.u16()?;
+        let port = reader.field("port").u16()?;
         if port == 0 || matches!(ip, IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some()) {
             return Err(Malformed::Value);
         }

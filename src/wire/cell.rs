@@ -117,8 +117,15 @@ impl Cell {
     /// # Errors
     /// [`Malformed`] when anything but zeros follows, or the count is 0.
     pub fn credit_count(&self) -> Result<u32, Malformed> {
-        let mut reader = Reader::new(self.body());
-        let count = reader.u32()?;
+        Self::read_credit(Reader::new(self.body()))
+    }
+
+    /// As [`Self::credit_count`], of the body of a credit cell.
+    ///
+    /// # Errors
+    /// As [`Self::credit_count`].
+    pub fn read_credit(mut reader: Reader<'_>) -> Result<u32, Malformed> {
+        let count = reader.field("credits").u32()?;
         reader.finish_padded()?;
         if count == 0 { Err(Malformed::Value) } else { Ok(count) }
     }
@@ -128,16 +135,26 @@ impl Cell {
     /// # Errors
     /// [`Malformed::Value`] for an unknown command, a reserved bit, a circuit where none belongs or none where one does.
     pub fn decode(bytes: &[u8; CELL_LEN]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(bytes);
-        let circuit = reader.u32()?;
-        let command = reader.u8()?;
-        let [suite, hint, zero] = reader.array::<3>()?;
+        Self::read(&mut Reader::new(bytes))
+    }
+
+    /// As [`Self::decode`], the next 2,048 bytes.
+    ///
+    /// # Errors
+    /// As [`Self::decode`]; [`Malformed::Short`] when fewer are left.
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let circuit = reader.field("circuit").u32()?;
+        let command = reader.field("command").u8()?;
         let command = Command::ALL.into_iter().find(|known| known.to_wire() == command).ok_or(Malformed::Value)?;
+        reader.say(|| format!("{command:?}"));
+        let suite = reader.field("suite").u8()?;
+        let hint = reader.field("onion-key hint").u8()?;
+        let zero = reader.field("zero").u8()?;
         let is_build = command == Command::Build;
         if zero != 0 || command.is_of_link() != (circuit == 0) || (!is_build && (suite != 0 || hint != 0)) {
             return Err(Malformed::Value);
         }
-        Ok(Self(Box::new(Parts { circuit, command, suite, hint, body: reader.array::<BODY_LEN>()? })))
+        Ok(Self(Box::new(Parts { circuit, command, suite, hint, body: reader.field("body").array::<BODY_LEN>()? })))
     }
 
     /// Encodes into 2,048 bytes.

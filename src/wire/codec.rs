@@ -1,5 +1,7 @@
 //! Reading and writing of fixed-layout bytes, big-endian. A reader must be read to its end.
 
+use super::notes::Notes;
+
 /// Why bytes are not a message. Never says which bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
@@ -14,15 +16,96 @@ pub enum Malformed {
     Value,
 }
 
-/// Takes fields from the front of a slice.
+/// Takes fields from the front of a slice. Where notes are given it writes down each field, under the name it was given before.
 #[derive(Clone, Copy, Debug)]
-pub struct Reader<'a>(&'a [u8]);
+pub struct Reader<'a> {
+    rest: &'a [u8],
+    /// Of the next byte, from the start of the message.
+    at: usize,
+    notes: Option<&'a Notes>,
+}
 
 impl<'a> Reader<'a> {
     /// Reads from the start of `bytes`.
     #[must_use]
     pub const fn new(bytes: &'a [u8]) -> Self {
-        Self(bytes)
+        Self { rest: bytes, at: 0, notes: None }
+    }
+
+    /// The same, with notes. The first of `bytes` is at `offset` of what is read.
+    #[must_use]
+    pub const fn noting(bytes: &'a [u8], offset: usize, notes: &'a Notes) -> Self {
+        Self { rest: bytes, at: offset, notes: Some(notes) }
+    }
+
+    /// Names the next field.
+    pub fn field(&mut self, name: &'static str) -> &mut Self {
+        if let Some(notes) = self.notes {
+            notes.name_next(name);
+        }
+        self
+    }
+
+    /// Says in words what the last field holds. `words` is not called where nobody takes notes.
+    pub fn say(&self, words: impl FnOnce() -> String) {
+        if let Some(notes) = self.notes {
+            notes.say(words());
+        }
+    }
+
+    /// The last field is a secret: its bytes are not to be shown.
+    pub fn hide(&self) {
+        if let Some(notes) = self.notes {
+            notes.hide();
+        }
+    }
+
+    /// Reads fields that belong together; their names begin with this one.
+    ///
+    /// # Errors
+    /// Whatever `read` says.
+    pub fn within<T, E>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
+        let Some(notes) = self.notes else { return read(self) };
+        notes.enter(name.to_owned());
+        let result = read(self);
+        notes.leave();
+        result
+    }
+
+    /// The next `len` bytes as a reader of their own, which notes what it takes.
+    ///
+    /// # Errors
+    /// [`Malformed::Short`] when fewer are left.
+    pub fn part(&mut self, len: usize) -> Result<Self, Malformed> {
+        let Some((head, tail)) = self.rest.split_at_checked(len) else { return self.short() };
+        let part = Self { rest: head, ..*self };
+        (self.rest, self.at) = (tail, self.at + len);
+        Ok(part)
+    }
+
+    /// What is left.
+    #[must_use]
+    pub const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    fn short<T>(&self) -> Result<T, Malformed> {
+        if let Some(notes) = self.notes {
+            notes.stopped(self.at);
+        }
+        Err(Malformed::Short)
+    }
+
+    fn took(&mut self, tail: &'a [u8], len: usize) {
+        if let Some(notes) = self.notes {
+            notes.took(self.at, len);
+        }
+        (self.rest, self.at) = (tail, self.at + len);
+    }
+
+    fn number<T: core::fmt::Display>(&self, number: T) -> T {
+        self.say(|| number.to_string());
+        number
     }
 
     /// The next `N` bytes.
@@ -30,8 +113,8 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Malformed::Short`] when fewer are left.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let (head, tail) = self.0.split_first_chunk::<N>().ok_or(Malformed::Short)?;
-        self.0 = tail;
+        let Some((head, tail)) = self.rest.split_first_chunk::<N>() else { return self.short() };
+        self.took(tail, N);
         Ok(*head)
     }
 
@@ -40,9 +123,24 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Malformed::Short`] when fewer are left.
     pub fn bytes(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
-        let (head, tail) = self.0.split_at_checked(len).ok_or(Malformed::Short)?;
-        self.0 = tail;
+        let Some((head, tail)) = self.rest.split_at_checked(len) else { return self.short() };
+        self.took(tail, len);
         Ok(head)
+    }
+
+    /// One thing in an encoding of its own: `take` gives it with what is left behind it.
+    ///
+    /// # Errors
+    /// [`Malformed::Value`] when `take` has none.
+    pub fn take<T>(&mut self, take: impl FnOnce(&'a [u8]) -> Option<(T, &'a [u8])>) -> Result<T, Malformed> {
+        let Some((thing, tail)) = take(self.rest) else {
+            if let Some(notes) = self.notes {
+                notes.stopped(self.at);
+            }
+            return Err(Malformed::Value);
+        };
+        self.took(tail, self.rest.len().saturating_sub(tail.len()));
+        Ok(thing)
     }
 
     /// The next byte.
@@ -50,7 +148,8 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Malformed::Short`] at the end.
     pub fn u8(&mut self) -> Result<u8, Malformed> {
-        self.array().map(u8::from_be_bytes)
+        let number = self.array().map(u8::from_be_bytes)?;
+        Ok(self.number(number))
     }
 
     /// The next two bytes.
@@ -58,7 +157,8 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Malformed::Short`] at the end.
     pub fn u16(&mut self) -> Result<u16, Malformed> {
-        self.array().map(u16::from_be_bytes)
+        let number = self.array().map(u16::from_be_bytes)?;
+        Ok(self.number(number))
     }
 
     /// The next four bytes.
@@ -66,7 +166,8 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Malformed::Short`] at the end.
     pub fn u32(&mut self) -> Result<u32, Malformed> {
-        self.array().map(u32::from_be_bytes)
+        let number = self.array().map(u32::from_be_bytes)?;
+        Ok(self.number(number))
     }
 
     /// The next eight bytes.
@@ -74,7 +175,8 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Malformed::Short`] at the end.
     pub fn u64(&mut self) -> Result<u64, Malformed> {
-        self.array().map(u64::from_be_bytes)
+        let number = self.array().map(u64::from_be_bytes)?;
+        Ok(self.number(number))
     }
 
     /// A byte that must be 0 or 1.
@@ -82,11 +184,13 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Malformed::Value`] for any other.
     pub fn flag(&mut self) -> Result<bool, Malformed> {
-        match self.u8()? {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(Malformed::Value),
-        }
+        let flag = match self.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(Malformed::Value),
+        };
+        self.say(|| if flag { "yes".to_owned() } else { "no".to_owned() });
+        Ok(flag)
     }
 
     /// A count, u16, of at most `max`, then so many items.
@@ -98,27 +202,49 @@ impl<'a> Reader<'a> {
         max: usize,
         mut item: impl FnMut(&mut Self) -> Result<T, Malformed>,
     ) -> Result<Vec<T>, Malformed> {
+        let name = self.notes.map(Notes::take_name);
+        if let Some(name) = name {
+            self.field(name);
+        }
         let count = usize::from(self.u16()?);
         if count > max {
             return Err(Malformed::Value);
         }
-        (0..count).map(|_| item(self)).collect()
+        let Some(name) = name else { return (0..count).map(|_| item(self)).collect() };
+        self.say(|| format!("{count} follow"));
+        (0..count).map(|number| self.within(&format!("{name}[{number}]"), &mut item)).collect()
     }
 
     /// Nothing must be left.
     ///
     /// # Errors
     /// [`Malformed::Trailing`] otherwise.
-    pub const fn finish(self) -> Result<(), Malformed> {
-        if self.0.is_empty() { Ok(()) } else { Err(Malformed::Trailing) }
+    pub fn finish(self) -> Result<(), Malformed> {
+        if self.rest.is_empty() { Ok(()) } else { self.trailing(0) }
     }
 
     /// Nothing but zeros must be left.
     ///
     /// # Errors
     /// [`Malformed::Trailing`] otherwise.
-    pub fn finish_padded(self) -> Result<(), Malformed> {
-        if self.0.iter().all(|byte| *byte == 0) { Ok(()) } else { Err(Malformed::Trailing) }
+    pub fn finish_padded(mut self) -> Result<(), Malformed> {
+        match self.rest.iter().position(|byte| *byte != 0) {
+            Some(first) => self.trailing(first),
+            None if self.rest.is_empty() => Ok(()),
+            None => {
+                let len = self.rest.len();
+                self.field("padding").took(&[], len);
+                self.say(|| "zeros".to_owned());
+                Ok(())
+            }
+        }
+    }
+
+    fn trailing(&self, skipped: usize) -> Result<(), Malformed> {
+        if let Some(notes) = self.notes {
+            notes.stopped(self.at + skipped);
+        }
+        Err(Malformed::Trailing)
     }
 }
 

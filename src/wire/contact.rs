@@ -37,7 +37,11 @@ impl Contact {
     /// # Errors
     /// [`Malformed`] for a bad address.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Ok(Self { id: Id(reader.array()?), link_key: DhKey(reader.array()?), address: Address::decode(reader)? })
+        Ok(Self {
+            id: Id(reader.field("id").array()?),
+            link_key: DhKey(reader.field("link key").array()?),
+            address: Address::decode(reader)?,
+        })
     }
 }
 

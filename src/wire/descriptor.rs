@@ -106,6 +106,12 @@ fn signed_message(network: &Network, body: &[u8]) -> Vec<u8> {
     [&b"bauta/1 descriptor"[..], &network.id, body].concat()
 }
 
+fn time(reader: &mut Reader<'_>, name: &'static str) -> Result<u32, Malformed> {
+    let seconds = reader.field(name).u32()?;
+    reader.say(|| UnixTime::from_wire(seconds).to_utc());
+    Ok(seconds)
+}
+
 impl Descriptor {
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(DESCRIPTOR_LEN);
@@ -159,26 +165,28 @@ impl SignedDescriptor {
     /// # Errors
     /// [`Malformed`] for bad addresses, an empty version range or an effort off the ladder.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let bytes = reader.array::<DESCRIPTOR_LEN>()?;
-        let mut body = Reader::new(&bytes);
+        let start = reader.rest();
         let descriptor = Descriptor {
-            key: NodeKey(body.array()?),
-            solution: Solution { counter: body.u32()?, y: body.array()? },
-            link_key: DhKey(body.array()?),
-            onion_epoch: body.u32()?,
-            onion_key: DhKey(body.array()?),
-            address: Address::decode(&mut body)?,
-            family: body.array()?,
-            versions: (body.u8()?, body.u8()?),
-            issued: body.u32()?,
-            effort: body.u8()?,
+            key: NodeKey(reader.field("identity key").array()?),
+            solution: Solution {
+                counter: reader.field("puzzle counter").u32()?,
+                y: reader.field("puzzle solution").array()?,
+            },
+            link_key: DhKey(reader.field("link key").array()?),
+            onion_epoch: time(reader, "onion-key epoch")?,
+            onion_key: DhKey(reader.field("onion key").array()?),
+            address: Address::decode(reader)?,
+            family: reader.field("family").array()?,
+            versions: (reader.field("lowest version").u8()?, reader.field("highest version").u8()?),
+            issued: time(reader, "issued")?,
+            effort: reader.field("effort asked").u8()?,
         };
         let (low, high) = descriptor.versions;
         if low == 0 || low > high || descriptor.effort > 3 {
-            Err(Malformed::Value)
-        } else {
-            Ok(Self { descriptor, bytes })
+            return Err(Malformed::Value);
         }
+        reader.field("signature").array::<64>()?;
+        Ok(Self { descriptor, bytes: *start.first_chunk().ok_or(Malformed::Short)? })
     }
 
     /// Checks times, zero bits, signature and puzzle, cheapest first. Costs 4 MiB and some milliseconds.

@@ -28,12 +28,20 @@ impl Hello {
     /// # Errors
     /// [`Malformed`] when it is not a hello of any version.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(bytes);
-        let versions = (reader.u8()?, reader.u8()?);
+        Self::read(Reader::new(bytes))
+    }
+
+    /// As [`Self::decode`], all that the reader has.
+    ///
+    /// # Errors
+    /// [`Malformed`] when it is not a hello of any version.
+    pub fn read(mut reader: Reader<'_>) -> Result<Self, Malformed> {
+        let versions = (reader.field("lowest version").u8()?, reader.field("highest version").u8()?);
         if versions.0 == 0 || versions.0 > versions.1 {
             return Err(Malformed::Value);
         }
-        let descriptor = if reader.flag()? { Some(SignedDescriptor::decode(&mut reader)?) } else { None };
+        let is_shown = reader.field("descriptor follows").flag()?;
+        let descriptor = if is_shown { Some(reader.within("descriptor", SignedDescriptor::decode)?) } else { None };
         reader.finish_padded()?;
         Ok(Self { versions, descriptor })
     }

@@ -100,8 +100,9 @@ fn option<'a, T>(
     if reader.flag()? { read(reader).map(Some) } else { Ok(None) }
 }
 
-fn key(reader: &mut Reader<'_>) -> Result<NodeKey, Malformed> {
-    reader.array().map(NodeKey)
+/// An option of a key, under the name that says for what.
+fn key(reader: &mut Reader<'_>, is_there: &'static str, name: &'static str) -> Result<Option<NodeKey>, Malformed> {
+    option(reader.field(is_there), |reader| reader.field(name).array().map(NodeKey))
 }
 
 impl Ask {
@@ -155,19 +156,28 @@ impl Ask {
     /// # Errors
     /// [`Malformed`] for an unknown kind, a field out of bounds, or bytes left over.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(bytes);
-        let ask = match reader.u8()? {
+        Self::read(Reader::new(bytes))
+    }
+
+    /// As [`Self::decode`], all that the reader has.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn read(mut reader: Reader<'_>) -> Result<Self, Malformed> {
+        let kind = reader.field("question").u8()?;
+        reader.say(|| Self::words(kind).to_owned());
+        let ask = match kind {
             1 => Self::Find {
                 kind: ValueKind::decode(&mut reader)?,
-                location: Id(reader.array()?),
-                nonce: Nonce(reader.array()?),
-                want_value: reader.flag()?,
+                location: Id(reader.field("location").array()?),
+                nonce: Nonce(reader.field("nonce").array()?),
+                want_value: reader.field("value wanted").flag()?,
             },
             2 => Self::decode_store(&mut reader, Account::Anonymous(None))?,
-            3 => Self::Members { after: option(&mut reader, key)? },
+            3 => Self::Members { after: key(&mut reader, "after a key", "after")? },
             4 => Self::decode_differences(&mut reader)?,
             5 => {
-                let payment = Payment::decode(&mut reader)?;
+                let payment = reader.within("payment", Payment::decode)?;
                 Self::decode_store(&mut reader, Account::Anonymous(Some(payment)))?
             }
             6 => Self::decode_store(&mut reader, Account::Upkeep)?,
@@ -177,15 +187,29 @@ impl Ask {
         Ok(ask)
     }
 
+    fn words(kind: u8) -> &'static str {
+        match kind {
+            1 => "Find",
+            2 => "Store, nothing paid",
+            3 => "Members",
+            4 => "Differences",
+            5 => "Store, paid for",
+            6 => "Store, upkeep",
+            _ => "unknown",
+        }
+    }
+
     fn decode_store(reader: &mut Reader<'_>, account: Account) -> Result<Self, Malformed> {
-        let (nonce, expected) = (Nonce(reader.array()?), option(reader, Reader::u64)?);
-        Ok(Self::Store { nonce, expected, value: Value::decode(reader)?, account })
+        let nonce = Nonce(reader.field("nonce").array()?);
+        let expected = option(reader.field("a number is expected"), |reader| reader.field("number expected").u64())?;
+        Ok(Self::Store { nonce, expected, value: reader.within("value", Value::decode)?, account })
     }
 
     fn decode_differences(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let (after, until) = (option(reader, key)?, option(reader, key)?);
-        let salt = reader.u64()?;
-        let held = reader.list(FINGERPRINTS_MAX, |reader| reader.array().map(Fingerprint))?;
+        let (after, until) = (key(reader, "after a key", "after")?, key(reader, "until a key", "until")?);
+        let salt = reader.field("salt").u64()?;
+        let fingerprint = |reader: &mut Reader<'_>| reader.field("fingerprint").array().map(Fingerprint);
+        let held = reader.field("held").list(FINGERPRINTS_MAX, fingerprint)?;
         let is_range = until.is_none_or(|until| after.is_none_or(|after| after < until));
         let ascends = held.is_sorted_by(|one, next| one < next);
         if is_range && ascends { Ok(Self::Differences { after, until, salt, held }) } else { Err(Malformed::Value) }
@@ -223,24 +247,43 @@ impl Answer {
     /// # Errors
     /// [`Malformed`] for an unknown kind, a field out of bounds, or bytes left over.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(bytes);
-        let answer = match reader.u8()? {
+        Self::read(Reader::new(bytes))
+    }
+
+    /// As [`Self::decode`], all that the reader has.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn read(mut reader: Reader<'_>) -> Result<Self, Malformed> {
+        let kind = reader.field("answer").u8()?;
+        reader.say(|| Self::words(kind).to_owned());
+        let answer = match kind {
             0 => Self::Refused,
             1 => Self::Found {
-                statement: Statement::decode(&mut reader)?,
-                contacts: reader.list(BUCKET_SIZE, Contact::decode)?,
-                value: option(&mut reader, Value::decode)?,
+                statement: reader.within("statement", Statement::decode)?,
+                contacts: reader.field("contacts").list(BUCKET_SIZE, Contact::decode)?,
+                value: option(reader.field("value follows"), |reader| reader.within("value", Value::decode))?,
             },
-            2 => Self::Stored { statement: Statement::decode(&mut reader)? },
+            2 => Self::Stored { statement: reader.within("statement", Statement::decode)? },
             3 => Self::Members {
-                descriptors: reader.list(MEMBERS_PAGE_MAX, SignedDescriptor::decode)?,
-                more: reader.flag()?,
-                settled: reader.flag()?,
+                descriptors: reader.field("descriptors").list(MEMBERS_PAGE_MAX, SignedDescriptor::decode)?,
+                more: reader.field("more follow").flag()?,
+                settled: reader.field("settled").flag()?,
             },
             _ => return Err(Malformed::Value),
         };
         reader.finish()?;
         Ok(answer)
+    }
+
+    fn words(kind: u8) -> &'static str {
+        match kind {
+            0 => "Refused",
+            1 => "Found",
+            2 => "Stored",
+            3 => "Members",
+            _ => "unknown",
+        }
     }
 
     /// The last key of a membership page, if the page is one: keys ascend, all after the last of the page before, so that

@@ -11,6 +11,7 @@ pub mod hello;
 pub mod hex;
 pub mod message;
 pub mod network;
+pub mod notes;
 pub mod onion;
 pub mod payment;
 pub mod record;

@@ -54,11 +54,20 @@ impl Routing {
     /// # Errors
     /// [`Malformed`] for an unknown kind or any unused byte that is not zero.
     pub fn decode(bytes: &[u8; ROUTING_LEN]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(bytes);
-        let kind = reader.u8()?;
-        let next = Id(reader.array()?);
-        let time = UnixTime::from_wire(reader.u32()?);
-        let (suite, hint) = (reader.u8()?, reader.u8()?);
+        Self::read(Reader::new(bytes))
+    }
+
+    /// As [`Self::decode`], all that the reader has.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn read(mut reader: Reader<'_>) -> Result<Self, Malformed> {
+        let kind = reader.field("routing").u8()?;
+        reader.say(|| if kind == 2 { "exit".to_owned() } else { "forward".to_owned() });
+        let next = Id(reader.field("next relay").array()?);
+        let time = UnixTime::from_wire(reader.field("time").u32()?);
+        reader.say(|| time.to_utc());
+        let (suite, hint) = (reader.field("next suite").u8()?, reader.field("next onion-key hint").u8()?);
         reader.finish_padded()?;
         match kind {
             1 => Ok(Self::Forward { next, suite, hint, time }),
@@ -174,18 +183,33 @@ impl ExitRequest {
     /// # Errors
     /// [`Malformed`] for an unknown kind, a field out of bounds, no chunk at all, or bytes left over.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(bytes);
-        let request = match reader.u8()? {
-            1 => Self::Find { location: Id(reader.array()?), nonce: Nonce(reader.array()?) },
+        Self::read(Reader::new(bytes))
+    }
+
+    /// As [`Self::decode`], all that the reader has.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn read(mut reader: Reader<'_>) -> Result<Self, Malformed> {
+        let kind = reader.field("request").u8()?;
+        reader.say(|| Self::words(kind).to_owned());
+        let request = match kind {
+            1 => Self::Find {
+                location: Id(reader.field("location").array()?),
+                nonce: Nonce(reader.field("nonce").array()?),
+            },
             2 => Self::decode_put(&mut reader, None)?,
             3 => Self::FetchChunks {
-                nonce: Nonce(reader.array()?),
-                chunks: reader.list(BATCH_CHUNKS, ChunkName::decode)?,
+                nonce: Nonce(reader.field("nonce").array()?),
+                chunks: reader.field("chunks").list(BATCH_CHUNKS, ChunkName::decode)?,
             },
             4 => Self::decode_put_chunks(&mut reader, false)?,
-            5 => Self::Look { nonce: Nonce(reader.array()?), chunks: reader.list(BATCH_CHUNKS, ChunkName::decode)? },
+            5 => Self::Look {
+                nonce: Nonce(reader.field("nonce").array()?),
+                chunks: reader.field("chunks").list(BATCH_CHUNKS, ChunkName::decode)?,
+            },
             6 => {
-                let payment = Payment::decode(&mut reader)?;
+                let payment = reader.within("payment", Payment::decode)?;
                 Self::decode_put(&mut reader, Some(payment))?
             }
             7 => Self::decode_put_chunks(&mut reader, true)?,
@@ -203,21 +227,37 @@ impl ExitRequest {
         }
     }
 
+    fn words(kind: u8) -> &'static str {
+        match kind {
+            1 => "Find",
+            2 => "Put, nothing paid",
+            3 => "FetchChunks",
+            4 => "PutChunks, nothing paid",
+            5 => "Look",
+            6 => "Put, paid for",
+            7 => "PutChunks, paid for",
+            _ => "unknown",
+        }
+    }
+
     fn decode_put(reader: &mut Reader<'_>, payment: Option<Payment>) -> Result<Self, Malformed> {
-        let nonce = Nonce(reader.array()?);
-        let expected = match (reader.flag()?, reader.u64()?) {
+        let nonce = Nonce(reader.field("nonce").array()?);
+        let is_expected = reader.field("a number is expected").flag()?;
+        let expected = match (is_expected, reader.field("number expected").u64()?) {
             (true, seq) => Some(seq),
             (false, 0) => None,
             (false, _) => return Err(Malformed::Value),
         };
-        Ok(Self::Put { nonce, expected, record: RecordBytes::new(reader.bytes(RECORD_LEN)?)?, payment })
+        Ok(Self::Put { nonce, expected, record: reader.within("record", RecordBytes::read)?, payment })
     }
 
     fn decode_put_chunks(reader: &mut Reader<'_>, is_paid: bool) -> Result<Self, Malformed> {
-        let (nonce, expiry) = (Nonce(reader.array()?), Expiry::from_wire(reader.array()?));
-        let chunks = reader.list(BATCH_CHUNKS, |reader| Ok((ChunkName::decode(reader)?, chunk_len(reader)?)))?;
+        let (nonce, expiry) = (Nonce(reader.field("nonce").array()?), Expiry::read(reader)?);
+        let chunk = |reader: &mut Reader<'_>| Ok((ChunkName::decode(reader)?, chunk_len(reader)?));
+        let chunks = reader.field("chunks").list(BATCH_CHUNKS, chunk)?;
         let paid = if is_paid { chunks.len() } else { 0 };
-        let payments: Vec<_> = (0..paid).map(|_| Payment::decode_option(reader)).collect::<Result<_, _>>()?;
+        let payment = |_| reader.within("payment", Payment::decode_option);
+        let payments: Vec<_> = (0..paid).map(payment).collect::<Result<_, _>>()?;
         // Where nothing is paid it is the other kind: one request has one encoding.
         if is_paid && payments.iter().all(Option::is_none) {
             return Err(Malformed::Value);
@@ -244,7 +284,7 @@ pub(crate) fn are_distinct<'a, T: Ord + 'a>(names: impl Iterator<Item = &'a T>) 
 }
 
 fn chunk_len(reader: &mut Reader<'_>) -> Result<u32, Malformed> {
-    let len = reader.u32()?;
+    let len = reader.field("length").u32()?;
     let in_bounds = usize::try_from(len).is_ok_and(|len| len > 0 && len <= SEALED_CHUNK_LEN);
     if in_bounds { Ok(len) } else { Err(Malformed::Value) }
 }
@@ -295,9 +335,16 @@ impl ExitAnswer {
     /// # Errors
     /// [`Malformed`] for lengths out of bounds or padding that is not zeros.
     pub fn decode(bytes: &[u8], kind: ValueKind) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(bytes);
-        let has_value = reader.flag()?;
-        let len = usize::try_from(reader.u32()?).map_err(|_| Malformed::Value)?;
+        Self::read(Reader::new(bytes), kind)
+    }
+
+    /// As [`Self::decode`], all that the reader has.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn read(mut reader: Reader<'_>, kind: ValueKind) -> Result<Self, Malformed> {
+        let has_value = reader.field("value follows").flag()?;
+        let len = usize::try_from(reader.field("length").u32()?).map_err(|_| Malformed::Value)?;
         let allowed = match kind {
             _ if !has_value => len == 0,
             ValueKind::Signed => len == RECORD_LEN,
@@ -306,11 +353,11 @@ impl ExitAnswer {
         if !allowed {
             return Err(Malformed::Value);
         }
-        let value = reader.bytes(len)?;
+        let value = if has_value { Some(reader.field("value").bytes(len)?.to_vec()) } else { None };
         let answer = Self {
-            value: has_value.then(|| value.to_vec()),
-            statements: reader.list(SIGNERS, Statement::decode)?,
-            descriptors: reader.list(ANSWER_DESCRIPTORS_MAX, SignedDescriptor::decode)?,
+            value,
+            statements: reader.field("statements").list(SIGNERS, Statement::decode)?,
+            descriptors: reader.field("descriptors").list(ANSWER_DESCRIPTORS_MAX, SignedDescriptor::decode)?,
         };
         reader.finish_padded()?;
         Ok(answer)

@@ -7,6 +7,9 @@ use crate::keyspace::Location;
 use crate::limits::{CLOCK_SKEW_S, EFFORT_MAX, PAYMENT_STEP_S};
 use crate::time::UnixTime;
 
+/// Bytes of an encoded payment.
+const PAYMENT_LEN: usize = 9;
+
 /// A solution of the storage puzzle that follows from a value and its place; nobody has checked it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Payment {
@@ -51,8 +54,16 @@ impl Payment {
         out.extend_from_slice(&self.counter.to_be_bytes());
     }
 
-    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let payment = Self { effort: reader.u8()?, hour: reader.u32()?, counter: reader.u32()? };
+    /// Reads the nine bytes.
+    ///
+    /// # Errors
+    /// [`Malformed`] for an effort off the ladder.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let payment = Self {
+            effort: reader.field("effort").u8()?,
+            hour: reader.field("hour").u32()?,
+            counter: reader.field("counter").u32()?,
+        };
         if (1..=EFFORT_MAX).contains(&payment.effort) { Ok(payment) } else { Err(Malformed::Value) }
     }
 
@@ -65,8 +76,11 @@ impl Payment {
     }
 
     pub(super) fn decode_option(reader: &mut Reader<'_>) -> Result<Option<Self>, Malformed> {
-        let bytes = reader.array::<9>()?;
-        if bytes == [0; 9] { Ok(None) } else { Self::decode(&mut Reader::new(&bytes)).map(Some) }
+        let mut part = reader.part(PAYMENT_LEN)?;
+        if part.rest().iter().any(|byte| *byte != 0) {
+            return Self::decode(&mut part).map(Some);
+        }
+        part.field("nothing paid").bytes(PAYMENT_LEN).map(|_| None)
     }
 }
 

@@ -76,11 +76,13 @@ impl ValueKind {
     }
 
     pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        match reader.u8()? {
-            0 => Ok(Self::Signed),
-            1 => Ok(Self::Hashed),
-            _ => Err(Malformed::Value),
-        }
+        let kind = match reader.field("kind of value").u8()? {
+            0 => Self::Signed,
+            1 => Self::Hashed,
+            _ => return Err(Malformed::Value),
+        };
+        reader.say(|| if kind == Self::Signed { "signed".to_owned() } else { "hashed".to_owned() });
+        Ok(kind)
     }
 }
 
@@ -125,6 +127,16 @@ impl Expiry {
     pub fn to_wire(self) -> [u8; 3] {
         let [_, a, b, c] = self.0.to_be_bytes();
         [a, b, c]
+    }
+
+    /// Takes the three bytes of the wire.
+    ///
+    /// # Errors
+    /// [`Malformed::Short`] when fewer are left.
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let expiry = Self::from_wire(reader.field("expiry").array()?);
+        reader.say(|| format!("step {}, {}", expiry.0, expiry.time().to_utc()));
+        Ok(expiry)
     }
 
     /// From the three bytes of the wire.
@@ -175,17 +187,19 @@ impl RecordBytes {
     /// Never for bytes of this length; the reader is total all the same.
     pub fn fields(&self) -> Result<RecordFields, Malformed> {
         let mut reader = Reader::new(&self.0[..]);
-        let fields = RecordFields {
-            key: NodeKey(reader.array()?),
-            seq: reader.u64()?,
-            expiry: Expiry::from_wire(reader.array()?),
-            nonce: reader.array()?,
-            text: reader.array()?,
-            tag: reader.array()?,
-            signature: Signature(reader.array()?),
-        };
+        let fields = RecordFields::read(&mut reader)?;
         reader.finish()?;
         Ok(fields)
+    }
+
+    /// Takes the next 1,173 bytes.
+    ///
+    /// # Errors
+    /// [`Malformed::Short`] when fewer are left.
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let start = reader.rest();
+        RecordFields::read(reader)?;
+        Ok(Self(Box::new(*start.first_chunk::<RECORD_LEN>().ok_or(Malformed::Short)?)))
     }
 
     /// BLAKE3 of the bytes: what statements name.
@@ -196,6 +210,18 @@ impl RecordBytes {
 }
 
 impl RecordFields {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            key: NodeKey(reader.field("blinded key").array()?),
+            seq: reader.field("sequence number").u64()?,
+            expiry: Expiry::read(reader)?,
+            nonce: reader.field("nonce").array()?,
+            text: reader.field("ciphertext").array()?,
+            tag: reader.field("tag").array()?,
+            signature: Signature(reader.field("signature").array()?),
+        })
+    }
+
     /// Joins the fields.
     #[must_use]
     pub fn encode(&self) -> RecordBytes {
@@ -243,7 +269,7 @@ impl ChunkName {
     }
 
     pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let name = Self { hash: reader.array()?, index: reader.u8()? };
+        let name = Self { hash: reader.field("chunk hash").array()?, index: reader.field("location index").u8()? };
         if usize::from(name.index) < CHUNK_LOCATIONS.max(LOCATIONS) { Ok(name) } else { Err(Malformed::Value) }
     }
 }
@@ -280,17 +306,21 @@ impl Value {
         }
     }
 
-    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+    /// Reads a value.
+    ///
+    /// # Errors
+    /// [`Malformed`] for an unknown kind or a length out of bounds.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         match ValueKind::decode(reader)? {
-            ValueKind::Signed => Ok(Self::Signed(RecordBytes(Box::new(reader.array()?)))),
+            ValueKind::Signed => Ok(Self::Signed(RecordBytes::read(reader)?)),
             ValueKind::Hashed => {
                 let ChunkName { hash, index } = ChunkName::decode(reader)?;
-                let expiry = Expiry::from_wire(reader.array()?);
-                let len = usize::try_from(reader.u32()?).map_err(|_| Malformed::Value)?;
+                let expiry = Expiry::read(reader)?;
+                let len = usize::try_from(reader.field("length").u32()?).map_err(|_| Malformed::Value)?;
                 if len > SEALED_CHUNK_LEN {
                     return Err(Malformed::Value);
                 }
-                Ok(Self::Hashed(ChunkBytes { hash, index, expiry, bytes: reader.bytes(len)?.to_vec() }))
+                Ok(Self::Hashed(ChunkBytes { hash, index, expiry, bytes: reader.field("chunk").bytes(len)?.to_vec() }))
             }
         }
     }

@@ -82,6 +82,21 @@ impl Verdict {
         Self::Unpaid,
     ];
 
+    /// As spec/evidence.md §1 calls it.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Present => "present",
+            Self::Stored => "stored",
+            Self::Conflict => "conflict",
+            Self::Full => "full",
+            Self::NotCloseEnough => "not close enough",
+            Self::Invalid => "invalid",
+            Self::Unpaid => "unpaid",
+        }
+    }
+
     fn to_wire(self) -> u8 {
         match self {
             Self::Absent => 0,
@@ -209,17 +224,20 @@ impl Statement {
     /// # Errors
     /// [`Malformed`] for an unknown verdict.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let signer = NodeKey(reader.array()?);
-        let time = UnixTime::from_wire(reader.u32()?);
-        let verdict = reader.u8()?;
+        let signer = NodeKey(reader.field("signer").array()?);
+        let time = UnixTime::from_wire(reader.field("time").u32()?);
+        reader.say(|| time.to_utc());
+        let verdict = reader.field("verdict").u8()?;
+        let verdict = Verdict::ALL.into_iter().find(|known| known.to_wire() == verdict).ok_or(Malformed::Value)?;
+        reader.say(|| verdict.words().to_owned());
         Ok(Self {
             signer,
             time,
-            verdict: Verdict::ALL.into_iter().find(|known| known.to_wire() == verdict).ok_or(Malformed::Value)?,
-            seq: reader.u64()?,
-            digest: reader.array()?,
-            relays_estimate: reader.u32()?,
-            signature: Signature(reader.array()?),
+            verdict,
+            seq: reader.field("sequence number").u64()?,
+            digest: reader.field("digest").array()?,
+            relays_estimate: reader.field("relays estimated").u32()?,
+            signature: Signature(reader.field("signature").array()?),
         })
     }
 }

@@ -21,8 +21,11 @@ use crate::content::{ContentKind, ContentLink, FileName};
 use crate::crypto::keys::NodeKey;
 use crate::limits::{GET_WHOLE_MAX, SIGNERS};
 use crate::membership::prefix_rule::PrefixRule;
-use crate::net::Runtime;
+use crate::net::{Runtime, Tap};
 use crate::wire::network::Network;
+
+/// Who is told the keys of links.
+type Told = Option<Arc<dyn Tap>>;
 
 /// What is published when no file is given.
 const TEXT: &[u8] = include_bytes!("text.txt");
@@ -88,7 +91,7 @@ struct Check {
 }
 
 /// Runs the demo.
-pub(super) fn run(arguments: DemoArguments, json: bool) -> anyhow::Result<Said> {
+pub(super) fn run(arguments: DemoArguments, json: bool, tap: Told) -> anyhow::Result<Said> {
     let tokio = super::runtime()?;
     let (name, content) = match &arguments.file {
         Some(path) => tokio.block_on(whole(path))?,
@@ -99,7 +102,7 @@ pub(super) fn run(arguments: DemoArguments, json: bool) -> anyhow::Result<Said> 
     }
     let story = tokio.block_on(async {
         tokio::select! {
-            story = play(&arguments, name, content) => story,
+            story = play(&arguments, (name, content), tap) => story,
             // Leaving in order removes the clients' temporary folder.
             _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
         }
@@ -124,14 +127,14 @@ async fn whole(path: &std::path::Path) -> anyhow::Result<(FileName, Vec<u8>)> {
     Ok((input.name, bytes))
 }
 
-async fn play(arguments: &DemoArguments, name: FileName, content: Vec<u8>) -> anyhow::Result<Story> {
+async fn play(arguments: &DemoArguments, (name, content): (FileName, Vec<u8>), tap: Told) -> anyhow::Result<Story> {
     let start = stopwatch();
     let runtime = Runtime::start().context("no runtime")?;
     let seed = arguments.seed.unwrap_or_else(|| runtime.entropy().generator().next_u64());
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
     let states =
         tempfile::Builder::new().prefix("bauta-demo-").tempdir().context("no folder for the clients' state")?;
-    let mut network = start_network(&runtime, arguments.nodes, seed).await?;
+    let mut network = start_network(&runtime, arguments.nodes, seed, &tap).await?;
     let ready = start.elapsed();
     say(&format!("{} relays know each other ({:.1} s)", arguments.nodes, ready.as_secs_f64()));
 
@@ -139,6 +142,7 @@ async fn play(arguments: &DemoArguments, name: FileName, content: Vec<u8>) -> an
         let mut options =
             ClientOptions::new(network.network, network.bootstraps(), states.path().join(format!("client-{number}")));
         (options.rule, options.bind_ip, options.witness) = (network.rule, network.client_ip(number), true);
+        options.tap = tap.clone();
         Client::start(&runtime, options)
     };
     let (publisher, getter) = (client(1)?, client(2)?);
@@ -204,9 +208,14 @@ async fn get_back(getter: &Client, published: &Published) -> anyhow::Result<(Con
     Ok((got, get_time))
 }
 
-async fn start_network(runtime: &Arc<Runtime>, relays: usize, seed: u64) -> anyhow::Result<LocalNetwork> {
+async fn start_network(runtime: &Arc<Runtime>, relays: usize, seed: u64, tap: &Told) -> anyhow::Result<LocalNetwork> {
     let network = Network::named(&format!("bauta demo {seed}"), 0);
-    let options = LocalOptions { bootstraps: BOOTSTRAPS, witness: true, ..LocalOptions::new(network, relays, seed) };
+    let options = LocalOptions {
+        bootstraps: BOOTSTRAPS,
+        witness: true,
+        tap: tap.clone(),
+        ..LocalOptions::new(network, relays, seed)
+    };
     let mut local = LocalNetwork::start(runtime, &options).await.context("no sockets on loopback")?;
     if local.rule == PrefixRule::RelaxedForOneHost {
         say(

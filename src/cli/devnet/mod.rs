@@ -38,7 +38,7 @@ pub(super) struct DevnetArguments {
 }
 
 /// Runs it until Ctrl-C or SIGTERM.
-pub(super) async fn run(told: &Told, arguments: DevnetArguments) -> anyhow::Result<Said> {
+pub(super) async fn run(told: &Told, arguments: DevnetArguments, keylog: Option<&Path>) -> anyhow::Result<Said> {
     if arguments.nodes < RELAYS_MIN || arguments.nodes > LOCAL_RELAYS_MAX {
         return Err(Usage(format!("--nodes takes {RELAYS_MIN} to {LOCAL_RELAYS_MAX}")).into());
     }
@@ -56,7 +56,7 @@ pub(super) async fn run(told: &Told, arguments: DevnetArguments) -> anyhow::Resu
         }
     };
     if arguments.processes {
-        processes::run(told, &arguments, network, stopped).await
+        processes::run(told, &arguments, keylog, network, stopped).await
     } else {
         in_one(told, &arguments, (network, number), stopped).await
     }
@@ -69,7 +69,7 @@ async fn in_one(
     stopped: impl Future<Output = ()>,
 ) -> anyhow::Result<Said> {
     let runtime = Runtime::start()?;
-    let options = LocalOptions::new(network, arguments.nodes, seed);
+    let options = LocalOptions { tap: told.tap.clone(), ..LocalOptions::new(network, arguments.nodes, seed) };
     let mut local = LocalNetwork::start(&runtime, &options).await.context("no sockets on loopback")?;
     let ready = tokio::time::timeout(DEVNET_READY_TIMEOUT, local.ready()).await;
     ready.context("the relays did not find each other in time")?;

@@ -54,6 +54,7 @@ enum News {
 pub(super) async fn run(
     told: &Told,
     arguments: &DevnetArguments,
+    keylog: Option<&Path>,
     network: Network,
     stopped: impl Future<Output = ()>,
 ) -> anyhow::Result<Said> {
@@ -63,11 +64,12 @@ pub(super) async fn run(
     for plan in &plans {
         write_config(plan, &network, &bootstraps)?;
     }
+    let keylog = keylog.map(std::path::absolute).transpose()?;
     let program = std::env::current_exe().context("where this program is cannot be found out")?;
     let (news_in, mut news) = mpsc::channel(DEVNET_LINES_MAX);
     let mut keepers = JoinSet::new();
     for plan in plans {
-        keepers.spawn(keep(program.clone(), plan, news_in.clone()));
+        keepers.spawn(keep((program.clone(), keylog.clone()), plan, news_in.clone()));
     }
     let bind = Some(IpAddr::V4(Ipv4Addr::new(127, CLIENT_NET, 0, 1)));
     let settings = Written { network, bootstraps, rule: PrefixRule::Distinct, bind };
@@ -145,10 +147,10 @@ fn write_config(plan: &Plan, network: &Network, bootstraps: &[Contact]) -> anyho
 }
 
 /// Runs one relay again and again.
-async fn keep(program: PathBuf, plan: Plan, news: mpsc::Sender<News>) {
+async fn keep((program, keylog): (PathBuf, Option<PathBuf>), plan: Plan, news: mpsc::Sender<News>) {
     let number = plan.number;
     for _ in 0..DEVNET_RESTARTS_MAX {
-        match run_once(&program, &plan, &news).await {
+        match run_once((&program, keylog.as_deref()), &plan, &news).await {
             Ok(()) => say(&format!("relay {number} ended; it is started again")),
             Err(why) => return drop(news.send(News::Failed { number, why: format!("{why:#}") }).await),
         }
@@ -160,9 +162,16 @@ async fn keep(program: PathBuf, plan: Plan, news: mpsc::Sender<News>) {
     let _ = news.send(News::Failed { number, why }).await;
 }
 
-async fn run_once(program: &Path, plan: &Plan, news: &mpsc::Sender<News>) -> anyhow::Result<()> {
+async fn run_once(
+    (program, keylog): (&Path, Option<&Path>),
+    plan: &Plan,
+    news: &mpsc::Sender<News>,
+) -> anyhow::Result<()> {
     let mut command = Command::new(program);
     command.args(["relay", "run", "--until-stdin-closes", "--json", "--quiet", "--config"]).arg(&plan.config);
+    if let Some(path) = keylog {
+        command.arg("--keylog").arg(path);
+    }
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     let variables =
         std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("BAUTA_"));

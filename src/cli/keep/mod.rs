@@ -56,6 +56,13 @@ enum KeepCommand {
     Now,
 }
 
+impl KeepArguments {
+    /// Whether it asks the network.
+    pub(super) const fn opens_links(&self) -> bool {
+        matches!(self.command, KeepCommand::Now)
+    }
+}
+
 /// Runs it.
 pub(super) async fn keep(told: &Told, arguments: KeepArguments) -> anyhow::Result<Said> {
     let network = told.settings.network()?;

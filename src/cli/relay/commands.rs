@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinSet;
 
-use crate::cli::keep;
 use crate::cli::output::say;
-use crate::cli::settings::Settings;
 use crate::cli::way::{does, options};
-use crate::client::Client;
+use crate::cli::{Told, keep};
+use crate::client::{Client, ClientOptions};
 use crate::disk::{StateDir, ValueStore};
 use crate::gateway::{Facts, SOCKET, Status, Writes, serve};
 use crate::limits::BOOTSTRAPS_AGREE_MIN;
@@ -27,11 +26,12 @@ pub(super) struct Commands {
 impl Commands {
     /// Starts the client and listens.
     pub(super) fn start(
-        settings: &Settings,
+        told: &Told,
         runtime: &Arc<Runtime>,
         state: &StateDir,
         (contact, store): (Contact, &Arc<ValueStore>),
     ) -> anyhow::Result<Self> {
+        let settings = &told.settings;
         let (relays, writes) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(None)));
         if !settings.answer_commands {
             return Ok(Self { running: None, relays, writes });
@@ -40,7 +40,7 @@ impl Commands {
             say("fewer than two nodes to start from: this relay runs no client, so commands do not use it");
             return Ok(Self { running: None, relays, writes });
         }
-        let client = Client::start(runtime, options(settings)?)?;
+        let client = Client::start(runtime, ClientOptions { tap: told.tap.clone(), ..options(settings)? })?;
         let (clock, known, held, seen) = (runtime.clock(), Arc::clone(&relays), Arc::clone(store), Arc::clone(store));
         let terms = Arc::clone(&writes);
         let started = clock.instant();

@@ -119,9 +119,9 @@ pub(super) async fn run(told: &Told, until_stdin_closes: bool) -> anyhow::Result
     let store = Arc::new(ValueStore::open(&values, network, settings.quota(), &mut runtime.entropy().generator())?);
     let denylist = denylist::Reader::new(told, Arc::clone(&store));
     denylist.read_first().await?;
-    let mut handle = start(settings, (&runtime, &store), &identity, &state, (listener, address))?;
+    let mut handle = start(told, (&runtime, &store), &identity, &state, (listener, address))?;
     tell(told, &json!({ "contact": contact.to_string(), "listen": bound.to_string() }), &format!("contact {contact}"));
-    let mut commands = commands::Commands::start(settings, &runtime, &state, (contact, &store))?;
+    let mut commands = commands::Commands::start(told, &runtime, &state, (contact, &store))?;
     let ended = serve(told, &mut handle, (&state, &mut commands, &denylist), contact, until_stdin_closes).await;
     commands.end().await;
     drain(&mut handle).await;
@@ -132,12 +132,13 @@ pub(super) async fn run(told: &Told, until_stdin_closes: bool) -> anyhow::Result
 }
 
 fn start(
-    settings: &Settings,
+    told: &Told,
     (runtime, store): (&Arc<Runtime>, &Arc<ValueStore>),
     identity: &Identity,
     state: &StateDir,
     (listener, address): (TcpListener, Address),
 ) -> anyhow::Result<NodeHandle<Relay>> {
+    let settings = &told.settings;
     let network = settings.network()?;
     let config = RelayConfig {
         network,
@@ -158,7 +159,7 @@ fn start(
     Identity::remember_issued(state, relay.descriptor().issued)?;
     let mut shell = ShellConfig::new(network, LinkIdentity::Relay { secret: identity.link.clone() });
     shell.bind_ip = settings.bind.or_else(|| address.0.ip().is_loopback().then(|| address.0.ip()));
-    shell.listener = Some(listener);
+    (shell.listener, shell.tap) = (Some(listener), told.tap.clone());
     let store: Arc<dyn DurableStore<Relay>> = Arc::<ValueStore>::clone(store);
     Ok(spawn_durable_node(Arc::clone(runtime), relay, shell, store))
 }
