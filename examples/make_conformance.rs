@@ -5,7 +5,6 @@
 #[path = "../tests/conformance/rules.rs"]
 mod rules;
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 fn main() -> std::io::Result<()> {
@@ -17,5 +16,6 @@ fn main() -> std::io::Result<()> {
     for rule in tree.unproven() {
         eprintln!("spec/{}:{}: {} has no test", rule.page, rule.line, rule.id);
     }
-    std::fs::write(root.join("spec/conformance.md"), tree.page(&BTreeSet::new()))
+    let live = bauta::conform::CHECKS.iter().flat_map(|check| check.rules).copied().collect();
+    std::fs::write(root.join("spec/conformance.md"), tree.page(&live))
 }

@@ -144,7 +144,7 @@ impl Command {
             Self::Demo(_) | Self::Devnet(_) | Self::Publish(_) | Self::Get(_) | Self::Verify(_) | Self::Put(_) => true,
             Self::Delete(_) | Self::Watch(_) | Self::Doctor => true,
             // Its links are those of nodes that do not exist; no log is kept of them.
-            Self::Conform(_) => false,
+            Self::Conform(_) | Self::Fuzz(_) => false,
             Self::Relay(arguments) => matches!(arguments.command, relay::RelayCommands::Run { .. }),
             Self::Keep(arguments) => arguments.opens_links(),
             Self::Key(_) | Self::Status | Self::Settings | Self::Sim(_) | Self::Decode(_) => false,

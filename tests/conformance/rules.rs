@@ -98,7 +98,7 @@ impl Conformance {
     }
 
     /// The generated page; `live` are the rules that `bauta conform` looks at.
-    pub(crate) fn page(&self, live: &BTreeSet<String>) -> String {
+    pub(crate) fn page(&self, live: &BTreeSet<&str>) -> String {
         let mut page = String::from(
             "# Conformance\n\nEvery rule of these pages, with the tests that prove it; **live** are those that `bauta conform` looks at in \
              a node that runs. Written by `cargo run --example make_conformance`; a test demands that it is current, that each rule has \
@@ -112,7 +112,7 @@ impl Conformance {
             let _ =
                 write!(page, "\n## {prefix}: [{name}]({name})\n\n| rule | | live | proven by |\n|---|---|---|---|\n");
             for rule in rules {
-                let live = if live.contains(&rule.id) { "live" } else { "" };
+                let live = if live.contains(rule.id.as_str()) { "live" } else { "" };
                 let _ = writeln!(page, "| {} | {} | {live} | {} |", rule.id, summary(&rule.text), self.proofs_of(rule));
             }
         }
