@@ -114,6 +114,9 @@ fn what_is_no_message_ends_as_damaged_with_the_offset_and_the_reason() {
         let told = user.run(arguments).with(2);
         assert!(told.out.is_empty() && told.err.contains(part), "{arguments:?}: no {part:?} in {told:?}");
     }
+    user.file("state", b"bau\x01 with a key behind it");
+    let told = user.run(&["decode", "state"]).with(2);
+    assert!(told.out.is_empty() && told.err.contains("a file of bauta's state"), "{told:?}");
     std::fs::File::create(user.path("large")).unwrap().set_len((256 << 10) + 1).unwrap();
     assert!(user.run(&["decode", "large"]).with(2).err.contains("more than 262144 bytes: longer than any message"));
     let spaced = |spaces: usize| format!("03{}00", " ".repeat(spaces));

@@ -95,6 +95,10 @@ fn read(input: &str) -> anyhow::Result<Input> {
     if bytes.len() > DECODE_TEXT_LEN_MAX {
         return Err(over(&format!("{DECODE_TEXT_LEN_MAX} bytes of text")).into());
     }
+    if matches!(bytes.as_slice(), [b'b', b'a', b'u', version, ..] if version.is_ascii_control()) {
+        let why = "a file of bauta's state, which may hold secrets; only messages of the protocol are shown";
+        return Err(Usage(format!("{input}: {why}")).into());
+    }
     let text = std::str::from_utf8(&bytes).ok();
     let read = match text.and_then(digits) {
         Some(bytes) if !text.unwrap_or_default().trim().is_empty() => Input::Bytes(bytes),

@@ -84,18 +84,18 @@ impl Bench {
         self.up(&me, from).await
     }
 
-    /// A link as a relay that listens where it comes from, or says so.
+    /// A link as a relay.
     pub(super) async fn relay(&mut self) -> Result<Session, Unproven> {
         let (me, from) = self.as_relay()?;
         self.up(&me, from).await
     }
 
-    /// A relay of its own, and whence it comes.
+    /// A relay of its own, and whence it comes. Its descriptor names an address that nobody has (RFC 5737), so that no network
+    /// takes it for a member.
     pub(super) fn as_relay(&mut self) -> Result<(Me, Option<IpAddr>), Unproven> {
         let from = self.source();
-        let ip = from.unwrap_or(Ipv4Addr::new(192, 0, 2, 1).into());
         let now = Now { instant: Moment::ZERO, unix: self.now() };
-        let me = Me::relay(&self.target.network, (ip, PORT).into(), now, &mut self.rng);
+        let me = Me::relay(&self.target.network, (Ipv4Addr::new(192, 0, 2, 1), PORT).into(), now, &mut self.rng);
         me.map(|me| (me, from)).ok_or_else(|| not_seen("the identity puzzle of this network is too dear for a check"))
     }
 

@@ -85,6 +85,7 @@ impl ContentLink {
         let network_tag = reader.field("network tag").array().map_err(text_error)?;
         let author = NodeKey(reader.field("author key").array().map_err(text_error)?);
         let secret = LabelSecret::from_bytes(reader.field("label secret").array().map_err(text_error)?);
+        reader.hide();
         let label_len = reader.rest().len();
         if label_len > LABEL_LEN_MAX {
             return Err(LinkRefused::Key);

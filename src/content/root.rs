@@ -99,6 +99,7 @@ impl Wire {
                 let len = taken(reader.field("length"))?;
                 reader.say(|| format!("{len} bytes"));
                 let secret = reader.field("publication secret").array()?;
+                reader.hide();
                 let count: u32 = taken(reader.field("hashes"))?;
                 reader.say(|| format!("{count} follow"));
                 if count > u32::try_from(ROOT_HASHES_MAX).unwrap_or(u32::MAX) {

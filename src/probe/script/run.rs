@@ -122,7 +122,7 @@ impl Places {
 }
 
 impl Knowledge {
-    /// Asks the target who it is, and whom it knows.
+    /// Asks the target who it is, and whom it knows on this machine, if it is there itself.
     ///
     /// # Errors
     /// [`Stopped`].
@@ -137,7 +137,10 @@ impl Knowledge {
         {
             let others = descriptors.into_iter().take(FUZZ_MEMBERS_MAX);
             let others = others.filter_map(|shown| shown.verify(&target.network, now).ok());
-            members.extend(others.filter(|one| one.key != own.key && one.has_live_onion_key(now)));
+            // Whose relays others are nobody has said: packets go on to those of this machine alone.
+            let is_here =
+                |one: &VerifiedDescriptor| target.address.ip().is_loopback() && one.address.0.ip().is_loopback();
+            members.extend(others.filter(|one| one.key != own.key && one.has_live_onion_key(now) && is_here(one)));
         }
         Ok(Self { own, members })
     }
