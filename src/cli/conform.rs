@@ -59,7 +59,7 @@ pub(super) async fn conform(told: &Told, arguments: ConformArguments) -> anyhow:
         done += 1;
         say(&format!("{done} of {count}: {}: {}", finding.what, word(&finding.verdict)));
     };
-    let findings = check(target, checks, &mut rng, &mut tell).await.map_err(|why| {
+    let findings = check(target, settings.bind, checks, &mut rng, &mut tell).await.map_err(|why| {
         let why = format!("{why}: check --addr, key, network and difficulty, and that the node runs");
         anyhow::Error::from(Judged::new(Exit::Unreachable, &why))
     })?;

@@ -32,6 +32,8 @@ pub(super) struct Bench {
     /// The target's own descriptor.
     pub(super) own: VerifiedDescriptor,
     pub(super) rng: ChaCha20Rng,
+    /// Whence all links come, where there are no networks to come from.
+    bind: Option<IpAddr>,
     net: Option<u8>,
     used: u8,
 }
@@ -44,19 +46,30 @@ pub(super) struct Halfway {
 }
 
 impl Bench {
-    pub(super) fn new(target: Target, own: VerifiedDescriptor, at: usize, rng: &mut dyn CryptoRng) -> Self {
+    pub(super) fn new(
+        (target, bind): (Target, Option<IpAddr>),
+        own: VerifiedDescriptor,
+        at: usize,
+        rng: &mut dyn CryptoRng,
+    ) -> Self {
         let rng = ChaCha20Rng::from_seed(random_bytes(rng));
         let net = u8::try_from(at).ok().and_then(|at| FIRST_NET.checked_add(at));
-        Self { target, own, rng, net: net.filter(|_| has_loopback_networks(&target)), used: 0 }
+        Self { target, own, rng, bind, net: net.filter(|_| has_loopback_networks(&target)), used: 0 }
     }
 
     /// Whence the first link comes, before there are checks.
-    pub(super) fn first_source(target: &Target) -> Option<IpAddr> {
-        has_loopback_networks(target).then(|| Ipv4Addr::new(127, FIRST_NET - 1, 0, 1).into())
+    pub(super) fn first_source(target: &Target, bind: Option<IpAddr>) -> Option<IpAddr> {
+        let own = has_loopback_networks(target).then(|| Ipv4Addr::new(127, FIRST_NET - 1, 0, 1).into());
+        own.or(bind)
     }
 
-    /// An address of a /24 that nobody came from before; none where the system chooses.
+    /// An address of a /24 that nobody came from before; elsewhere the one that was given, and none where the system chooses.
     pub(super) fn source(&mut self) -> Option<IpAddr> {
+        self.fresh_source().or(self.bind)
+    }
+
+    /// The same, and none elsewhere.
+    pub(super) fn fresh_source(&mut self) -> Option<IpAddr> {
         let net = self.net?;
         self.used = self.used.wrapping_add(1);
         Some(Ipv4Addr::new(127, net, self.used, 1).into())

@@ -119,7 +119,7 @@ pub(super) async fn unfinished(bench: &mut Bench) -> Judged {
 }
 
 pub(super) async fn too_many(bench: &mut Bench) -> Judged {
-    let Some(from) = bench.source() else {
+    let Some(from) = bench.fresh_source() else {
         return Err(not_seen("it takes more links from one prefix than this machine should open to a foreign node"));
     };
     let most = INBOUND_LINKS_PER_PREFIX_MAX.max(usize::try_from(HANDSHAKES_PER_PREFIX_BURST).unwrap_or(usize::MAX));

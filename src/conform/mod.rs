@@ -9,6 +9,7 @@ mod onion;
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -322,17 +323,18 @@ impl Check {
     }
 }
 
-/// Checks a node as its client and fellow relay. Each finding is told as soon as it is there; all come back in the order of the checks.
+/// Checks a node as its client and fellow relay, from `bind` where the checks have no loopback networks to come from. Each finding is told as soon as it is there; all come back in the order of the checks.
 ///
 /// # Errors
 /// [`NotBegun`]: nothing was checked.
 pub async fn conform(
     target: Target,
+    bind: Option<IpAddr>,
     checks: Vec<&'static Check>,
     rng: &mut dyn CryptoRng,
     tell: &mut dyn FnMut(&Finding),
 ) -> Result<Vec<Finding>, NotBegun> {
-    let first = Session::up(&target, &Me::client(rng), Bench::first_source(&target), rng).await?;
+    let first = Session::up(&target, &Me::client(rng), Bench::first_source(&target, bind), rng).await?;
     let shown = first.hello.descriptor.clone().ok_or(NotBegun::NoRelay)?;
     let own = shown.verify(&target.network, Clock::unix()).map_err(|_| NotBegun::NoRelay)?;
     drop(first);
@@ -340,7 +342,7 @@ pub async fn conform(
     let (places, local) = (Arc::new(Semaphore::new(CONFORM_AT_ONCE)), LocalSet::new());
     let mut running = JoinSet::new();
     for (at, check) in checks.iter().copied().enumerate() {
-        let (mut bench, places) = (Bench::new(target, own.clone(), at, rng), Arc::clone(&places));
+        let (mut bench, places) = (Bench::new((target, bind), own.clone(), at, rng), Arc::clone(&places));
         let judging = async move {
             // Never closed.
             let _place = places.acquire_owned().await;

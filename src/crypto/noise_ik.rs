@@ -340,7 +340,8 @@ mod tests {
         }
     }
 
-    fn pair(rekey_every: u64) -> (Transport, Transport) {
+    /// Two ends whose handshake is finished.
+    fn shaken() -> (Handshake, Handshake) {
         let mut rng = ChaCha20Rng::seed_from_u64(2);
         let (a, b) = (DhSecret::generate(&mut rng), DhSecret::generate(&mut rng));
         let mut one = Handshake::initiate(b"p", &a, &b.public(), &mut rng).unwrap();
@@ -350,9 +351,13 @@ mod tests {
         two.read(&wire[..len], &mut text).unwrap();
         let len = two.write(&[], &mut wire).unwrap();
         one.read(&wire[..len], &mut text).unwrap();
-        let (mut one, mut two) = (one.into_transport().unwrap(), two.into_transport().unwrap());
-        (one.rekey_every, two.rekey_every) = (rekey_every, rekey_every);
         (one, two)
+    }
+
+    fn pair(rekey_every: u64) -> (Transport, Transport) {
+        let (one, two) = shaken();
+        let end = |end: Handshake| end.into_transport().unwrap().rekeyed_every(rekey_every);
+        (end(one), end(two))
     }
 
     #[test]
@@ -368,15 +373,7 @@ mod tests {
 
     #[test]
     fn exposed_keys_open_what_both_ends_seal_before_and_after_each_replacement_and_others_expose_none() {
-        let mut rng = ChaCha20Rng::seed_from_u64(2);
-        let (a, b) = (DhSecret::generate(&mut rng), DhSecret::generate(&mut rng));
-        let mut one = Handshake::initiate(b"p", &a, &b.public(), &mut rng).unwrap();
-        let mut two = Handshake::respond(b"p", &b, &mut rng).unwrap();
-        let (mut wire, mut text) = ([0; 256], [0; 256]);
-        let len = one.write(&[], &mut wire).unwrap();
-        two.read(&wire[..len], &mut text).unwrap();
-        let len = two.write(&[], &mut wire).unwrap();
-        one.read(&wire[..len], &mut text).unwrap();
+        let (one, two) = shaken();
         let mut one = one.into_exposed_transport().unwrap().rekeyed_every(2);
         let mut two = two.into_transport().unwrap().rekeyed_every(2);
         let opens = |key: &DirectionKey, number: u64, frame: &[u8; FRAME_LEN]| {

@@ -111,4 +111,4 @@ impl<T> Heard<T> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

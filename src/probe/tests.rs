@@ -29,8 +29,8 @@ use crate::wire::onion::ExitRequest;
 use crate::wire::statement::Nonce;
 
 /// A relay alone in a network, in this process, on 127.`net`.0.1.
-pub(super) struct Alone<M: Machine = Relay> {
-    pub(super) target: Target,
+pub(crate) struct Alone<M: Machine = Relay> {
+    pub(crate) target: Target,
     /// Of its links.
     pub(super) secret: DhSecret,
     handle: NodeHandle<M>,
@@ -48,7 +48,7 @@ impl Alone {
 
 impl<M: Machine<StoreOp = StoreOp, StoreResult = StoreResult>> Alone<M> {
     /// The same inside another machine.
-    pub(super) async fn start_as(runtime: &Arc<Runtime>, net: u8, wrap: impl FnOnce(Relay) -> M) -> Self {
+    pub(crate) async fn start_as(runtime: &Arc<Runtime>, net: u8, wrap: impl FnOnce(Relay) -> M) -> Self {
         let network = Network::named("probed", 0);
         let ip = Ipv4Addr::new(127, net, 0, 1);
         let listener = TcpListener::bind((ip, 0)).await.unwrap();

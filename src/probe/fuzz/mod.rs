@@ -121,6 +121,17 @@ struct State {
 }
 
 impl Shared {
+    /// Waits until the budget of all lanes has the connections and build packets that a script needs, and takes them.
+    async fn afford(&self, script: &Script) -> (u32, u32) {
+        let (connects, builds) = script.cost();
+        loop {
+            let wait = self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(connects, builds);
+            let Some(wait) = wait else { return (connects, builds) };
+            // A deadline on what never comes.
+            let _ = timeout_at(Instant::now() + wait, std::future::pending::<()>()).await;
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -262,13 +273,7 @@ async fn lane(shared: Arc<Shared>) -> Result<(), Stopped> {
     while !shared.is_over() {
         let number = shared.next.fetch_add(1, Ordering::Relaxed);
         let script = draw::script(shared.plan.seed, number);
-        let (connects, builds) = script.cost();
-        loop {
-            let wait = shared.budget.lock().unwrap_or_else(PoisonError::into_inner).take(connects, builds);
-            let Some(wait) = wait else { break };
-            // A deadline on what never comes.
-            let _ = timeout_at(Instant::now() + wait, std::future::pending::<()>()).await;
-        }
+        let (connects, builds) = shared.afford(&script).await;
         if shared.is_over() {
             return Ok(());
         }
@@ -304,7 +309,7 @@ async fn found_by(shared: &Shared, (number, script): (u64, &Script), found: &[Fo
         }
         let what = What::Fault(one.fault);
         if shared.keep(Finding { what, number: Some(number), script: script.clone() }) {
-            let small = shrink::smaller(&shared.runner, script, one.fault).await;
+            let small = shrink::smaller(shared, script, one.fault).await;
             let mut state = shared.state();
             let kept = state.report.findings.iter_mut().find(|kept| kept.what == what && kept.number == Some(number));
             if let Some(kept) = kept {

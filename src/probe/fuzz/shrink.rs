@@ -3,11 +3,12 @@
 
 use tokio::time::Instant;
 
+use super::Shared;
 use crate::limits::{FUZZ_SHRINK_RUNS_MAX, FUZZ_SHRINK_TIME_MAX};
-use crate::probe::script::{Fault, Runner, Script};
+use crate::probe::script::{Fault, Script};
 
-/// The smallest script that is found in so many runs and so much time.
-pub(super) async fn smaller(runner: &Runner, script: &Script, fault: Fault) -> Script {
+/// The smallest script that is found in so many runs and so much time, within the budget of all lanes.
+pub(super) async fn smaller(shared: &Shared, script: &Script, fault: Fault) -> Script {
     let deadline = Instant::now() + FUZZ_SHRINK_TIME_MAX;
     let mut best = script.clone();
     let mut left = FUZZ_SHRINK_RUNS_MAX;
@@ -21,7 +22,8 @@ pub(super) async fn smaller(runner: &Runner, script: &Script, fault: Fault) -> S
             }
             left -= 1;
             let without = Script(left_out(&best.0, at, size));
-            let found = runner.run(&without).await.unwrap_or_default();
+            shared.afford(&without).await;
+            let found = shared.runner.run(&without).await.unwrap_or_default();
             if found.iter().any(|one| one.fault == fault) {
                 best = without;
                 is_smaller = true;
