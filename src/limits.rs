@@ -409,8 +409,11 @@ pub const SETTLED_ASK_AGAIN: Duration = Duration::from_millis(500);
 pub const BOOTSTRAPS_ASKED: usize = 3;
 /// Bootstraps that must say the same of a relay before a client goes through it; all, where fewer are configured.
 pub const BOOTSTRAPS_AGREE_MIN: usize = 2;
-/// A bootstrap that has not told all it knows within this time has failed.
+/// A bootstrap that is asked and gives no cell of its answer for so long has failed. Those that are left when enough have told all
+/// have no longer than that either.
 pub const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// However steadily pages come: bootstraps that have not told all they know within this time have failed.
+pub const JOIN_TIME_MAX: Duration = Duration::from_secs(300);
 /// Mean age at which a running client asks for the membership anew, at random times that no operation sets.
 pub const MEMBERS_FRESH_FOR: Duration = Duration::from_secs(600);
 /// Circuits that fail before a client doubts a membership from disk and asks bootstraps.

@@ -12,7 +12,7 @@ use super::{Said, Told, explain};
 use crate::client::{Client, ClientError, GetOptions};
 use crate::crypto::keys::IdentitySecret;
 use crate::disk::{Keyring, StateDir};
-use crate::limits::{DESCRIPTOR_RENEW_S, GUARDS, JOIN_TIMEOUT};
+use crate::limits::{DESCRIPTOR_RENEW_S, GUARDS, JOIN_TIME_MAX, JOIN_TIMEOUT};
 use crate::net::{Clock, DownKind, Entropy};
 use crate::node::{Joined, Kept};
 use crate::record::Locator;
@@ -93,9 +93,16 @@ pub(super) async fn doctor(told: &Told) -> anyhow::Result<Said> {
 
 /// Bootstraps, what they told, what the clock makes of it.
 async fn membership(client: &Client, findings: &mut Findings) {
-    // A guard is there once the membership has come; without one the time ends.
+    // A guard is there once the membership has come; without one the time ends. Over a slow link pages may come for long.
     let patience = JOIN_TIMEOUT + Duration::from_secs(2);
-    let entered = tokio::time::timeout(patience, client.guard()).await;
+    let mut entered = tokio::time::timeout(patience, client.guard()).await;
+    for _ in 0..JOIN_TIME_MAX.as_secs() / patience.as_secs() {
+        if entered.is_ok() || client.joined().is_some() {
+            break;
+        }
+        say("they still tell what they know: the link is slow, or they have much to do");
+        entered = tokio::time::timeout(patience, client.guard()).await;
+    }
     let Some(joined) = client.joined() else {
         let todo = "check that this machine is online and that a firewall lets it dial those addresses";
         return findings.bad("reachability", Exit::Unreachable, "no node to start from has answered in time", todo);

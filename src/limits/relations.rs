@@ -29,6 +29,8 @@ const _: () = assert!(FETCH_PATIENCE.as_millis() < ASK_TIMEOUT.as_millis());
 const _: () = assert!(16 * HOT_BYTES_PER_S <= REPAIR_BYTES_PER_S && 4 * HOT_BYTES_BURST <= REPAIR_BYTES_BURST);
 const _: () = assert!(RECEIPT_NEWCOMERS_MAX == HOLDERS / 2 && RECEIPT_SIGNERS_REACH <= NEIGHBOURS_KNOWN);
 const _: () = assert!(SETTLED_WAIT.as_secs() + JOIN_TIMEOUT.as_secs() < OPERATION_TIMEOUT.as_secs());
+const _: () =
+    assert!(ASK_TIMEOUT.as_secs() < JOIN_TIMEOUT.as_secs() && JOIN_TIMEOUT.as_secs() < JOIN_TIME_MAX.as_secs());
 const _: () = assert!(SETTLED_QUIET.as_secs() < SETTLED_WAIT.as_secs() && SETTLED_PERCENT_MIN <= 100);
 const _: () = assert!(ABSENT_WINDOW.as_secs().is_multiple_of(ABSENT_STEP.as_secs()));
 const _: () = assert!(2 * GUARD_CIRCUITS_JUDGED_MIN <= GUARD_CIRCUITS_REMEMBERED_MAX);

@@ -10,7 +10,7 @@ use crate::limits::{
     ASK_TIMEOUT, ASKS_PER_LINK_MAX, BODY_LEN, PARTIAL_ASK_TIMEOUT, PARTIAL_ASKS_BYTES_MAX,
     PARTIAL_ASKS_PER_LINK_BYTES_MAX,
 };
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::cell::{Cell, CircuitId, Command};
 use crate::wire::message::{Answer, Ask, Assembler, cells_of};
 
@@ -38,6 +38,8 @@ struct Incoming {
 /// All of them.
 #[derive(Default)]
 pub(super) struct Asks {
+    /// Where each cell of an answer gives it so long again.
+    patience: Option<Duration>,
     waiting: BTreeMap<LinkId, Vec<Waiting>>,
     outgoing: BTreeMap<(LinkId, CircuitId), Outgoing>,
     incoming: BTreeMap<(LinkId, CircuitId), Incoming>,
@@ -60,6 +62,12 @@ pub(super) enum Heard {
 }
 
 impl Asks {
+    /// Questions that wait so long for each cell of their answers, where others have [`ASK_TIMEOUT`] for the whole of it: long answers,
+    /// over slow links. Their caller sets an end.
+    pub(super) fn patient(patience: Duration) -> Self {
+        Self { patience: Some(patience), ..Self::default() }
+    }
+
     pub(super) fn sizes(&self) -> [TableSize; 7] {
         let on_link = |link: &LinkId| (*link, CircuitId(0))..=(*link, CircuitId(u32::MAX));
         let links: BTreeSet<LinkId> = self.outgoing.keys().map(|(link, _)| *link).collect();
@@ -117,7 +125,8 @@ impl Asks {
             return None;
         }
         let cells = cells_of(circuit, Command::Ask, message)?;
-        let deadline = self.deadlines.at(&ask).unwrap_or(now + ASK_TIMEOUT);
+        let patient = self.patience.map(|patience| now + patience);
+        let deadline = patient.or_else(|| self.deadlines.at(&ask)).unwrap_or(now + ASK_TIMEOUT);
         self.deadlines.set(ask, Some(deadline));
         self.outgoing.insert((link, circuit), Outgoing { ask, assembler: Assembler::default() });
         self.started.insert(ask, (link, circuit));
@@ -125,12 +134,17 @@ impl Asks {
     }
 
     /// A cell of an answer.
-    pub(super) fn on_answer(&mut self, link: LinkId, cell: &Cell) -> Heard {
+    pub(super) fn on_answer(&mut self, now: Instant, link: LinkId, cell: &Cell) -> Heard {
         let key = (link, cell.circuit());
         let Some(outgoing) = self.outgoing.get_mut(&key) else { return Heard::Nothing };
         let ask = outgoing.ask;
         let joined = match outgoing.assembler.push(cell.body()) {
-            Ok(None) => return Heard::Nothing,
+            Ok(None) => {
+                if let Some(patience) = self.patience {
+                    self.deadlines.set(ask, Some(now + patience));
+                }
+                return Heard::Nothing;
+            }
             Ok(Some(message)) => Answer::decode(&message).ok(),
             Err(_) => None,
         };
@@ -292,7 +306,7 @@ mod tests {
         assert_eq!(asks.expire(Instant::from_micros(due.as_micros() - 1)).0, vec![]);
         assert_eq!(asks.expire(due), (vec![AskId(1)], vec![(LINK, circuit)]));
         let answer = cells_of(circuit, Command::Answer, &Answer::Refused.encode()).unwrap();
-        assert!(matches!(asks.on_answer(LINK, &answer[0]), Heard::Nothing));
+        assert!(matches!(asks.on_answer(Instant::ZERO, LINK, &answer[0]), Heard::Nothing));
         assert_eq!(asks.poll_timeout(), None);
     }
 

@@ -239,6 +239,12 @@ impl<'w> Stage<'w> {
         self.clients(count, Knowing::Guards(&members))
     }
 
+    /// So many clients that were there a moment ago: with their guards, and the membership on their disks.
+    pub fn settled_clients(&mut self, count: usize) -> Vec<NodeNo> {
+        let members = self.world.members();
+        self.clients(count, Knowing::All(&members))
+    }
+
     /// So many clients that come for the first time.
     pub fn new_clients(&mut self, count: usize) -> Vec<NodeNo> {
         self.clients(count, Knowing::Nothing)

@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::agreement::{Agreement, Judged, Told, Unsettled, agree};
+use super::stored::Stored;
 use super::{ClientEvent, ClientNode, Joined, Kept, Pending};
 use crate::crypto::keys::{DhKey, NodeKey};
 use crate::crypto::random_bytes;
 use crate::limits::{
-    ABSENT_PERCENT_MAX, ABSENT_STEP, ABSENT_WINDOW, BOOTSTRAPS_AGREE_MIN, BOOTSTRAPS_ASKED, DOUBTED_CIRCUITS_MAX,
-    JOIN_TIMEOUT, MEMBER_LIFE_S, MEMBERS_FRESH_FOR, MEMBERS_MAX, MEMBERS_PAGE_MAX, STORED_MEMBERS_DOUBT_MAX,
-    STORED_MEMBERS_DOUBT_MIN, STORED_MEMBERS_FAILURES_MAX,
+    ABSENT_PERCENT_MAX, ABSENT_STEP, ABSENT_WINDOW, ASK_TIMEOUT, BOOTSTRAPS_AGREE_MIN, BOOTSTRAPS_ASKED, JOIN_TIME_MAX,
+    JOIN_TIMEOUT, MEMBER_LIFE_S, MEMBERS_FRESH_FOR, MEMBERS_MAX, MEMBERS_PAGE_MAX,
 };
 use crate::membership::guards::{GuardOutcome, Guards};
 use crate::membership::members::Members;
@@ -32,6 +32,8 @@ use crate::wire::message::{Answer, Ask};
 pub(super) struct Entry {
     /// Bootstraps that are being asked, by link key.
     sources: BTreeMap<DhKey, Source>,
+    /// When bootstraps were last begun to be asked.
+    begun: Instant,
     /// When whoever has not told all counts as failed.
     deadline: Instant,
     /// Checks of descriptors under way.
@@ -39,7 +41,7 @@ pub(super) struct Entry {
     /// When a membership last came.
     members_at: Option<Instant>,
     /// When it is asked for anew, at a random time of its own.
-    refresh_at: Option<Instant>,
+    pub(super) refresh_at: Option<Instant>,
     /// States given out to be kept and not yet confirmed.
     keeps_open: usize,
     /// Whether a sample was drawn and the state directory holds it: before that no guard is dialled.
@@ -48,7 +50,7 @@ pub(super) struct Entry {
     failed: bool,
     in_use: Option<NodeKey>,
     /// As long as the membership is the one from disk.
-    stored: Option<Stored>,
+    pub(super) stored: Option<Stored>,
     /// What the bootstraps said, until it is told.
     joined: Joined,
     /// Whom any of them told of, until the membership is there.
@@ -71,19 +73,6 @@ impl Entry {
             ("steps with their most members", self.most.len(), ABSENT_STEPS_MAX),
         ]
     }
-}
-
-/// What is held against a membership from disk.
-#[derive(Default)]
-struct Stored {
-    /// Circuits that failed so far.
-    failures: usize,
-    /// It is used for few circuits more, and bootstraps are about to be asked.
-    is_doubted: bool,
-    /// Circuits that were begun with it since, of all operations together.
-    doubted_circuits: usize,
-    /// Bootstraps told nothing: it is all there is, and used as it is.
-    is_all_there_is: bool,
 }
 
 /// What one bootstrap told.
@@ -135,69 +124,13 @@ impl ClientNode {
         filled || !is_whole || hops.refill(&self.members, rule, now.unix, &guards.ordered(), ours, &mut self.rng)
     }
 
-    /// Another circuit failed. A membership from disk may be of yesterday.
-    pub(super) fn note_failure(&mut self, now: Now) {
-        let Some(stored) = self.entry.stored.as_mut().filter(|stored| !stored.is_all_there_is) else { return };
-        stored.failures += 1;
-        if stored.failures >= STORED_MEMBERS_FAILURES_MAX {
-            self.doubt_stored(now);
-        }
-    }
-
-    /// No guard of the sample answers. No exit can bring that about, so there is nothing to wait for.
-    fn doubt_stored_at_once(&mut self, now: Now) -> bool {
-        let is_doubted = self.doubt_stored(now);
-        if is_doubted && !self.is_joining() {
-            self.schedule_refresh(now, MEMBERS_FRESH_FOR);
-            self.join(now);
-        }
-        is_doubted
-    }
-
-    /// The membership from disk does not carry: bootstraps are asked, once, after a random time, and it is used sparingly till then.
-    /// An exit could make a circuit fail; asked at once, it could tell by a bootstrap's help whose circuit that was. Whether this
-    /// is so.
-    fn doubt_stored(&mut self, now: Now) -> bool {
-        let Some(stored) = self.entry.stored.as_mut().filter(|stored| !stored.is_all_there_is) else { return false };
-        if !stored.is_doubted {
-            stored.is_doubted = true;
-            let drawn = u32::from(u16::from_be_bytes(random_bytes(&mut self.rng)));
-            let span = STORED_MEMBERS_DOUBT_MAX - STORED_MEMBERS_DOUBT_MIN;
-            self.entry.refresh_at = Some(now.instant + STORED_MEMBERS_DOUBT_MIN + span * drawn / 65_536);
-        }
-        true
-    }
-
-    /// Whether the membership is still the one from disk.
-    pub(super) fn is_stored(&self) -> bool {
-        self.entry.stored.is_some()
-    }
-
-    /// Whether it is, and has been doubted: also after bootstraps told nothing, when it is used all the same.
-    pub(super) fn is_stored_in_doubt(&self) -> bool {
-        self.entry.stored.as_ref().is_some_and(|stored| stored.is_doubted || stored.is_all_there_is)
-    }
-
-    /// Whether as many circuits were built with a membership that is doubted as may be.
-    pub(super) fn is_doubted_fully(&self) -> bool {
-        let used_up = |stored: &Stored| stored.is_doubted && stored.doubted_circuits >= DOUBTED_CIRCUITS_MAX;
-        self.entry.stored.as_ref().is_some_and(used_up)
-    }
-
-    /// A circuit is begun: one of the few, should the membership be doubted.
-    pub(super) fn note_circuit(&mut self) {
-        if let Some(stored) = self.entry.stored.as_mut().filter(|stored| stored.is_doubted) {
-            stored.doubted_circuits += 1;
-        }
-    }
-
     /// Asks some bootstraps for the membership.
     pub(super) fn join(&mut self, now: Now) {
         if self.is_joining() {
             return;
         }
         self.entry.failed = false;
-        self.entry.deadline = now.instant + JOIN_TIMEOUT;
+        (self.entry.begun, self.entry.deadline) = (now.instant, now.instant + JOIN_TIME_MAX);
         let mut left = self.config.bootstraps.clone();
         let mut asked = Vec::new();
         while !left.is_empty() && asked.len() < BOOTSTRAPS_ASKED {
@@ -215,7 +148,7 @@ impl ClientNode {
         self.agree_if_ended(now);
     }
 
-    fn is_joining(&self) -> bool {
+    pub(super) fn is_joining(&self) -> bool {
         !self.entry.sources.is_empty() || self.entry.checking > 0
     }
 
@@ -228,7 +161,7 @@ impl ClientNode {
     }
 
     /// Bootstraps are asked after half to one and a half times the mean, drawn anew each time.
-    fn schedule_refresh(&mut self, now: Now, mean: Duration) {
+    pub(super) fn schedule_refresh(&mut self, now: Now, mean: Duration) {
         let [drawn] = random_bytes::<1>(&mut self.rng);
         self.entry.refresh_at = Some(now.instant + mean / 2 + mean * u32::from(drawn) / 256);
     }
@@ -268,10 +201,8 @@ impl ClientNode {
             return self.pull_failed(now, ask);
         };
         match self.asks.start(now.instant, link, circuit, ask, message) {
-            Some(cells) => {
-                self.links.silence.used(now.instant, link);
-                cells.into_iter().for_each(|cell| self.effects.send(link, cell));
-            }
+            // Pages have a time of their own, and of signs of life it is known that they are awaited.
+            Some(cells) => cells.into_iter().for_each(|cell| self.effects.send(link, cell)),
             None => {
                 self.links.close_circuit(link, circuit);
                 self.pull_failed(now, ask);
@@ -297,7 +228,7 @@ impl ClientNode {
     }
 
     pub(super) fn on_answer_cell(&mut self, now: Now, link: LinkId, cell: &Cell) {
-        match self.asks.on_answer(link, cell) {
+        match self.asks.on_answer(now.instant, link, cell) {
             Heard::Nothing => (),
             Heard::Answer(ask, answer) => {
                 self.links.close_circuit(link, cell.circuit());
@@ -343,7 +274,18 @@ impl ClientNode {
         if let Some(source) = self.entry.sources.get_mut(link_key) {
             source.state = state;
         }
+        let whole = self.entry.sources.values().filter(|source| source.state == SourceState::Whole).count();
+        if state == SourceState::Whole && whole == self.needed() {
+            // As slow as these were the others may be, and not much slower.
+            let rest = self.entry.begun.until(now.instant).clamp(ASK_TIMEOUT, JOIN_TIMEOUT);
+            self.entry.deadline = self.entry.deadline.min(now.instant + rest);
+        }
         self.agree_if_ended(now);
+    }
+
+    /// So many bootstraps have to tell alike.
+    fn needed(&self) -> usize {
+        BOOTSTRAPS_AGREE_MIN.min(self.config.bootstraps.len())
     }
 
     /// Once all bootstraps have ended, or the time is over: takes what enough of them say alike.
@@ -356,7 +298,7 @@ impl ClientNode {
         self.pulls.clear();
         let sources = core::mem::take(&mut self.entry.sources);
         self.entry.joined = Joined { asked: sources.len(), ..Joined::default() };
-        let needed = BOOTSTRAPS_AGREE_MIN.min(self.config.bootstraps.len());
+        let needed = self.needed();
         let whole = sources.into_values().filter(|one| one.state == SourceState::Whole);
         let whole: Vec<Told> = whole.map(|source| source.told).collect();
         self.entry.joined.whole = whole.len();

@@ -6,6 +6,7 @@ mod entry;
 mod paying;
 mod runs;
 mod sizes;
+mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +26,7 @@ use super::sight::Sight;
 use super::work::{Done, Job};
 use crate::crypto::keys::NodeKey;
 use crate::dht::effort::ToldEfforts;
-use crate::limits::{GUARD_COUNTS_KEPT_EVERY, LOCATIONS, OPERATIONS_MAX};
+use crate::limits::{GUARD_COUNTS_KEPT_EVERY, JOIN_TIMEOUT, LOCATIONS, OPERATIONS_MAX};
 use crate::membership::guards::{GuardState, Guards};
 use crate::membership::members::Members;
 use crate::membership::path_bias::GuardCircuits;
@@ -297,7 +298,7 @@ impl ClientNode {
             second_hops: SecondHops::new(config.kept.second_hops.clone()),
             entry: Entry::default(),
             links: Links::default(),
-            asks: Asks::default(),
+            asks: Asks::patient(JOIN_TIMEOUT),
             pulls: BTreeMap::new(),
             operations: BTreeMap::new(),
             operation_times: Deadlines::default(),

@@ -47,7 +47,7 @@ impl Relay {
     }
 
     pub(super) fn on_answer_cell(&mut self, now: Now, link: LinkId, cell: &Cell) {
-        match self.asks.on_answer(link, cell) {
+        match self.asks.on_answer(now.instant, link, cell) {
             Heard::Nothing => (),
             Heard::Answer(ask, answer) => {
                 self.links.close_circuit(link, cell.circuit());

@@ -33,6 +33,8 @@ const CROWDS: [f64; 4] = [1.0, 10.0, 100.0, 1_000.0];
 const CROWD_SPAN_MIN: f64 = 3.0;
 /// Fewer lookups say nothing about shares.
 const LOOKUPS_TO_JUDGE: usize = 1_000;
+/// Share of the gets that are done: of clients that get nothing little could be told.
+const DONE_MIN: f64 = 0.95;
 /// What two means may differ by through arithmetic and what is learned of delays, bits.
 const BITS_SLACK: f64 = 0.02;
 
@@ -108,6 +110,9 @@ pub(super) fn run(settings: &Settings, watch: &mut dyn Watch) -> Result<Report, 
             run.exited == run.lookups.len(),
             format!("{nodes} nodes, {hops} hops: {} of {}", run.lookups.len(), run.exited),
         );
+        let done = run.gets.share();
+        let detail = format!("{nodes} nodes, {hops} hops: {} %", percent(done));
+        report.check("what is measured is a network that works", done >= DONE_MIN, detail);
         run.tell_cost(&mut costs);
         rows.extend(judged(settings, &run));
         crowded.extend(crowds(settings, &run));
@@ -171,7 +176,7 @@ fn one(settings: &Settings, (nodes, hops, placed): (usize, usize, Placed), stage
         }
         Placed::OneNetwork(share) => settle_in_one(stage, nodes, share),
     };
-    let clients = stage.known_clients(settings.clients);
+    let clients = stage.settled_clients(settings.clients);
     wait_ready(stage, &clients, Duration::from_secs(30));
     let mut trace = Trace::of(&stage.world, &clients);
     stage.add_records(settings.records);

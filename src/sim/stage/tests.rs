@@ -1,4 +1,5 @@
-//! A whole network starts again, and clients come in at once: nobody may be told that what is there is not.
+//! Clients come in at once: to a whole network that starts again, where nobody may be told that what is there is not; and over narrow
+//! links, where all must come in.
 
 use super::*;
 use crate::sim::internet::Internet;
@@ -75,4 +76,24 @@ fn while_a_whole_network_starts_again_within_a_minute_nothing_is_told_to_be_abse
 #[test]
 fn nor_where_it_starts_within_seconds() {
     check(Internet::fixed(Duration::from_millis(50)), (5, 2), 12);
+}
+
+// [MEMB-R-023]
+#[test]
+fn a_hundred_clients_that_come_at_once_all_come_in_though_their_pages_take_longer_than_other_answers_may() {
+    let (clients, bytes_per_s) = (100, 400_000);
+    let mut watch = Unwatched;
+    let internet = Internet::fixed(Duration::from_millis(30)).with_width(bytes_per_s);
+    let options = Options::new(1, internet);
+    // So long a bootstrap sends the first pages that it is asked for.
+    let page = crate::limits::MEMBERS_PAGE_MAX * crate::wire::descriptor::DESCRIPTOR_LEN;
+    let pages = clients * crate::limits::BOOTSTRAPS_ASKED / options.bootstraps;
+    let takes = Duration::from_millis(u64::try_from(pages * page).unwrap() * 1_000 / bytes_per_s);
+    assert!(takes > 3 * crate::limits::ASK_TIMEOUT && takes < crate::limits::JOIN_TIMEOUT);
+    let mut stage = Stage::new(options, "", &mut watch);
+    stage.settle_relays(300);
+    let clients = stage.new_clients(clients);
+    stage.run(stage.world.now() + 4 * takes);
+    let outside = clients.iter().filter(|client| stage.ready_at(**client).is_none()).count();
+    assert_eq!(outside, 0);
 }

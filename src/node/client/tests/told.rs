@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::crypto::keys::IdentitySecret;
-use crate::limits::{JOIN_TIMEOUT, KEY_LEN, MEMBERS_PAGE_MAX};
+use crate::limits::{ASK_TIMEOUT, JOIN_TIME_MAX, JOIN_TIMEOUT, KEY_LEN, MEMBERS_PAGE_MAX};
 use crate::wire::address::Address;
 use crate::wire::cell::CircuitId;
 use crate::wire::codec::Reader;
@@ -15,8 +15,12 @@ pub(super) enum Lie {
     OutOfOrder,
     /// Full pages of relays that are none, without end.
     Endless,
-    /// One relay to a page, and the page only when time goes on.
+    /// A made-up relay to a page, without end, and the page only when time goes on.
     Slow,
+    /// No lie: one relay to a page, and the page only when time goes on.
+    Narrow,
+    /// It says nothing any more.
+    Mute,
     /// All of them, with onion keys of its own.
     OtherKeys,
     /// That it does not answer such questions.
@@ -40,17 +44,16 @@ fn key_after(after: Option<NodeKey>, steps: usize) -> [u8; KEY_LEN] {
 impl World {
     /// Answers a question about the membership for a bootstrap that lies; whether it does.
     pub(super) fn lies(&mut self, link: LinkId, cell: &Cell, message: &[u8]) -> bool {
-        let there = self.client.links.peer(link).map(|peer| peer.link_key);
-        let Some(number) = (0..BOOTSTRAPS).find(|number| Some(relay(*number).link_key) == there) else { return false };
-        let Some(lie) = self.lies.get(&number).copied() else { return false };
+        let Some(lie) = self.lie_at(link) else { return false };
         let Ok(Ask::Members { after }) = Ask::decode(message) else { return false };
         let mut all: Vec<_> = (0..RELAYS).map(relay).collect();
         all.sort_by_key(|relay| relay.key);
         let answer = match lie {
-            Lie::Slow => {
+            Lie::Slow | Lie::Narrow => {
                 self.late.push((link, cell.clone()));
                 return true;
             }
+            Lie::Mute => return true,
             Lie::Refuses => Answer::Refused,
             Lie::OutOfOrder => {
                 all.swap(3, 4);
@@ -79,16 +82,40 @@ impl World {
         }
     }
 
+    fn lie_at(&self, link: LinkId) -> Option<Lie> {
+        let there = self.client.links.peer(link).map(|peer| peer.link_key);
+        let number = (0..BOOTSTRAPS).find(|number| Some(relay(*number).link_key) == there)?;
+        self.lies.get(&number).copied()
+    }
+
     /// A second goes by, and what is late comes.
     fn second(&mut self) {
         self.until(self.now.instant + Duration::from_secs(1));
         for (link, cell) in core::mem::take(&mut self.late) {
             let message = Assembler::default().push(cell.body()).unwrap().unwrap();
             let Ok(Ask::Members { after }) = Ask::decode(&message) else { panic!("it asked something else") };
-            let descriptors = vec![phantom(key_after(after, 1))];
-            self.answers(link, &cell, &Answer::Members { descriptors, more: true, settled: true });
+            let mut left: Vec<_> = (0..RELAYS).map(relay).filter(|one| Some(one.key) > after).collect();
+            left.sort_by_key(|relay| relay.key);
+            let (descriptor, more) = match left.first() {
+                Some(next) if self.lie_at(link) == Some(Lie::Narrow) => (next.to_signed(), left.len() > 1),
+                _ => (phantom(key_after(after, 1)), true),
+            };
+            self.answers(link, &cell, &Answer::Members { descriptors: vec![descriptor], more, settled: true });
             self.drain();
         }
+    }
+}
+
+impl World {
+    /// How long a pull goes on.
+    fn seconds_until_it_ends(&mut self) -> u64 {
+        let mut waited = 0;
+        while self.joined.is_none() {
+            assert!(waited <= JOIN_TIME_MAX.as_secs());
+            self.second();
+            waited += 1;
+        }
+        waited
     }
 }
 
@@ -106,19 +133,47 @@ fn comes(lies: &[(u32, Lie)]) -> World {
 // [MEMB-R-023]
 #[test]
 fn of_a_bootstrap_that_sends_wrong_pages_or_comes_to_no_end_nothing_is_taken() {
-    for (lie, seconds) in [(Lie::OutOfOrder, 0), (Lie::Endless, 0), (Lie::Refuses, 0), (Lie::Slow, 10)] {
+    // Two that told all at once leave the third the least there is.
+    let least = ASK_TIMEOUT.as_secs();
+    for (lie, seconds) in
+        [(Lie::OutOfOrder, 0), (Lie::Endless, 0), (Lie::Refuses, 0), (Lie::Slow, least), (Lie::Mute, least)]
+    {
         let mut world = comes(&[(1, lie)]);
-        let mut waited = 0;
-        while world.joined.is_none() {
-            assert!(waited < JOIN_TIMEOUT.as_secs(), "{lie:?}");
-            world.second();
-            waited += 1;
-        }
-        assert_eq!(waited, seconds, "{lie:?}");
+        assert_eq!(world.seconds_until_it_ends(), seconds, "{lie:?}");
         let joined = world.joined.unwrap();
         assert_eq!((joined.asked, joined.whole, joined.told), (3, 2, all_relays().len()), "{lie:?}");
         assert!(world.ready && world.client.members.len() == all_relays().len());
     }
+}
+
+// [MEMB-R-023]
+#[test]
+fn whoever_tells_something_every_second_is_waited_for_and_whoever_is_silent_is_not() {
+    let relays = u64::from(RELAYS);
+    assert!(relays > JOIN_TIMEOUT.as_secs());
+    // Narrow links bring a client in, however long; the third of them has as long as the first two took, at most JOIN_TIMEOUT.
+    let (all, all_but) = (3, 2);
+    for (third, seconds, whole) in [
+        (Lie::Narrow, relays, all),
+        (Lie::Slow, relays + JOIN_TIMEOUT.as_secs(), all_but),
+        (Lie::Mute, relays, all_but),
+    ] {
+        let mut world = comes(&[(0, Lie::Narrow), (1, Lie::Narrow), (2, third)]);
+        assert_eq!(world.seconds_until_it_ends(), seconds, "{third:?}");
+        let joined = world.joined.as_ref().unwrap();
+        assert_eq!((joined.whole, joined.agreed, world.ready), (whole, all_relays().len(), true), "{third:?}");
+    }
+    let mut world = comes(&[(0, Lie::Mute), (2, Lie::Mute)]);
+    assert_eq!(world.seconds_until_it_ends(), JOIN_TIMEOUT.as_secs());
+    assert!(!world.ready);
+}
+
+// [MEMB-R-023]
+#[test]
+fn however_steadily_they_tell_there_is_an_end() {
+    let mut world = comes(&[(0, Lie::Slow), (1, Lie::Slow)]);
+    assert_eq!(world.seconds_until_it_ends(), JOIN_TIME_MAX.as_secs());
+    assert!(!world.ready && world.client.members.is_empty());
 }
 
 // [MEMB-R-024]
