@@ -10,7 +10,7 @@ use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
 /// Targets of which an input is a script: noise means something to them.
-const SCRIPTED: [&str; 17] = [
+const SCRIPTED: [&str; 19] = [
     "content",
     "handshake",
     "link",
@@ -28,17 +28,22 @@ const SCRIPTED: [&str; 17] = [
     "speaker",
     "state_files",
     "stream",
+    "fetch",
+    "guards",
 ];
 const NOISE_LEN: usize = 192;
 
 /// Target, name, input. Each comes to what the planted fault of its oracle spoils, or to what noise seldom comes to.
-const SCRIPTS: [(&str, &str, &[u8]); 26] = [
+const SCRIPTS: [(&str, &str, &[u8]); 29] = [
     ("content", "folder-of-one", &[2, 1, 0, 0, 0, 5, 0, 0]),
     ("descriptor", "another-family", &[1, 0, 1, 2, 3, 0, 9, 5, 1, 0, 1, 0, 1, 0x80, 0, 0x9b, 1]),
     ("descriptor", "unchanged", &[1, 0, 1, 2, 3, 0, 9, 5, 1, 0, 1, 0, 1, 0x80, 0]),
     ("disk_store", "full-disk", &[10, 20, 0, 0, 11, 3, 0, 3, 0, 5, 12, 0, 9, 0, 14]),
     ("disk_store", "power-cut", &[10, 20, 0, 0, 0, 3, 0, 7, 0x7e, 7, 0, 0, 9, 0x2e, 3, 0xaa, 0, 11]),
     ("disk_store", "rot", &[10, 20, 0, 0, 0, 1, 0, 31, 0x8f, 0, 3, 1]),
+    ("fetch", "parity", &[3, 2, 1, 5, 6, 7, 0x16]),
+    ("fetch", "two-are-wanting", &[0, 0x90, 0, 7, 0, 0, 0x0f]),
+    ("guards", "paths", &[1, 0xff, 0xff, 10, 0, 0, 3, 10, 0, 0, 4, 10, 0, 0, 5]),
     ("handshake", "last-byte-changed", &[0, 4, 8, 15, 1]),
     ("handshake", "up-and-cells", &[1, 0, 1, 0, 12, 9, 13, 8, 0, 1, 0, 1, 10, 200, 0, 1, 4, 0, 0, 1]),
     ("network", "same-second", &[0, 5, 0, 1, 0, 2, 0, 2, 5, 0, 0x20]),

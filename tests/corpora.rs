@@ -56,6 +56,8 @@ targets!(
     content,
     descriptor,
     disk_store,
+    fetch,
+    guards,
     handshake,
     link,
     lookup,

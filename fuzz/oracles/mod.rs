@@ -7,6 +7,8 @@ pub mod cell_decode;
 pub mod content;
 pub mod descriptor;
 pub mod disk_store;
+pub mod fetch;
+pub mod guards;
 pub mod handshake;
 pub mod link;
 pub mod lookup;

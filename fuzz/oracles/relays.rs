@@ -1,4 +1,7 @@
-//! Relays for oracles: made from a number, signed by real keys, without paying for a puzzle.
+//! Relays for oracles: made from a number, signed by real keys, without paying for a puzzle. Those of the first numbers are made once:
+//! a key or a signature takes longer than most of what an input does otherwise.
+
+use std::sync::OnceLock;
 
 use bauta::crypto::hash::blake3;
 use bauta::crypto::keys::{DhSecret, IdentitySecret};
@@ -16,14 +19,27 @@ pub fn network() -> Network {
     Network::named("fuzz", 0)
 }
 
+/// Numbers of which what was made is kept.
+const KEPT: usize = 256;
+type KeptOf<T> = [OnceLock<T>; KEPT];
+
+fn kept<T: Clone>(of: &KeptOf<T>, number: u32, make: impl FnOnce() -> T) -> T {
+    match usize::try_from(number).ok().and_then(|at| of.get(at)) {
+        Some(one) => one.get_or_init(make).clone(),
+        None => make(),
+    }
+}
+
 /// The identity of this number.
 pub fn identity(number: u32) -> IdentitySecret {
-    IdentitySecret::from_bytes(&blake3(&[b"identity", &number.to_be_bytes()]))
+    static IDENTITIES: KeptOf<IdentitySecret> = [const { OnceLock::new() }; KEPT];
+    kept(&IDENTITIES, number, || IdentitySecret::from_bytes(&blake3(&[b"identity", &number.to_be_bytes()])))
 }
 
 /// The link or onion secret of this number.
 pub fn dh(number: u32) -> DhSecret {
-    DhSecret::from_bytes(&blake3(&[b"dh", &number.to_be_bytes()]))
+    static SECRETS: KeptOf<DhSecret> = [const { OnceLock::new() }; KEPT];
+    kept(&SECRETS, number, || DhSecret::from_bytes(&blake3(&[b"dh", &number.to_be_bytes()])))
 }
 
 /// What the relay of this number says of itself at this address.
@@ -49,6 +65,7 @@ pub fn relay_at(number: u32, ip: [u8; 4]) -> VerifiedDescriptor {
 
 /// The relay of this number in a /16 of its own.
 pub fn relay(number: u32) -> VerifiedDescriptor {
+    static RELAYS: KeptOf<VerifiedDescriptor> = [const { OnceLock::new() }; KEPT];
     let [_, _, high, low] = number.to_be_bytes();
-    relay_at(number, [10 + high, low, 0, 1])
+    kept(&RELAYS, number, || relay_at(number, [10 + high, low, 0, 1]))
 }

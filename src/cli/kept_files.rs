@@ -92,6 +92,12 @@ impl KeptFile {
     }
 }
 
+/// The content of a file of guards that says this; empty when it cannot be written (never met).
+#[must_use]
+pub fn written_guards(kept: &Guards) -> Vec<u8> {
+    print(Path::new(KEPT_FILE), kept).map(|content| content.to_vec()).unwrap_or_default()
+}
+
 /// The rows of a publication's log that count, each level, batch and digest, in order (spec/state.md §11).
 #[must_use]
 pub fn log_rows(bytes: &[u8]) -> Vec<(u8, u32, [u8; 32])> {
