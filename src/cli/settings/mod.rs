@@ -21,6 +21,7 @@ use crate::limits::{
 use crate::membership::prefix_rule::PrefixRule;
 use crate::request::Consistency;
 use crate::time::Duration;
+use crate::wire::address::Address;
 use crate::wire::contact::Contact;
 use crate::wire::network::Network;
 
@@ -248,6 +249,14 @@ impl Settings {
                 "say what the network asks for (0 for none): with a lower one, cheap identities would be believed";
             return Err(SettingsError::Missing { key: "difficulty", hint });
         }
+        if let Some((key, address)) = self.first_unreachable() {
+            let why = format!(
+                "{address} is no address of the public internet. Where difficulty is above 0 such addresses are neither believed nor \
+                 dialled, or strangers could have relays dial into networks that are not theirs. In a network of your own, on one \
+                 machine or behind one router, set difficulty = 0 at every node; else name an address that everybody reaches"
+            );
+            return conflict(key, "difficulty", &why);
+        }
         let mut known: Vec<_> = self.bootstraps.iter().map(|one| one.id).collect();
         known.sort_unstable();
         if known.windows(2).any(|pair| matches!(pair, [one, other] if one == other)) {
@@ -258,6 +267,18 @@ impl Settings {
             );
         }
         if self.state.as_os_str().is_empty() { Err(SettingsError::NoHome) } else { Ok(()) }
+    }
+
+    /// An address that nodes of a network of this difficulty have no use for, and the setting that names it.
+    fn first_unreachable(&self) -> Option<(&'static str, SocketAddr)> {
+        let network = Network { id: [0; 32], difficulty: self.difficulty };
+        let bootstraps = self.bootstraps.iter().map(|one| ("bootstraps", one.address.0));
+        // What others are told; a listener on every address has `advertise`, or is refused for that. A port of 0 is still to be given.
+        let told = self.advertise.map(|told| ("advertise", told)).or(self.listen.map(|told| ("listen", told)));
+        let told = told.filter(|(_, told)| !told.ip().is_unspecified());
+        let is_unreachable =
+            |address: SocketAddr| !network.may_reach(&Address((address.ip(), address.port().max(1)).into()));
+        bootstraps.chain(told).find(|(_, address)| is_unreachable(*address))
     }
 
     /// The network.

@@ -163,7 +163,7 @@ struct Played {
 }
 
 fn network() -> Network {
-    Network::named("shell", 1)
+    Network::named("shell", 0)
 }
 
 fn rng(seed: u64) -> ChaCha20Rng {

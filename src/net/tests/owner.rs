@@ -110,6 +110,27 @@ async fn dials_that_fail_say_why() {
     }
 }
 
+// [MEMB-W-067]
+#[tokio::test]
+async fn where_identities_have_a_price_nothing_is_dialled_that_is_not_global_whoever_asks() {
+    let runtime = Runtime::start().unwrap();
+    let listener = TcpListener::bind("127.8.0.2:0").await.unwrap();
+    let (address, link_key) = (listener.local_addr().unwrap(), DhKey([9; 32]));
+    let node = |difficulty| {
+        let config = ShellConfig::new(Network::named("shell", difficulty), LinkIdentity::Client);
+        let handle = spawn_node(Arc::clone(&runtime), Puppet::default(), config, Box::new(|_, op| op * 2));
+        Played { handle, address, key: link_key }
+    };
+    let mut public = node(1);
+    assert_eq!(public.dial(2, address, link_key).await, Told::Down(LinkId(2), DownReason::Unreachable));
+    // The first that ever connects is a node of a network without a price.
+    let private = node(0);
+    private.order(Output::Dial { link: LinkId(2), address: Address(address), link_key }).await;
+    let (mut stream, _) = patiently(listener.accept()).await.unwrap();
+    let mut frame = [0; FRAME_LEN];
+    patiently(stream.read_exact(&mut frame)).await.unwrap();
+}
+
 // [LINK-W-002]
 #[tokio::test]
 async fn a_relay_without_a_descriptor_neither_dials_nor_answers() {
