@@ -22,9 +22,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::records::Seen;
 pub use self::records::{Found, GetOptions, PutOptions, Stored};
-#[cfg(feature = "cli")]
-pub(crate) use self::stored::StoredMembers;
 pub use self::stored::stored_membership;
+#[cfg(feature = "cli")]
+pub(crate) use self::stored::{StoredMembers, stored_difficulty};
 pub use self::transfer::{
     Audit, AuditOptions, BatchNo, Carrier, Content, ContentReader, ContentWriter, Download, Extension, Goal, Health,
     Journal, Opened, Part, Prepared, Progress, PublishOptions, Published, Sealing, Source, Tended, Upkeep, audit, open,

@@ -52,6 +52,8 @@ pub(super) struct Settings {
     pub(super) answer_commands: bool,
     /// Where each value that is no default comes from.
     pub(super) origins: BTreeMap<&'static str, Origin>,
+    /// The network and its difficulty as they were in force after each source.
+    said: Vec<([u8; 32], u8)>,
 }
 
 /// Where a value comes from.
@@ -133,6 +135,7 @@ impl Settings {
         let usual = place(home, "XDG_CONFIG_HOME", ".config").map(|folder| folder.join("config.toml"));
         if let Some(path) = named.or_else(|| usual.filter(|path| path.exists())) {
             file::read_into(&mut settings, &path)?;
+            settings.note_network();
         }
         for (name, value) in variables {
             if OTHER_VARIABLES.contains(&name.as_str()) {
@@ -141,6 +144,7 @@ impl Settings {
             let key = name.trim_start_matches("BAUTA_").to_ascii_lowercase();
             settings.set(&key, value, Origin::Environment(name.clone()))?;
         }
+        settings.note_network();
         for set in &given.sets {
             let (key, value) = set.split_once('=').ok_or_else(|| SettingsError::NoEquals(set.clone()))?;
             settings.set(key.trim(), value.trim(), Origin::CommandLine)?;
@@ -150,6 +154,16 @@ impl Settings {
         }
         settings.check()?;
         Ok(settings)
+    }
+
+    fn note_network(&mut self) {
+        self.said.extend(self.network.map(|id| (id, self.difficulty)));
+    }
+
+    /// What a nearer source has replaced: another difficulty of the same network, if that is above 0.
+    pub(super) fn other_difficulty(&self) -> Option<u8> {
+        let of_this = self.said.iter().filter(|(id, said)| Some(*id) == self.network && *said != self.difficulty);
+        of_this.map(|(_, said)| *said).find(|said| *said > 0)
     }
 
     /// What a file of this text says alone, whatever is around it.
@@ -185,6 +199,7 @@ impl Settings {
             denylist: None,
             answer_commands: true,
             origins: BTreeMap::new(),
+            said: Vec::new(),
         }
     }
 

@@ -110,6 +110,49 @@ async fn dials_that_fail_say_why() {
     }
 }
 
+/// Wants keys, and counts those it is told.
+#[derive(Default)]
+struct Keys(Mutex<usize>);
+
+impl Tap for Keys {
+    fn frame(&self, _: SocketAddr, _: SocketAddr, _: bool, _: &[u8; FRAME_LEN]) {}
+
+    fn cell(&self, _: SocketAddr, _: SocketAddr, _: bool, _: Command, _: CircuitId) {}
+
+    fn logs_keys(&self) -> bool {
+        true
+    }
+
+    fn keys(&self, _: &crate::link::ExposedKeys) {
+        *self.0.lock().unwrap() += 1;
+    }
+}
+
+// [LINK-W-051]
+#[tokio::test]
+async fn keys_are_told_of_links_on_this_machine_in_a_network_without_a_price_alone() {
+    let runtime = Runtime::start().unwrap();
+    for (seed, difficulty, told) in [(33, 0, 1), (35, 1, 0)] {
+        let keys = Arc::new(Keys::default());
+        let tap: Arc<dyn Tap> = Arc::<Keys>::clone(&keys);
+        let network = Network { difficulty, ..network() };
+        let mut node = relay_of(network, &runtime, seed, ShellLimits::default(), Some(tap)).await;
+        let mut raw = Raw::connect(Ipv4Addr::LOCALHOST, &node, raw_params()).await;
+        raw.shake_hands().await;
+        assert!(matches!(node.told().await, Told::Up { .. }));
+        assert_eq!(*keys.0.lock().unwrap(), told, "difficulty {difficulty}");
+    }
+    let at = |text: &str| text.parse().unwrap();
+    for (ends, may) in [
+        (["127.0.0.1:1", "127.9.0.1:2"], true),
+        (["[::1]:1", "[::1]:2"], true),
+        (["127.0.0.1:1", "192.168.0.1:2"], false),
+        (["20.1.0.1:1", "127.0.0.1:2"], false),
+    ] {
+        assert_eq!(may_log_keys(&network(), ends.map(at)), may, "{ends:?}");
+    }
+}
+
 // [MEMB-W-067]
 #[tokio::test]
 async fn where_identities_have_a_price_nothing_is_dialled_that_is_not_global_whoever_asks() {
