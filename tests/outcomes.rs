@@ -8,7 +8,7 @@ mod world;
 use std::time::Duration;
 
 use bauta::cli::local::LocalOptions;
-use bauta::client::{Client, ClientError, ClientOptions, Found, GetOptions, PublishOptions, PutOptions};
+use bauta::client::{Client, ClientError, ClientOptions, Ending, Found, GetOptions, PublishOptions, PutOptions};
 use bauta::content::FileName;
 use bauta::crypto::keys::DhKey;
 use bauta::keyspace::Id;
@@ -19,6 +19,7 @@ use bauta::request::Refused;
 use bauta::wire::address::Address;
 use bauta::wire::cell::Command;
 use bauta::wire::contact::Contact;
+use bauta::wire::network::Network;
 use world::{Behaviour, World, author, locator, network, patiently, refused, until};
 
 /// For operations that cannot succeed: their own deadline ends them.
@@ -309,6 +310,18 @@ async fn a_client_of_fewer_than_three_hops_does_not_start_and_one_of_five_builds
     let client = Client::start(&world.runtime, options).unwrap();
     put(&client, 41, b"", b"value", None).await;
     assert!(client.paths().iter().all(|path| path.len() == 5));
+}
+
+// [MEMB-W-066]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_a_network_whose_identities_have_a_price_does_not_start_from_a_private_address() {
+    let world = World::start(42, 12).await;
+    let options = world.client_options(1);
+    let network = Network { difficulty: 1, ..options.network };
+    let first = options.bootstraps[0].address.0;
+    let started = Client::start(&world.runtime, ClientOptions { network, ..options });
+    assert!(matches!(&started, Err(ClientError::Bootstrap(named)) if *named == first));
+    assert_eq!(started.err().unwrap().ending(), Ending::Usage);
 }
 
 // [REQ-W-016]

@@ -43,7 +43,7 @@ trait Refusal {
 
 variants! {
     Malformed { Short, Trailing, Value }
-    DescriptorRefused { Signature, Puzzle, Expired, Future }
+    DescriptorRefused { Signature, Puzzle, Expired, Future, Address }
     RecordRefused { Forged, Expired, TooLong, Size }
     RootRefused { Malformed, TooLong(_), Name(_) }
     NameRefused { Length, Characters }

@@ -4,16 +4,20 @@
 
 mod binary;
 
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bauta::crypto::hash::blake3;
 use bauta::dht::store::{Quota, StoreOp, StoreResult};
-use bauta::disk::ValueStore;
+use bauta::disk::{StateDir, ValueStore};
 use bauta::limits::RELAY_STOP_TIMEOUT;
+use bauta::probe::{Me, Session, Target};
 use bauta::record::VerifiedValue;
 use bauta::time::UnixTime;
+use bauta::wire::contact::Contact;
+use bauta::wire::descriptor::DESCRIPTOR_LEN;
 use bauta::wire::hex;
 use bauta::wire::network::Network;
 use bauta::wire::record::{ChunkBytes, Expiry, Value as Wire};
@@ -60,6 +64,60 @@ fn a_relay_ends_in_order_and_is_the_same_after_a_restart() {
     // Another state directory is another relay.
     let (_other, other, _) = relay(&user, &["--set", NETWORK, "--set", "listen=127.241.0.1:0", "--state", "other"]);
     assert_ne!(other.split_once('/').unwrap().1, contact.split_once('/').unwrap().1);
+}
+
+/// The number of the last descriptor as a relay has it on disk (spec/state.md §9).
+fn kept_number(user: &User) -> u32 {
+    type Kept = ([u8; 32], [u8; 32], u32, [u8; 32], u32);
+    let state = StateDir::open(user.state_file("relay").parent().unwrap()).unwrap();
+    state.read::<Kept>("relay").unwrap().unwrap().4
+}
+
+/// The number and the effort of the descriptor that a relay shows whoever links to it.
+async fn shown(contact: &str, net: u8) -> (u32, u8) {
+    let contact: Contact = contact.parse().unwrap();
+    let id = core::array::from_fn(|at| u8::try_from(at % 16).unwrap());
+    let network = Network { id, difficulty: 0 };
+    let target = Target { address: contact.address.0, link_key: contact.link_key, network };
+    let (mut rng, from) = (ChaCha20Rng::seed_from_u64(net.into()), Ipv4Addr::new(127, 242, net, 9).into());
+    let session = Session::up(&target, &Me::client(&mut rng), Some(from), &mut rng).await.unwrap();
+    let descriptor = session.hello.descriptor.unwrap();
+    (descriptor.claim().1, descriptor.as_bytes()[DESCRIPTOR_LEN - 65])
+}
+
+// [STATE-W-021]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_relay_has_shown_is_on_disk_when_it_is_killed_and_what_it_shows_next_is_greater() {
+    let user = User::nobody();
+    let settings = ["--set", NETWORK, "--set", "listen=127.242.0.1:0", "--set", "store_values=1"];
+    let mut last = 0;
+    // Several within a second: only what is on disk keeps their numbers apart.
+    for net in 1..=4 {
+        let (running, contact, _) = relay(&user, &settings);
+        let (number, effort) = shown(&contact, net).await;
+        // Killed, it writes nothing any more.
+        drop(running);
+        assert_eq!((kept_number(&user), effort), (number, 0));
+        assert!(number > last, "{number} after {last}");
+        last = number;
+    }
+    // A full store asks for work: in a second descriptor, as soon as the first is out.
+    fill(&user.state_file("values.redb"));
+    let (_running, contact, _) = relay(&user, &settings);
+    let mut later = (last, 0);
+    for net in 5..=250 {
+        later = shown(&contact, net).await;
+        if later.1 > 0 {
+            break;
+        }
+    }
+    assert!(later.1 > 0 && later.0 > last + 1, "{later:?} after {last}");
+    let kept = async {
+        while kept_number(&user) != later.0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), kept).await.expect("it is kept when it was signed");
 }
 
 // [STATE-R-024]

@@ -77,7 +77,7 @@ fn command_frames_hold() {
     holds("command_frames");
 }
 
-// [MEMB-W-001] [MEMB-R-002] [MEMB-R-003] [MEMB-W-033] [VER-R-002] [VER-R-007]
+// [MEMB-W-001] [MEMB-R-002] [MEMB-R-003] [MEMB-W-033] [MEMB-R-065] [VER-R-002] [VER-R-007]
 #[test]
 fn descriptors_hold() {
     holds("descriptors");

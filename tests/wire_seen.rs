@@ -176,6 +176,25 @@ fn a_network_on_this_machine_logs_a_line_for_each_link_in_a_file_of_its_user_alo
     }
 }
 
+// [LINK-W-052]
+#[test]
+fn a_price_that_a_network_has_elsewhere_is_not_set_aside_for_keys() {
+    let network = "ab".repeat(32);
+    let contact = |ip: &str, byte: &str| format!("\"{ip}:4433/{}/{}\"", byte.repeat(20), byte.repeat(32));
+    let user = User::with(&format!("network = \"{network}\"\ndifficulty = 8\n"));
+    let here = format!("bootstraps={},{}", contact("127.9.0.1", "01"), contact("127.9.1.1", "02")).replace('"', "");
+    let mut get = vec!["get", "a name", "--keylog", "keys", "--set", "difficulty=0", "--set", &here];
+    let told = user.run(&get).with(2);
+    assert!(told.err.contains("`difficulty` is 0 here, and 8 where the network is named"), "{told:?}");
+    assert!(!user.path("keys").exists() && !user.state().exists());
+    // Another network's price is its own.
+    let other = format!("network={}", "cd".repeat(32));
+    get.extend(["--set", &other, "--set", "timeout=100ms", "--set", "stagger=0ms"]);
+    user.run(&get).with(4);
+    assert!(user.path("keys").exists());
+}
+
+// [LINK-W-052]
 #[test]
 fn keys_of_a_network_that_others_may_be_in_are_refused_before_anything_is_done() {
     let network = "ab".repeat(32);
@@ -183,7 +202,7 @@ fn keys_of_a_network_that_others_may_be_in_are_refused_before_anything_is_done()
     let here = format!("bootstraps = [{}, {}]", contact("127.9.0.1", "01"), contact("127.9.1.1", "02"));
     let away = format!("bootstraps = [{}, {}]", contact("127.9.0.1", "01"), contact("192.0.2.1", "02"));
     for (settings, part) in [
-        (format!("network = \"{network}\"\ndifficulty = 8\n{here}\n"), "`difficulty` is not 0"),
+        (format!("network = \"{network}\"\ndifficulty = 8\n"), "`difficulty` is not 0"),
         (
             format!("network = \"{network}\"\ndifficulty = 0\n{away}\n"),
             "`bootstraps` names an address that is not loopback",
@@ -206,6 +225,7 @@ fn keys_of_a_network_that_others_may_be_in_are_refused_before_anything_is_done()
     }
 }
 
+// [LINK-W-053]
 #[test]
 fn a_file_that_others_can_read_takes_no_keys() {
     let user = User::nobody();

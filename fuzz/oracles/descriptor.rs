@@ -1,9 +1,11 @@
 //! A relay's description: what decodes encodes to the same bytes; what is believed is what its relay signed, byte for byte, for this
-//! network, within its life, with a solved puzzle; and its id follows from its key and puzzle alone.
+//! network, within its life, with a solved puzzle and, where that has a price, at a global address; and its id follows from its key and puzzle alone.
 
 use bauta::crypto::hash::node_id;
+use bauta::crypto::puzzle::Solution;
 use bauta::limits::{CLOCK_SKEW_S, DESCRIPTOR_LIFE_S};
 use bauta::time::UnixTime;
+use bauta::wire::address::Address;
 use bauta::wire::codec::Reader;
 use bauta::wire::descriptor::{DESCRIPTOR_LEN, DescriptorRefused, SignedDescriptor};
 use bauta::wire::network::Network;
@@ -13,6 +15,10 @@ use super::script::Script;
 
 /// Bytes of the number, and where it stands: before effort and signature.
 const ISSUED_AT: usize = DESCRIPTOR_LEN - 64 - 1 - 4;
+/// Where the output of the puzzle stands: after key and counter.
+const Y_AT: usize = 32 + 4;
+/// Where the address stands: before family, versions, number, effort and signature.
+const ADDRESS_AT: usize = ISSUED_AT - 2 - 8 - 19;
 
 fn decode(bytes: &[u8]) -> Option<SignedDescriptor> {
     let mut reader = Reader::new(bytes);
@@ -49,7 +55,8 @@ pub fn check(data: &[u8], fault: bool) {
     let signed = own.sign(&network(), &identity(number));
     assert_eq!(signed.id(), node_id(&signed.key, &signed.solution.y));
     let mut bytes = *signed.as_bytes();
-    let (elsewhere, solved) = (script.byte() & 1 != 0, script.byte() & 3 != 0);
+    let which = script.byte();
+    let (elsewhere, difficulty, solved) = (which & 1 != 0, which >> 1 & 1, script.byte() & 3 != 0);
     let shift = i64::from(script.byte()) - 128;
     let edge = script.pick(&[
         0,
@@ -70,12 +77,19 @@ pub fn check(data: &[u8], fault: bool) {
     }
     let Some(decoded) = decode(&bytes) else { return assert!(!is_same) };
     let network = if elsewhere { Network::named("elsewhere", 0) } else { network() };
+    let network = Network { difficulty, ..network };
+    let address = Address::decode(&mut Reader::new(&bytes[ADDRESS_AT..])).expect("it was decoded with the rest");
+    let claimed = Solution { counter: 0, y: bytes[Y_AT..Y_AT + 32].try_into().expect("32 bytes") };
     let issued = u64::from(decoded.claim().1);
     let believed = decoded.verify_with(&network, now, |_, _, _, _| solved);
     let expected = if issued > now.0 + CLOCK_SKEW_S {
         Some(DescriptorRefused::Future)
     } else if now.0 > issued + DESCRIPTOR_LIFE_S {
         Some(DescriptorRefused::Expired)
+    } else if difficulty > 0 && !address.is_global() {
+        Some(DescriptorRefused::Address)
+    } else if !claimed.looks_solved(difficulty) {
+        Some(DescriptorRefused::Puzzle)
     } else if elsewhere || !is_same {
         Some(DescriptorRefused::Signature)
     } else {

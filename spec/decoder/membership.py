@@ -1,4 +1,4 @@
-"""Descriptors of relays, their addresses and fingerprints. spec/membership.md §1, §2.4."""
+"""Descriptors of relays, their addresses and fingerprints. spec/membership.md §1, §2.4, §8."""
 
 import ipaddress
 
@@ -13,6 +13,20 @@ CLOCK_SKEW_S = 600
 EFFORT_MAX = 3
 # The network of which a vector does not say it (spec/vectors/README.md).
 VECTORS_NETWORK = crypto.network_id(b"vectors")
+# spec/membership.md §8.1.
+SPECIAL = """
+0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24 192.31.196.0/24
+192.52.193.0/24 192.88.99.0/24 192.168.0.0/16 192.175.48.0/24 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/4
+240.0.0.0/4 2001::/23 2001:db8::/32 2002::/16 2620:4f:8000::/48 3fff::/20
+"""
+SPECIAL = [ipaddress.ip_network(block) for block in SPECIAL.split()]
+UNICAST = ipaddress.ip_network("2000::/3")
+
+
+def is_global(address):
+    """Whether a host of the public internet can have it."""
+    ip = ipaddress.ip_address(address.rsplit(":", 1)[0].strip("[]"))
+    return (ip.version == 4 or ip in UNICAST) and not any(ip in block for block in SPECIAL)
 
 
 def decode_address(reader):
@@ -78,6 +92,7 @@ def verify_descriptor(network, data, now, difficulty):
     descriptor = whole(data, read_descriptor)
     refuse_if(descriptor["issued"] > now + CLOCK_SKEW_S, "DescriptorRefused::Future")
     refuse_if(now - descriptor["issued"] > DESCRIPTOR_LIFE_S, "DescriptorRefused::Expired")
+    refuse_if(difficulty > 0 and not is_global(descriptor["address"]), "DescriptorRefused::Address")
     y = descriptor["y"]
     refuse_if(crypto.zero_bits(blake3(y)) < difficulty, "DescriptorRefused::Puzzle")
     try:
@@ -100,9 +115,10 @@ def check_descriptor(case):
     texts = ("address",)
     wanted = {key: unhex(value) if isinstance(value, str) and key not in texts else value for key, value in case.items()}
     network, seed, now, data = (wanted.pop(key) for key in ("network_id", "seed", "now", "bytes"))
-    expect_life(case, lambda time: verify_descriptor(network, data, time, difficulty=0))
+    difficulty = wanted.pop("difficulty")
+    expect_life(case, lambda time: verify_descriptor(network, data, time, difficulty))
     del wanted["believed_from"], wanted["believed_to"]
-    found = verify_descriptor(network, data, now, difficulty=0)
+    found = verify_descriptor(network, data, now, difficulty)
     found["hint"] = found["onion_epoch"] & 0xFF
     found["node_id"] = crypto.node_id(found["key"], found["y"])
     found["salt"], found["fingerprint"] = wanted["salt"], fingerprint(data, wanted["salt"])
@@ -117,8 +133,13 @@ def check_descriptor(case):
 
 def refuse_descriptor(case):
     """descriptors.json"""
-    verify_descriptor(VECTORS_NETWORK, unhex(case["bytes"]), case["now"], difficulty=0)
+    verify_descriptor(VECTORS_NETWORK, unhex(case["bytes"]), case["now"], case.get("difficulty", 0))
 
 
 VECTORS = {"descriptors": (check_descriptor, refuse_descriptor)}
-UNNOTICED = {"descriptors": {"now": "any time of the descriptor's life will do"}}
+UNNOTICED = {
+    "descriptors": {
+        "now": "any time of the descriptor's life will do",
+        "difficulty": "a puzzle may have more zero bits than were asked for",
+    }
+}

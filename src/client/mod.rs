@@ -22,9 +22,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::records::Seen;
 pub use self::records::{Found, GetOptions, PutOptions, Stored};
-#[cfg(feature = "cli")]
-pub(crate) use self::stored::StoredMembers;
 pub use self::stored::stored_membership;
+#[cfg(feature = "cli")]
+pub(crate) use self::stored::{StoredMembers, stored_difficulty};
 pub use self::transfer::{
     Audit, AuditOptions, BatchNo, Carrier, Content, ContentReader, ContentWriter, Download, Extension, Goal, Health,
     Journal, Opened, Part, Prepared, Progress, PublishOptions, Published, Sealing, Source, Tended, Upkeep, audit, open,
@@ -162,6 +162,9 @@ pub enum ClientError {
     /// Paths of this length are not built.
     #[error("a path has {HOPS_CLIENT_MIN} to {HOPS_MAX} hops, {0} were asked for")]
     Hops(usize),
+    /// A bootstrap at an address that is not global, in a network whose difficulty is above 0.
+    #[error("bootstrap {0}: no address of the public internet; a network whose difficulty is above 0 has no others")]
+    Bootstrap(std::net::SocketAddr),
     /// Circuits are not staggered by so much.
     #[error("circuits are staggered by at most {} ms, {} ms were asked for", STAGGER_MAX.as_millis(), .0.as_millis())]
     Stagger(Duration),
@@ -220,9 +223,8 @@ impl ClientError {
             Self::Fetch(FetchRefused::TooFew { .. }) => Ending::Unreachable,
             Self::PartlyPublished { .. } => Ending::Partly,
             Self::ByNode { ending, .. } => *ending,
-            Self::Seal(_) | Self::Name(_) | Self::Link(_) | Self::Hops(_) | Self::Stagger(_) | Self::Whole(_) => {
-                Ending::Usage
-            }
+            Self::Seal(_) | Self::Name(_) | Self::Link(_) | Self::Hops(_) => Ending::Usage,
+            Self::Bootstrap(_) | Self::Stagger(_) | Self::Whole(_) => Ending::Usage,
             Self::State(_) | Self::Source(_) | Self::Stopped => Ending::Failed,
         }
     }
@@ -269,13 +271,17 @@ impl Client {
     /// Opens the state directory and starts to join. Returns at once; calls wait for the network.
     ///
     /// # Errors
-    /// [`ClientError::State`] when the directory cannot be used, [`ClientError::Hops`], [`ClientError::Stagger`].
+    /// [`ClientError::State`] when the directory cannot be used, [`ClientError::Hops`], [`ClientError::Stagger`],
+    /// [`ClientError::Bootstrap`].
     pub fn start(runtime: &Arc<Runtime>, options: ClientOptions) -> Result<Self, ClientError> {
         if options.hops < HOPS_CLIENT_MIN || options.hops > HOPS_MAX {
             return Err(ClientError::Hops(options.hops));
         }
         if options.stagger > STAGGER_MAX {
             return Err(ClientError::Stagger(options.stagger));
+        }
+        if let Some(one) = options.bootstraps.iter().find(|one| !options.network.may_reach(&one.address)) {
+            return Err(ClientError::Bootstrap(one.address.0));
         }
         let state = StateDir::open(&options.state)?;
         let kept: Option<Kept> = state.read(KEPT_FILE)?;

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::crypto::random_bytes;
 use crate::disk::StateDir;
+#[cfg(feature = "cli")]
+use crate::disk::StateError;
 use crate::limits::{MEMBERS_MAX, STORED_MEMBERS_LIFE_MAX_S, STORED_MEMBERS_LIFE_MIN_S};
 use crate::membership::members::Members;
 use crate::net::Runtime;
@@ -67,6 +69,16 @@ pub(super) fn read(state: &StateDir, network: &Network, now: UnixTime) -> Member
     let mut members = Members::default();
     members.merge_all(stored.iter().flat_map(|stored| &stored.descriptors).take(MEMBERS_MAX).filter_map(verify), now);
     members
+}
+
+/// For which difficulty a membership was kept here, whether it still serves or not; `None` where none was.
+///
+/// # Errors
+/// [`StateError`], of a file that cannot be read.
+#[cfg(feature = "cli")]
+pub(crate) fn stored_difficulty(state: &StateDir) -> Result<Option<u8>, StateError> {
+    let stored: Option<StoredMembers> = state.read(FILE)?;
+    Ok(stored.map(|stored| stored.difficulty))
 }
 
 fn read_serving(state: &StateDir, network: &Network, now: UnixTime) -> Option<StoredMembers> {

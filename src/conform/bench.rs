@@ -11,7 +11,7 @@ use crate::crypto::{CryptoRng, random_bytes};
 use crate::limits::CELL_LEN;
 use crate::net::Clock;
 use crate::onion::{Built, Circuit, Reply0, build};
-use crate::probe::{Heard, Me, Opening, PATIENCE, Sealed, Session, Target, Wire, circuit};
+use crate::probe::{Heard, Me, NOBODYS_ADDRESS, Opening, PATIENCE, Sealed, Session, Target, Wire, circuit};
 use crate::time::{Instant as Moment, Now, UnixTime};
 use crate::wire::cell::{Cell, CircuitId, Command};
 use crate::wire::descriptor::VerifiedDescriptor;
@@ -23,8 +23,6 @@ use crate::wire::statement::Nonce;
 
 /// Second byte of the loopback networks that checks come from; each check has one of its own.
 const FIRST_NET: u8 = 130;
-/// Where relays that a check plays say that they listen. Nobody does.
-const PORT: u16 = 4_433;
 
 /// What one check has.
 pub(super) struct Bench {
@@ -103,12 +101,12 @@ impl Bench {
         self.up(&me, from).await
     }
 
-    /// A relay of its own, and whence it comes. Its descriptor names an address that nobody has (RFC 5737), so that no network
+    /// A relay of its own, and whence it comes. Its descriptor names an address that nobody has, so that no network
     /// takes it for a member.
     pub(super) fn as_relay(&mut self) -> Result<(Me, Option<IpAddr>), Unproven> {
         let from = self.source();
         let now = Now { instant: Moment::ZERO, unix: self.now() };
-        let me = Me::relay(&self.target.network, (Ipv4Addr::new(192, 0, 2, 1), PORT).into(), now, &mut self.rng);
+        let me = Me::relay(&self.target.network, NOBODYS_ADDRESS, now, &mut self.rng);
         me.map(|me| (me, from)).ok_or_else(|| not_seen("the identity puzzle of this network is too dear for a check"))
     }
 

@@ -57,11 +57,20 @@ struct Exposed {
 }
 
 impl DirectionKey {
+    /// The first of a direction; copied from where it is wiped to where it will be.
+    fn first(split: &[u8; KEY_LEN]) -> Self {
+        let mut key = Zeroizing::new([0; KEY_LEN]);
+        key.copy_from_slice(split);
+        Self { from: 0, key }
+    }
+
     /// As Noise has it in §4.2: what sealing zeros under the greatest nonce gives, without its tag.
     fn rekey(&mut self, from: u64) {
         let mut next = Zeroizing::new([0; KEY_LEN]);
         Key::new(*self.key).seal(u64::MAX, &[], &mut *next);
-        (self.from, self.key) = (from, next);
+        self.from = from;
+        // Over the old one, which is so wiped.
+        self.key.copy_from_slice(&*next);
     }
 }
 
@@ -148,9 +157,8 @@ impl Handshake {
     pub fn into_exposed_transport(mut self) -> Result<Transport, Forged> {
         let is_initiator = self.0.is_initiator();
         // Before the handshake is finished there are no such keys, and the transport is refused below.
-        let (initiator, responder) = self.0.dangerously_get_raw_split();
-        let key = |key| DirectionKey { from: 0, key: Zeroizing::new(key) };
-        let keys = LinkKeys { initiator: key(initiator), responder: key(responder) };
+        let split = Zeroizing::new(self.0.dangerously_get_raw_split());
+        let keys = LinkKeys { initiator: DirectionKey::first(&split.0), responder: DirectionKey::first(&split.1) };
         let exposed = Some(Box::new(Exposed { keys, is_initiator, is_news: true }));
         Ok(Transport { exposed, ..self.into_transport()? })
     }

@@ -173,7 +173,7 @@ impl Link {
         self.first.is_some() || (matches!(self.state, State::Up(_)) && !self.outbox.is_empty())
     }
 
-    /// Whether frames that come are thrown away unread: there is no use in reading on.
+    /// Whether all that comes is thrown away, until the handshake's time is over or the peer ends.
     #[must_use]
     pub fn is_mute(&self) -> bool {
         matches!(self.state, State::Mute)

@@ -117,8 +117,7 @@ impl<'a> Session<'a> {
         }
         let deadline = self.deadline();
         let at = self.shell.runtime.clock.deadline(deadline.unwrap_or(Instant::from_micros(u64::MAX)));
-        let may_read =
-            self.waiting.is_none() && self.verifying.is_none() && self.flush_by.is_none() && !self.link.is_mute();
+        let may_read = self.waiting.is_none() && self.verifying.is_none() && self.flush_by.is_none();
         let inbox = &self.shell.inbox;
         let mut batch = core::mem::take(&mut self.batch);
         tokio::select! {
@@ -245,10 +244,14 @@ impl<'a> Session<'a> {
 
     fn have_read(&mut self, read: io::Result<usize>) -> Result<(), DownReason> {
         match read {
+            // To whoever was not for us bytes go on being taken, and are overwritten by the next: a socket that stops taking, or that
+            // is closed with bytes unread, would tell how many it takes to be refused.
+            Ok(len) if len > 0 && self.link.is_mute() => Ok(()),
             Ok(len) if len > 0 => {
                 self.read.filled(len);
                 Ok(())
             }
+            _ if self.link.is_mute() => Err(DownReason::Identity),
             _ if self.up_by.is_some() => Err(DownReason::Handshake),
             _ => Err(DownReason::Closed),
         }

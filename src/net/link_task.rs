@@ -87,6 +87,10 @@ fn params(shell: &LinkShell, showing: Showing) -> Params {
 }
 
 async fn connect(shell: &LinkShell, to: SocketAddr) -> Result<TcpStream, DownReason> {
+    // Whoever named it, and whatever was checked before: no packet leaves for somebody's private network.
+    if !shell.network.may_reach(&Address(to)) {
+        return Err(DownReason::Unreachable);
+    }
     let clock = shell.runtime.clock;
     let end = clock.deadline(clock.instant() + shell.limits.dial_timeout);
     let attempt = async {

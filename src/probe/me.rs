@@ -1,6 +1,6 @@
 //! Who the probe says that it is. Every field may be set to what is wrong; what the constructors make is right.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::crypto::CryptoRng;
 use crate::crypto::keys::{DhSecret, IdentitySecret};
@@ -16,6 +16,11 @@ use crate::wire::network::{Network, VERSIONS};
 
 /// Trials of the identity puzzle: for difficulties that a test can wait for.
 const PUZZLE_TRIALS: u32 = 1 << 16;
+
+/// Where relays that are played say they listen. The block is global, as every network asks of an address, and belongs to nobody
+/// since the 6bone gave it back (RFC 3701). Since they dial from elsewhere, a target lets them ask as relays, and neither takes them
+/// for members nor asks them anything.
+pub const NOBODYS_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x3ffe, 0, 0, 0, 0, 0, 0, 1)), 9);
 
 /// One end of a link.
 pub struct Me {

@@ -49,7 +49,7 @@ mod wire;
 
 use std::net::SocketAddr;
 
-pub use self::me::{AsRelay, Me};
+pub use self::me::{AsRelay, Me, NOBODYS_ADDRESS};
 pub use self::opening::{Opening, Sealed, with_right_check};
 pub use self::session::{NotUp, Session, circuit};
 pub use self::wire::{NotWritten, Wire};

@@ -100,6 +100,9 @@ pub enum DescriptorRefused {
     /// Issued in the future, beyond what clocks may differ.
     #[error("descriptor: issued in the future")]
     Future,
+    /// Its address is not global, and the network's difficulty is above 0.
+    #[error("descriptor: an address that is not global")]
+    Address,
 }
 
 fn signed_message(network: &Network, body: &[u8]) -> Vec<u8> {
@@ -189,7 +192,7 @@ impl SignedDescriptor {
         Ok(Self { descriptor, bytes: *start.first_chunk().ok_or(Malformed::Short)? })
     }
 
-    /// Checks times, zero bits, signature and puzzle, cheapest first. Costs 4 MiB and some milliseconds.
+    /// Checks times, address, zero bits, signature and puzzle, cheapest first. Costs 4 MiB and some milliseconds.
     ///
     /// # Errors
     /// [`DescriptorRefused`] names the first check that failed.
@@ -214,6 +217,9 @@ impl SignedDescriptor {
         }
         if now.0 > issued.saturating_add(DESCRIPTOR_LIFE_S) {
             return Err(DescriptorRefused::Expired);
+        }
+        if !network.may_reach(&descriptor.address) {
+            return Err(DescriptorRefused::Address);
         }
         if !descriptor.solution.looks_solved(network.difficulty) {
             return Err(DescriptorRefused::Puzzle);
@@ -337,7 +343,8 @@ mod tests {
     #[test]
     fn a_signed_descriptor_survives_the_wire_and_each_flipped_byte_is_refused() {
         let network = Network::named("test", 1);
-        let (descriptor, secret) = sample(&network);
+        let (mut descriptor, secret) = sample(&network);
+        descriptor.address = Address("20.1.0.1:9".parse().unwrap());
         let signed = descriptor.sign(&network, &secret);
         let decode = |bytes: &[u8]| SignedDescriptor::decode(&mut Reader::new(bytes));
         let verified = decode(signed.as_bytes()).unwrap().verify(&network, UnixTime(1_000_000)).unwrap();
@@ -366,5 +373,28 @@ mod tests {
         let mut forged = descriptor;
         forged.solution.y[0] ^= 1;
         assert_eq!(check(forged, &network, 1_000_000), Err(DescriptorRefused::Puzzle));
+    }
+
+    // [MEMB-R-065]
+    #[test]
+    fn an_address_that_is_not_global_is_refused_where_identities_have_a_price_and_nowhere_else() {
+        for (address, is_global) in [
+            ("127.1.0.1:9", false),
+            ("192.168.7.1:80", false),
+            ("100.64.0.1:9", false),
+            ("[fd00::1]:9", false),
+            ("[2002:c0a8:701::1]:80", false),
+            ("20.1.0.1:9", true),
+            ("[2600::1]:9", true),
+        ] {
+            for difficulty in [0, 1] {
+                let network = Network::named("test", difficulty);
+                let (mut descriptor, secret) = sample(&network);
+                descriptor.address = Address(address.parse().unwrap());
+                let checked = descriptor.sign(&network, &secret).to_signed().verify(&network, UnixTime(1_000_000));
+                let refused = (difficulty > 0 && !is_global).then_some(DescriptorRefused::Address);
+                assert_eq!(checked.err(), refused, "{address} at {difficulty}");
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@ pub mod cell;
 pub mod codec;
 pub mod contact;
 pub mod descriptor;
+pub mod global;
 pub mod hello;
 pub mod hex;
 pub mod message;

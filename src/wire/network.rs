@@ -1,5 +1,6 @@
 //! What makes a network this one: its id and its parameters. Every signature and handshake is bound to it.
 
+use super::address::Address;
 use crate::crypto::hash::blake3;
 
 /// The versions of the protocol that this build speaks, lowest and highest.
@@ -12,7 +13,7 @@ pub const SUITE: u8 = 1;
 pub struct Network {
     /// 32 bytes that no other network has.
     pub id: [u8; 32],
-    /// Leading zero bits that an identity puzzle must show; 0 in demo and devnet.
+    /// Leading zero bits that an identity puzzle must show; 0 in demo and devnet, and where nobody else is let in.
     pub difficulty: u8,
 }
 
@@ -21,6 +22,14 @@ impl Network {
     #[must_use]
     pub fn named(name: &str, difficulty: u8) -> Self {
         Self { id: blake3(&[b"bauta network", name.as_bytes()]), difficulty }
+    }
+
+    /// Whether a relay of this network may have the address, and be dialled there. Where identities cost nothing the network is a
+    /// private one, and any address will do; elsewhere it is a global one alone: whoever may sign a descriptor could else have
+    /// others dial into networks that are not his (spec/membership.md §8).
+    #[must_use]
+    pub fn may_reach(&self, address: &Address) -> bool {
+        self.difficulty == 0 || address.is_global()
     }
 
     /// The prologue of every link handshake (spec/link.md §2).

@@ -21,6 +21,7 @@ use crate::limits::{
 use crate::membership::prefix_rule::PrefixRule;
 use crate::request::Consistency;
 use crate::time::Duration;
+use crate::wire::address::Address;
 use crate::wire::contact::Contact;
 use crate::wire::network::Network;
 
@@ -51,6 +52,8 @@ pub(super) struct Settings {
     pub(super) answer_commands: bool,
     /// Where each value that is no default comes from.
     pub(super) origins: BTreeMap<&'static str, Origin>,
+    /// The network and its difficulty as they were in force after each source.
+    said: Vec<([u8; 32], u8)>,
 }
 
 /// Where a value comes from.
@@ -132,6 +135,7 @@ impl Settings {
         let usual = place(home, "XDG_CONFIG_HOME", ".config").map(|folder| folder.join("config.toml"));
         if let Some(path) = named.or_else(|| usual.filter(|path| path.exists())) {
             file::read_into(&mut settings, &path)?;
+            settings.note_network();
         }
         for (name, value) in variables {
             if OTHER_VARIABLES.contains(&name.as_str()) {
@@ -140,6 +144,7 @@ impl Settings {
             let key = name.trim_start_matches("BAUTA_").to_ascii_lowercase();
             settings.set(&key, value, Origin::Environment(name.clone()))?;
         }
+        settings.note_network();
         for set in &given.sets {
             let (key, value) = set.split_once('=').ok_or_else(|| SettingsError::NoEquals(set.clone()))?;
             settings.set(key.trim(), value.trim(), Origin::CommandLine)?;
@@ -149,6 +154,16 @@ impl Settings {
         }
         settings.check()?;
         Ok(settings)
+    }
+
+    fn note_network(&mut self) {
+        self.said.extend(self.network.map(|id| (id, self.difficulty)));
+    }
+
+    /// What a nearer source has replaced: another difficulty of the same network, if that is above 0.
+    pub(super) fn other_difficulty(&self) -> Option<u8> {
+        let of_this = self.said.iter().filter(|(id, said)| Some(*id) == self.network && *said != self.difficulty);
+        of_this.map(|(_, said)| *said).find(|said| *said > 0)
     }
 
     /// What a file of this text says alone, whatever is around it.
@@ -184,6 +199,7 @@ impl Settings {
             denylist: None,
             answer_commands: true,
             origins: BTreeMap::new(),
+            said: Vec::new(),
         }
     }
 
@@ -248,6 +264,14 @@ impl Settings {
                 "say what the network asks for (0 for none): with a lower one, cheap identities would be believed";
             return Err(SettingsError::Missing { key: "difficulty", hint });
         }
+        if let Some((key, address)) = self.first_unreachable() {
+            let why = format!(
+                "{address} is no address of the public internet. Where difficulty is above 0 such addresses are neither believed nor \
+                 dialled, or strangers could have relays dial into networks that are not theirs. In a network of your own, on one \
+                 machine or behind one router, set difficulty = 0 at every node; else name an address that everybody reaches"
+            );
+            return conflict(key, "difficulty", &why);
+        }
         let mut known: Vec<_> = self.bootstraps.iter().map(|one| one.id).collect();
         known.sort_unstable();
         if known.windows(2).any(|pair| matches!(pair, [one, other] if one == other)) {
@@ -258,6 +282,18 @@ impl Settings {
             );
         }
         if self.state.as_os_str().is_empty() { Err(SettingsError::NoHome) } else { Ok(()) }
+    }
+
+    /// An address that nodes of a network of this difficulty have no use for, and the setting that names it.
+    fn first_unreachable(&self) -> Option<(&'static str, SocketAddr)> {
+        let network = Network { id: [0; 32], difficulty: self.difficulty };
+        let bootstraps = self.bootstraps.iter().map(|one| ("bootstraps", one.address.0));
+        // What others are told; a listener on every address has `advertise`, or is refused for that. A port of 0 is still to be given.
+        let told = self.advertise.map(|told| ("advertise", told)).or(self.listen.map(|told| ("listen", told)));
+        let told = told.filter(|(_, told)| !told.ip().is_unspecified());
+        let is_unreachable =
+            |address: SocketAddr| !network.may_reach(&Address((address.ip(), address.port().max(1)).into()));
+        bootstraps.chain(told).find(|(_, address)| is_unreachable(*address))
     }
 
     /// The network.

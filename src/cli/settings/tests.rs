@@ -60,15 +60,17 @@ fn the_nearer_source_wins_and_each_value_knows_where_it_comes_from() {
 #[test]
 fn every_value_that_is_shown_can_be_set_again() {
     let file = format!(
-        "network = \"{ID}\"\ndifficulty = 3\nfamily = \"0011223344556677\"\nlisten = \"[::1]:1\"\nadvertise = \"[::1]:2\"\nbind = \
+        "network = \"{ID}\"\ndifficulty = 0\nfamily = \"0011223344556677\"\nlisten = \"[::1]:1\"\nadvertise = \"[::1]:2\"\nbind = \
          \"::1\"\nuse_node = false\nanswer_commands = false\nconsistency = \"all\"\nstagger = \"0ms\"\nprefix_rule = \"one-host\"\nstore_bytes = \"64MiB\"\n"
     );
-    let settings = Sources::new().file(&file).gather().unwrap();
-    for key in KEYS.iter().filter(|key| !(key.show)(&settings).is_empty()) {
-        let shown = (key.show)(&settings);
-        let again = Sources::new().set(&format!("{}={shown}", key.name)).gather();
-        let again = again.unwrap_or_else(|error| unreachable!("{}: {error}", key.name));
-        assert_eq!((key.show)(&again), shown, "{}", key.name);
+    for file in [&file, "difficulty = 3"] {
+        let settings = Sources::new().file(file).gather().unwrap();
+        for key in KEYS.iter().filter(|key| !(key.show)(&settings).is_empty()) {
+            let shown = (key.show)(&settings);
+            let again = Sources::new().set(&format!("{}={shown}", key.name)).gather();
+            let again = again.unwrap_or_else(|error| unreachable!("{}: {error}", key.name));
+            assert_eq!((key.show)(&again), shown, "{}", key.name);
+        }
     }
 }
 
@@ -137,7 +139,32 @@ fn what_is_for_one_machine_alone_is_refused_for_a_network() {
     assert!(Sources::new().file(&format!("{}\nprefix_rule = \"one-host\"", node("127.0.0.1"))).gather().is_ok());
     let away = format!("{}\nnetwork = \"{ID}\"", node("192.0.2.1"));
     assert!(Sources::new().file(&away).refused().starts_with("difficulty is not set"));
-    assert!(Sources::new().file(&format!("{away}\ndifficulty = 8")).gather().is_ok());
+    assert!(Sources::new().file(&format!("{away}\ndifficulty = 0")).gather().is_ok());
+}
+
+// [MEMB-W-066]
+#[test]
+fn where_identities_have_a_price_addresses_that_are_not_global_are_refused_with_what_to_do() {
+    let node = |ip: &str| format!("bootstraps = [\"{ip}/{}/{}\"]\n", "07".repeat(20), "09".repeat(32));
+    let both = "listen = \"0.0.0.0:4433\"\nadvertise = \"192.168.1.9:4433\"\n".to_owned();
+    for (addresses, named) in [
+        (node("192.168.1.9:4433"), "bootstraps does not go with difficulty: 192.168.1.9:4433 is no address"),
+        (node("127.0.0.1:4433"), "bootstraps does not go with difficulty: 127.0.0.1:4433 is no address"),
+        (node("[fd00::1]:4433"), "bootstraps does not go with difficulty: [fd00::1]:4433 is no address"),
+        (both, "advertise does not go with difficulty: 192.168.1.9:4433 is no address"),
+        ("listen = \"10.0.0.7:0\"\n".to_owned(), "listen does not go with difficulty: 10.0.0.7:0 is no address"),
+    ] {
+        let file = |difficulty: u8| format!("network = \"{ID}\"\ndifficulty = {difficulty}\n{addresses}");
+        let said = Sources::new().file(&file(8)).refused();
+        assert!(said.contains(named) && said.contains("set difficulty = 0 at every node"), "{said}");
+        assert!(Sources::new().file(&file(0)).gather().is_ok(), "{addresses}");
+    }
+    // Behind a router a relay listens at an address that it does not tell.
+    let routed = "listen = \"192.168.1.9:4433\"\nadvertise = \"20.1.0.1:4433\"\n".to_owned();
+    let given = "listen = \"20.1.0.1:0\"\n".to_owned();
+    for fine in [node("20.1.0.1:4433"), node("[2600::1]:4433"), routed, given] {
+        assert!(Sources::new().file(&format!("difficulty = 8\nnetwork = \"{ID}\"\n{fine}")).gather().is_ok(), "{fine}");
+    }
 }
 
 #[test]

@@ -31,6 +31,72 @@ async fn garbage_and_a_wrong_network_meet_silence_and_are_counted_as_identity() 
     until(|| node.count(DownKind::Identity) == 2).await;
 }
 
+/// How many bytes a prober sends: about a frame, and about what is read at once, fewer and more.
+const PROBES: [usize; 9] =
+    [0, 1, FRAME_LEN - 1, FRAME_LEN, FRAME_LEN + 1, 2 * FRAME_LEN - 1, 2 * FRAME_LEN, 3 * FRAME_LEN, 100 * FRAME_LEN];
+
+/// A prober from a network of its own, who has sent so many bytes that mean nothing.
+async fn probe(net: u8, number: usize, len: usize, node: &Played) -> TcpStream {
+    let mut stream = connect_from(Ipv4Addr::new(127, net, u8::try_from(number).unwrap(), 9), node.address).await;
+    patiently(stream.write_all(&vec![0x16; len])).await.unwrap();
+    stream
+}
+
+/// The end of a connection as a prober sees it, and what it was told before: FIN, not a reset.
+async fn end_of(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut told = Vec::new();
+    patiently(stream.read_to_end(&mut told)).await.ok().map(|_| told)
+}
+
+// [LINK-R-009] [LINK-R-029]
+#[tokio::test]
+async fn a_prober_who_ends_his_direction_is_closed_at_once_however_much_he_sent() {
+    let runtime = Runtime::start().unwrap();
+    // Nothing here waits for the end of a handshake's time.
+    let timing = Timing { handshake: Duration::from_secs(3_600), ..Timing::default() };
+    let node = relay(&runtime, 19, ShellLimits { timing, ..ShellLimits::default() }).await;
+    for (number, len) in PROBES.into_iter().enumerate() {
+        let mut stream = probe(19, number, len, &node).await;
+        stream.shutdown().await.unwrap();
+        assert_eq!(end_of(&mut stream).await, Some(vec![]), "{len} bytes");
+    }
+    let whole = PROBES.iter().filter(|len| **len >= FRAME_LEN).count();
+    let [whole, less] = [whole, PROBES.len() - whole].map(|count| u64::try_from(count).unwrap());
+    until(|| node.count(DownKind::Identity) == whole && node.count(DownKind::Handshake) == less).await;
+}
+
+// [LINK-R-009] [LINK-R-029]
+#[tokio::test]
+async fn a_prober_who_waits_is_closed_without_a_reset_however_much_he_sent() {
+    let runtime = Runtime::start().unwrap();
+    let node = relay(&runtime, 16, hurried()).await;
+    let mut probers = Vec::new();
+    for (number, len) in PROBES.into_iter().enumerate() {
+        probers.push(probe(16, number, len, &node).await);
+    }
+    for (stream, len) in probers.iter_mut().zip(PROBES) {
+        assert_eq!(end_of(stream).await, Some(vec![]), "{len} bytes");
+    }
+}
+
+// [LINK-R-009]
+#[tokio::test]
+async fn whatever_a_prober_sends_is_taken_and_none_of_it_kept() {
+    const PIECE: usize = 1 << 20;
+    // More than the buffers of both sockets hold.
+    const PIECES: usize = 64;
+    let runtime = Runtime::start().unwrap();
+    let timing = Timing { handshake: Duration::from_secs(3_600), ..Timing::default() };
+    let node = relay(&runtime, 15, ShellLimits { timing, ..ShellLimits::default() }).await;
+    let mut stream = probe(15, 1, 0, &node).await;
+    for _ in 0..PIECES {
+        patiently(stream.write_all(&vec![7; PIECE])).await.unwrap();
+    }
+    stream.shutdown().await.unwrap();
+    assert_eq!(end_of(&mut stream).await, Some(vec![]));
+    until(|| node.count(DownKind::Identity) == 1).await;
+}
+
 // [LINK-R-029]
 #[tokio::test]
 async fn half_open_truncated_and_early_closed_handshakes_are_counted_as_not_finished() {

@@ -163,7 +163,7 @@ struct Played {
 }
 
 fn network() -> Network {
-    Network::named("shell", 1)
+    Network::named("shell", 0)
 }
 
 fn rng(seed: u64) -> ChaCha20Rng {
@@ -203,15 +203,25 @@ fn descriptor(network: &Network, seed: u64, link_key: DhKey, address: SocketAddr
 
 /// A relay on 127.`seed`.0.1 that dials from there.
 async fn relay(runtime: &Arc<Runtime>, seed: u8, limits: ShellLimits) -> Played {
+    relay_of(network(), runtime, seed, limits, None).await
+}
+
+async fn relay_of(
+    network: Network,
+    runtime: &Arc<Runtime>,
+    seed: u8,
+    limits: ShellLimits,
+    tap: Option<Arc<dyn Tap>>,
+) -> Played {
     let ip = IpAddr::V4(Ipv4Addr::new(127, seed, 0, 1));
     let listener = TcpListener::bind((ip, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let secret = DhSecret::generate(&mut rng(seed.into()));
     let key = secret.public();
-    let mut config = ShellConfig::new(network(), LinkIdentity::Relay { secret });
-    (config.listener, config.bind_ip, config.limits) = (Some(listener), Some(ip), limits);
+    let mut config = ShellConfig::new(network, LinkIdentity::Relay { secret });
+    (config.listener, config.bind_ip, config.limits, config.tap) = (Some(listener), Some(ip), limits, tap);
     let handle = spawn_node(Arc::clone(runtime), Puppet::default(), config, Box::new(|_, op| op * 2));
-    let own = Box::new(descriptor(&network(), seed.into(), key, address));
+    let own = Box::new(descriptor(&network, seed.into(), key, address));
     let mut played = Played { handle, address, key };
     played.order(Output::Descriptor(own)).await;
     // The descriptor is in place once what was asked after it is answered.

@@ -110,6 +110,70 @@ async fn dials_that_fail_say_why() {
     }
 }
 
+/// Wants keys, and counts those it is told.
+#[derive(Default)]
+struct Keys(Mutex<usize>);
+
+impl Tap for Keys {
+    fn frame(&self, _: SocketAddr, _: SocketAddr, _: bool, _: &[u8; FRAME_LEN]) {}
+
+    fn cell(&self, _: SocketAddr, _: SocketAddr, _: bool, _: Command, _: CircuitId) {}
+
+    fn logs_keys(&self) -> bool {
+        true
+    }
+
+    fn keys(&self, _: &crate::link::ExposedKeys) {
+        *self.0.lock().unwrap() += 1;
+    }
+}
+
+// [LINK-W-051]
+#[tokio::test]
+async fn keys_are_told_of_links_on_this_machine_in_a_network_without_a_price_alone() {
+    let runtime = Runtime::start().unwrap();
+    for (seed, difficulty, told) in [(33, 0, 1), (35, 1, 0)] {
+        let keys = Arc::new(Keys::default());
+        let tap: Arc<dyn Tap> = Arc::<Keys>::clone(&keys);
+        let network = Network { difficulty, ..network() };
+        let mut node = relay_of(network, &runtime, seed, ShellLimits::default(), Some(tap)).await;
+        let mut raw = Raw::connect(Ipv4Addr::LOCALHOST, &node, raw_params()).await;
+        raw.shake_hands().await;
+        assert!(matches!(node.told().await, Told::Up { .. }));
+        assert_eq!(*keys.0.lock().unwrap(), told, "difficulty {difficulty}");
+    }
+    let at = |text: &str| text.parse().unwrap();
+    for (ends, may) in [
+        (["127.0.0.1:1", "127.9.0.1:2"], true),
+        (["[::1]:1", "[::1]:2"], true),
+        (["127.0.0.1:1", "192.168.0.1:2"], false),
+        (["20.1.0.1:1", "127.0.0.1:2"], false),
+    ] {
+        assert_eq!(may_log_keys(&network(), ends.map(at)), may, "{ends:?}");
+    }
+}
+
+// [MEMB-W-067]
+#[tokio::test]
+async fn where_identities_have_a_price_nothing_is_dialled_that_is_not_global_whoever_asks() {
+    let runtime = Runtime::start().unwrap();
+    let listener = TcpListener::bind("127.8.0.2:0").await.unwrap();
+    let (address, link_key) = (listener.local_addr().unwrap(), DhKey([9; 32]));
+    let node = |difficulty| {
+        let config = ShellConfig::new(Network::named("shell", difficulty), LinkIdentity::Client);
+        let handle = spawn_node(Arc::clone(&runtime), Puppet::default(), config, Box::new(|_, op| op * 2));
+        Played { handle, address, key: link_key }
+    };
+    let mut public = node(1);
+    assert_eq!(public.dial(2, address, link_key).await, Told::Down(LinkId(2), DownReason::Unreachable));
+    // The first that ever connects is a node of a network without a price.
+    let private = node(0);
+    private.order(Output::Dial { link: LinkId(2), address: Address(address), link_key }).await;
+    let (mut stream, _) = patiently(listener.accept()).await.unwrap();
+    let mut frame = [0; FRAME_LEN];
+    patiently(stream.read_exact(&mut frame)).await.unwrap();
+}
+
 // [LINK-W-002]
 #[tokio::test]
 async fn a_relay_without_a_descriptor_neither_dials_nor_answers() {

@@ -15,8 +15,16 @@ use crate::wire::cell::{Cell, Command};
 impl Relay {
     pub(super) fn on_build(&mut self, now: Now, link: LinkId, cell: Cell) {
         let circuit = cell.circuit();
+        let is_allowed = self.links.take_build(now.instant, link);
+        // Whoever builds under a number has no circuit there any more: it ends here, too. Its Destroy is the answer.
+        if let Some((no, side, _)) = self.circuits.at(now.instant, (link, circuit)) {
+            return match side {
+                Side::Outward => self.end_outward(no),
+                Side::Inward => self.kill_circuit(no),
+            };
+        }
         let taken = self.takes_circuits()
-            && self.links.take_build(now.instant, link)
+            && is_allowed
             && self.links.accept_circuit(now.instant, link, circuit, circuits_max());
         if !taken {
             return self.effects.destroy(link, circuit);

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use rand::rngs::ChaCha20Rng;
 use rand::{Rng, SeedableRng};
@@ -20,7 +20,7 @@ use crate::keyspace::Id;
 use crate::limits::{FUZZ_END_MAX, FUZZ_MEMBERS_MAX, FUZZ_RELAYS, FUZZ_SETTLE, REPLAY_BUCKET_S, ROUTING_LEN};
 use crate::net::Clock;
 use crate::onion::{BUILD_TEXT_LEN, Built, build, build_layer};
-use crate::probe::{Heard, Me, NotUp, PATIENCE, Session, Target};
+use crate::probe::{Heard, Me, NOBODYS_ADDRESS, NotUp, PATIENCE, Session, Target};
 use crate::time::{Duration, Instant as Moment, Now, UnixTime};
 use crate::wire::descriptor::VerifiedDescriptor;
 use crate::wire::hello::Hello;
@@ -30,9 +30,6 @@ use crate::wire::statement::Nonce;
 
 /// Faults of one script that are told.
 const FOUND_MAX: usize = 8;
-/// Where relays of scripts say they listen: an address of documentation (RFC 5737) that nobody has. Since they dial from
-/// elsewhere, the target lets them ask as relays, and neither takes them for members nor asks them anything.
-const RELAY_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9);
 /// Third bytes of source addresses: of relays, of the honest client. Clients of scripts are below.
 const RELAY_NET: u8 = 100;
 const HONEST_NET: u8 = 200;
@@ -156,7 +153,7 @@ impl Runner {
         let relay = |index: u8| {
             // The same in every run: a node that remembers them remembers so many and no more.
             let mut rng = ChaCha20Rng::from_seed(blake3(&[b"bauta/1 fuzz relay", &[index]]));
-            let me = Me::relay(&target.network, RELAY_ADDRESS, now, &mut rng)?;
+            let me = Me::relay(&target.network, NOBODYS_ADDRESS, now, &mut rng)?;
             Some((me.secret, me.hello))
         };
         let relays: Option<Vec<_>> = (0..FUZZ_RELAYS).map(relay).collect();

@@ -62,7 +62,7 @@ pub(crate) const CHECKS: [Check; 31] = [
     check("cells", (10, 9), wire::cell, wire::refused_cell),
     check("chunks", (4, 0), content::chunk, never_refused),
     check("command_frames", (6, 4), kept::frame, kept::refused_frame),
-    check("descriptors", (2, 13), wire::descriptor, wire::refused_descriptor),
+    check("descriptors", (4, 35), wire::descriptor, wire::refused_descriptor),
     check("exit_answers", (5, 7), wire::exit_answer, wire::refused_exit_answer),
     check("exit_requests", (10, 14), wire::exit_request, wire::refused_exit_request),
     check("folders", (5, 20), content::folder, content::refused_folder),

@@ -23,7 +23,8 @@ use super::{Refusal, told};
 use crate::make;
 
 fn network_of(case: &Case) -> Network {
-    Network { id: case.array("network_id"), difficulty: 0 }
+    let difficulty = if case.has("difficulty") { case.byte("difficulty") } else { 0 };
+    Network { id: case.array("network_id"), difficulty }
 }
 
 pub(super) fn descriptor(case: &Case) {
@@ -55,7 +56,9 @@ pub(super) fn refused_descriptor(case: &Case) -> Refusal {
     match SignedDescriptor::decode(&mut Reader::new(&case.bytes("bytes"))) {
         Err(malformed) => told("Malformed", malformed),
         Ok(signed) => {
-            let refused = signed.verify(&make::network(), UnixTime(case.number("now"))).unwrap_err();
+            let difficulty = if case.has("difficulty") { case.byte("difficulty") } else { 0 };
+            let network = Network { difficulty, ..make::network() };
+            let refused = signed.verify(&network, UnixTime(case.number("now"))).unwrap_err();
             told("DescriptorRefused", refused)
         }
     }

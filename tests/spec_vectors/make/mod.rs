@@ -38,7 +38,7 @@ pub(crate) struct VectorFile {
 }
 
 /// Words that only this refusal has, and its id: the name of the type of error and of its variant.
-pub(crate) const ERRORS: [(&str, &str); 31] = [
+pub(crate) const ERRORS: [(&str, &str); 32] = [
     ("message is too short", "Malformed::Short"),
     ("message has trailing bytes", "Malformed::Trailing"),
     ("message has a field out of bounds", "Malformed::Value"),
@@ -48,6 +48,7 @@ pub(crate) const ERRORS: [(&str, &str); 31] = [
     ("descriptor: identity puzzle not solved", "DescriptorRefused::Puzzle"),
     ("descriptor: expired", "DescriptorRefused::Expired"),
     ("descriptor: issued in the future", "DescriptorRefused::Future"),
+    ("descriptor: an address that is not global", "DescriptorRefused::Address"),
     ("value: forged or damaged", "RecordRefused::Forged"),
     ("value: expired", "RecordRefused::Expired"),
     ("value: expires too far in the future", "RecordRefused::TooLong"),

@@ -1,6 +1,7 @@
 //! Descriptors, hellos, cells, messages, statements.
 
 use bauta::crypto::keys::{DhKey, NodeKey};
+use bauta::crypto::puzzle::solve;
 use bauta::keyspace::Id;
 use bauta::limits::{BODY_LEN, CELL_LEN, SEALED_CHUNK_LEN};
 use bauta::time::UnixTime;
@@ -10,6 +11,7 @@ use bauta::wire::contact::Contact;
 use bauta::wire::descriptor::{Descriptor, Fingerprint, SignedDescriptor, VerifiedDescriptor};
 use bauta::wire::hello::Hello;
 use bauta::wire::message::{Answer, Ask, cells_of};
+use bauta::wire::network::Network;
 use bauta::wire::payment::{Account, Payment};
 use bauta::wire::record::{ChunkBytes, Expiry, RecordBytes, Value, ValueKind};
 use bauta::wire::statement::{Nonce, Operation, Question, Saying, Statement, Verdict};
@@ -52,12 +54,17 @@ fn descriptor_fields(one: &VerifiedDescriptor) -> Fields {
 }
 
 fn descriptors() -> VectorFile {
-    let case = |word: &str, change: fn(&mut Descriptor)| {
-        let (network, identity) = (network(), identity(word));
+    let case = |word: &str, difficulty: u8, change: fn(&mut Descriptor)| {
+        let (network, identity) = (Network { difficulty, ..network() }, identity(word));
         let mut inner = *descriptor(word, NOW.to_wire() - 0x55, "192.0.2.7:7000");
+        inner.solution = solve(&network.id, &inner.key, difficulty, 0, 1_000).unwrap();
         change(&mut inner);
         let signed = inner.sign(&network, &identity);
-        let mut fields = vec![("network_id", bytes(network.id)), ("seed", bytes(*identity.to_bytes()))];
+        let mut fields = vec![
+            ("network_id", bytes(network.id)),
+            ("difficulty", u64::from(difficulty).into()),
+            ("seed", bytes(*identity.to_bytes())),
+        ];
         fields.extend(descriptor_fields(&signed));
         fields.extend([
             ("now", NOW.0.into()),
@@ -81,16 +88,18 @@ fn descriptors() -> VectorFile {
     let mapped = [&[6; 1][..], &[0; 10], &[0xff, 0xff, 192, 0, 2, 7]].concat();
     VectorFile {
         name: "descriptors",
-        description: "Descriptors: the fields, the seed that signs, the bytes. The identity puzzle has difficulty 0.",
-        spec: &["membership.md §1"],
+        description: "Descriptors: the fields, the seed that signs, the bytes. Where the network's difficulty is above 0 the address is global.",
+        spec: &["membership.md §1", "membership.md §8.1"],
         cases: vec![
-            case("relay one", |_| ()),
-            case("relay two", |inner| {
+            case("relay one", 0, |_| ()),
+            case("relay two", 0, |inner| {
                 inner.address = Address("[2001:db8::17]:443".parse().unwrap());
                 (inner.family, inner.versions, inner.effort) = (*b"a family", (1, 3), 3);
             }),
+            case("relay three", 1, |inner| inner.address = Address("20.1.0.1:7000".parse().unwrap())),
+            case("relay four", 1, |inner| inner.address = Address("[2600::17]:443".parse().unwrap())),
         ],
-        invalid: vec![
+        invalid: [
             at("one byte short", good[..233].to_vec(), NOW.0, SHORT),
             at("versions from 0", with(good, 163, &[0]), NOW.0, VALUE),
             at("versions from 2 to 1", with(good, 163, &[2]), NOW.0, VALUE),
@@ -104,8 +113,52 @@ fn descriptors() -> VectorFile {
             at("y of another counter", other_y(), NOW.0, "descriptor: identity puzzle not solved"),
             at("older than a day", good.to_vec(), NOW.0 + 86_401, "descriptor: expired"),
             at("of eleven minutes ahead", good.to_vec(), NOW.0 - 660, "descriptor: issued in the future"),
-        ],
+        ]
+        .into_iter()
+        .chain(addresses_that_are_not_global())
+        .collect(),
     }
+}
+
+/// Where the difficulty is above 0.
+fn addresses_that_are_not_global() -> impl Iterator<Item = Fields> {
+    let rows = [
+        ("loopback where the difficulty is 1", "127.0.0.1:7000"),
+        ("private, 10/8", "10.255.255.255:7000"),
+        ("private, 172.16/12", "172.31.255.255:80"),
+        ("private, 192.168/16", "192.168.0.1:80"),
+        ("shared between customers, 100.64/10", "100.127.255.255:7000"),
+        ("link-local, 169.254/16", "169.254.169.254:80"),
+        ("of benchmarks, 198.18/15", "198.19.255.255:7000"),
+        ("of documentation, 192.0.2/24", "192.0.2.7:7000"),
+        ("multicast, 224/4", "239.255.255.250:1900"),
+        ("reserved, 240/4", "240.0.0.1:7000"),
+        ("unspecified", "0.0.0.0:7000"),
+        ("IPv6 unspecified", "[::]:7000"),
+        ("IPv6 loopback", "[::1]:7000"),
+        ("IPv4-compatible, ::/96", "[::127.0.0.1]:7000"),
+        ("translated, 64:ff9b::/96", "[64:ff9b::a00:1]:7000"),
+        ("6to4 of a private address", "[2002:c0a8:1::1]:7000"),
+        ("Teredo", "[2001::f5ff:fffe]:7000"),
+        ("of documentation, 2001:db8::/32", "[2001:db8::17]:7000"),
+        ("of documentation, 3fff::/20", "[3fff::17]:7000"),
+        ("unique local, fc00::/7", "[fd00::1]:7000"),
+        ("link-local, fe80::/10", "[fe80::1]:7000"),
+        ("IPv6 multicast", "[ff02::1]:7000"),
+    ];
+    rows.into_iter().map(|(name, address)| {
+        let mut fields = refused(name, elsewhere(address), "descriptor: an address that is not global");
+        fields.insert(2, ("now", NOW.0.into()));
+        fields.insert(3, ("difficulty", 1.into()));
+        fields
+    })
+}
+
+/// A descriptor of a network of difficulty 1, with another address.
+fn elsewhere(address: &str) -> Vec<u8> {
+    let mut inner = *descriptor("relay one", NOW.to_wire() - 0x55, address);
+    inner.solution = solve(&network().id, &inner.key, 1, 0, 1_000).unwrap();
+    inner.sign(&network(), &identity("relay one")).as_bytes().to_vec()
 }
 
 /// A descriptor whose key signed a y that its counter does not give.

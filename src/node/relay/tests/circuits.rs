@@ -268,7 +268,8 @@ fn a_packet_that_may_not_come_is_refused_before_anything_is_computed() {
     played.passed();
     let other = played.packet(&[relay(50)], b"");
     let said = played.build(CLIENT, INWARD, &other);
-    assert_eq!((commands(&said), played.peeled), (vec![(CLIENT, Command::Destroy)], 1), "the number is in use");
+    let both = vec![(CLIENT, Command::Destroy), (NEXT, Command::Destroy)];
+    assert_eq!((commands(&said), played.peeled), (both, 1), "the number is in use");
     for _ in 4..BUILDS_PER_LINK_BURST {
         played.relay.links.take_build(played.now.instant, CLIENT);
     }
@@ -283,6 +284,47 @@ fn a_packet_that_may_not_come_is_refused_before_anything_is_computed() {
     }
     let said = played.build(OTHER_CLIENT, CircuitId(DIALLER_BIT | 0x00ff_ffff), &other);
     assert_eq!((commands(&said), played.peeled), (vec![(OTHER_CLIENT, Command::Destroy)], 2), "too many on the link");
+}
+
+// [ONION-R-022]
+#[test]
+fn a_packet_under_a_number_in_use_ends_what_is_there_and_both_ends_agree() {
+    let mut played = Played::new();
+    let is_free = |played: &mut Played, link, number| !played.relay.links.close_circuit(link, number);
+    // From the side of the client, while the next relay is being asked and after that; when the allowance is used up, too.
+    for round in 0..3 {
+        let built = played.packet(&[relay(50)], b"");
+        let said = played.build(CLIENT, INWARD, &built);
+        let outward = said.iter().find(|(link, _)| *link == NEXT).map(|(_, cell)| cell.circuit()).unwrap();
+        if round == 2 {
+            while played.relay.links.take_build(played.now.instant, CLIENT) {}
+        }
+        let peeled = played.peeled;
+        let other = played.packet(&[relay(50)], b"");
+        let said = played.build(CLIENT, INWARD, &other);
+        assert_eq!(commands(&said), [(CLIENT, Command::Destroy), (NEXT, Command::Destroy)]);
+        assert_eq!((said[0].1.circuit(), said[1].1.circuit()), (INWARD, outward));
+        assert_eq!(played.peeled, peeled, "nothing is computed");
+        assert!(played.relay.circuits.is_empty());
+        assert!(is_free(&mut played, CLIENT, INWARD) && is_free(&mut played, NEXT, outward));
+        let late = played.cell(NEXT, Cell::new(outward, Command::Backward));
+        assert!(late.is_empty(), "what is gone says nothing more: {late:?}");
+    }
+    played.now.instant = played.now.instant + Duration::from_secs(60);
+
+    // From the side of the exit, under the number that the relay has drawn: the client is told how far it came.
+    let built = played.packet(&[relay(50)], b"");
+    let said = played.build(CLIENT, INWARD, &built);
+    let outward = said.iter().find(|(link, _)| *link == NEXT).map(|(_, cell)| cell.circuit()).unwrap();
+    let other = played.packet(&[relay(50)], b"");
+    let said = played.build(NEXT, outward, &other);
+    assert_eq!(commands(&said), [(CLIENT, Command::Reply0), (CLIENT, Command::Destroy), (NEXT, Command::Destroy)]);
+    assert!(played.relay.circuits.is_empty());
+    assert!(is_free(&mut played, CLIENT, INWARD) && is_free(&mut played, NEXT, outward));
+
+    // Both numbers are free again, and the links serve.
+    let built = played.packet(&[relay(50)], b"");
+    assert_eq!(commands(&played.build(CLIENT, INWARD, &built)), [(NEXT, Command::Build)]);
 }
 
 // [ONION-R-016] [ONION-R-019] [ONION-R-023] [ONION-R-024] [ONION-W-037] [ONION-R-046] [ONION-R-047] [ONION-R-049]
