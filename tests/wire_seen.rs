@@ -127,6 +127,62 @@ fn what_is_no_message_ends_as_damaged_with_the_offset_and_the_reason() {
 }
 
 #[test]
+fn what_is_not_seen_in_a_message_of_strangers_is_escaped() {
+    let user = User::nobody();
+    // A root whose file is named so: an override of the direction of writing, C1 controls, a space without width, a filler.
+    for (name, escaped) in [
+        ("e280ae616263", "\\u{202e}abc"),
+        ("c29b333161626364", "\\u{9b}31abcd"),
+        ("e2808b616263", "\\u{200b}abc"),
+        ("e385a4616263", "\\u{3164}abc"),
+    ] {
+        let root = format!("02{:02x}{name}000000", name.len() / 2);
+        // Whole, cut off so that none of the kinds fits, and as the kind that it is.
+        for arguments in [&[&root[..]][..], &[&root[..root.len() - 2]], &[&root[..], "--as", "root"]] {
+            let arguments = [&["decode"], arguments].concat();
+            let told = user.run(&arguments);
+            let json = user.run(&[&arguments[..], &["--json"]].concat());
+            for text in [&told.out, &told.err, &json.out, &json.err] {
+                let is_seen = |c: char| c == '\n' || (!c.is_control() && !"\u{202e}\u{200b}\u{3164}".contains(c));
+                assert!(text.chars().all(is_seen), "{arguments:?}: {text:?}");
+            }
+        }
+        let told = user.run(&["decode", &root, "--as", "root"]);
+        assert!(told.out.contains(escaped), "{told:?}");
+    }
+    // Nor in what a user gives.
+    let told = user.run(&["decode", "\u{202e}\u{9b}31m"]).with(2);
+    assert!(told.err.contains("\\u{202e}\\u{9b}31m"), "{told:?}");
+}
+
+#[test]
+fn who_dials_is_checked_and_nobody_is_told_of_as_unreachable() {
+    let user = User::nobody();
+    for (arguments, part) in [
+        (&["conform", "--listen", "localhost:1"][..], "names are not looked up"),
+        (&["conform", "--listen", "192.0.2.1:4433"], "--i-own-this-host"),
+        (&["conform", "--listen", "127.0.0.1:0", "--only", "MSG-R-028"], "is no rule that can be checked"),
+        (&["conform", "--listen", "127.0.0.1:0", "--minutes", "1441"], "no number above 0 and up to 1440"),
+        (&["conform", "--listen", "127.0.0.1:0", "--addr", "127.0.0.1:1"], "cannot be used with"),
+        (&["conform", "--addr", "127.0.0.1:1", "--settings", "x"], "--settings"),
+    ] {
+        let told = user.run(arguments).with(2);
+        assert!(told.out.is_empty() && told.err.contains(part), "{arguments:?}: no {part:?} in {told:?}");
+    }
+    let listen = ["conform", "--listen", "127.0.0.1:0", "--minutes", "0.01", "--settings", "checked.toml", "--json"];
+    let told = user.run(&listen);
+    assert!(told.err.contains("bootstraps = ["), "{told:?}");
+    assert!(told.object(4, "unreachable")["error"].as_str().unwrap().contains("nobody came"));
+    let settings = std::fs::read_to_string(user.path("checked.toml")).unwrap();
+    let nodes = settings.lines().filter(|line| line.trim().starts_with("\"127.")).count();
+    assert_eq!(nodes, 8, "{settings}");
+    // A file that is there is not written over.
+    assert!(user.run(&listen).err.contains("checked.toml"));
+    let list = user.run(&["conform", "--list"]).fine().out;
+    assert!(list.contains("CELL-R-002   --addr ") && list.contains("CELL-R-002   --listen "), "{list}");
+}
+
+#[test]
 fn a_relay_of_a_network_is_checked_and_whom_nobody_named_is_not() {
     let net = Devnet::start(&["--nodes", "12"]);
     let user = net.user();

@@ -6,15 +6,17 @@ use bauta::wire::message::Ask;
 /// Fails for what the search has to find.
 pub fn check(data: &[u8]) {
     let Ok(Ask::Differences { after: None, until: None, salt, held }) = Ask::decode(data) else { return };
-    let mut fits = 0;
-    for (came, wanted) in salt.to_be_bytes().iter().zip(b"bau") {
-        if came != wanted {
-            return;
-        }
-        // So that no compiler makes one comparison of three.
-        fits = core::hint::black_box(fits + 1);
+    let [first, second, third, ..] = salt.to_be_bytes();
+    // One comparison and one edge for each byte, however it is compiled: of three in one, or of a loop, a search learns nothing.
+    if first != b'b' {
+        return;
     }
-    if fits == 3 && held.is_empty() {
+    core::hint::black_box(1);
+    if second != b'a' {
+        return;
+    }
+    core::hint::black_box(2);
+    if third == b'u' && held.is_empty() {
         panic!("the canary was found");
     }
 }

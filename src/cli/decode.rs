@@ -8,6 +8,7 @@ use super::exit::{Exit, Told as Judged};
 use super::files::FileError;
 use super::output::print;
 use super::settings::nearest;
+use super::visible::visible;
 use super::{Said, Usage};
 use crate::inspect::{self, Field, Inspected, KINDS, Kind, Refused};
 use crate::limits::{DECODE_INPUT_LEN_MAX, DECODE_TEXT_LEN_MAX};
@@ -208,7 +209,7 @@ fn shown(field: &Field, bytes: &[u8]) -> String {
         _ => hex::encode(own),
     };
     let words = field.words.as_deref().unwrap_or_default();
-    // What stands in a published name must not drive the terminal.
-    let words: String = words.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    // What stands in a published name must not drive the terminal, nor look like another.
+    let words = visible(words);
     if words.is_empty() { digits } else { format!("{digits}  {words}") }
 }

@@ -73,17 +73,16 @@ pub(super) async fn fuzz(told: &Told, arguments: FuzzArguments) -> anyhow::Resul
     if let Some(file) = &arguments.replay {
         return replay(target, places, file).await;
     }
-    let time = minutes(&arguments.minutes)?;
+    let time = minutes(&arguments.minutes, FUZZ_MINUTES_MAX)?;
     // A run of hours must not end with findings that have no place.
     if arguments.out.exists() && !arguments.out.is_dir() {
         return Err(Usage(format!("--out {}: is no folder", arguments.out.display())).into());
     }
-    let seed = match arguments.seed {
-        Some(seed) => seed,
-        None => u64::from_be_bytes(random_bytes(&mut Entropy::from_system()?.generator())),
-    };
+    let mut rng = Entropy::from_system()?.generator();
+    let seed = arguments.seed.unwrap_or_else(|| u64::from_be_bytes(random_bytes(&mut rng)));
+    let salt = random_bytes(&mut rng);
     say(&format!("seed {seed}: first the honest client alone, then scripts beside it"));
-    let plan = Plan { target, places, seed, time, pid: arguments.pid };
+    let plan = Plan { target, places, seed, salt, time, pid: arguments.pid };
     let report = run(plan).await?;
     let written = write(&arguments.out, seed, &report.findings)?;
     judge(told, &arguments, (seed, time), &report, &written)
@@ -115,8 +114,9 @@ fn target(settings: &Settings, arguments: &FuzzArguments) -> anyhow::Result<Targ
     Ok(Target { address, link_key, network })
 }
 
-fn minutes(text: &str) -> Result<Duration, Usage> {
-    let max = f64::from(FUZZ_MINUTES_MAX);
+/// A time in minutes, and parts of one.
+pub(super) fn minutes(text: &str, max: u32) -> Result<Duration, Usage> {
+    let max = f64::from(max);
     let minutes: Option<f64> = text.parse().ok().filter(|minutes| *minutes > 0.0 && *minutes <= max);
     let shown = text.escape_debug();
     let minutes = minutes.ok_or_else(|| Usage(format!("--minutes {shown}: is no number above 0 and up to {max}")))?;

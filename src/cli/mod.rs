@@ -32,6 +32,7 @@ mod settings_list;
 mod sim;
 mod status;
 mod verify;
+mod visible;
 mod watch;
 mod way;
 
@@ -293,7 +294,7 @@ fn print_said(said: Said, json: bool) -> Exit {
         let mut object = said.object;
         object.insert("outcome".into(), Exit::Done.name().into());
         object.insert("exit_code".into(), Exit::Done.code().into());
-        output::print(&Value::Object(object).to_string());
+        output::print(&visible::visible_json(&Value::Object(object).to_string()));
     }
     Exit::Done
 }
@@ -302,7 +303,7 @@ fn print_said(said: Said, json: bool) -> Exit {
 fn print_error(error: &anyhow::Error, json: bool) -> Exit {
     let exit = Exit::of(error);
     // What a file or a peer has put into a name must not drive the terminal.
-    let shown: String = format!("{error:#}").chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let shown = visible::visible(&format!("{error:#}"));
     let hint = if exit == Exit::Unreachable { "; `bauta doctor` says more" } else { "" };
     output::warn(&format!("bauta: {shown}{hint}"));
     if json && !error.is::<demo::DidNotHold>() {
@@ -312,7 +313,7 @@ fn print_error(error: &anyhow::Error, json: bool) -> Exit {
         object.insert("exit_code".into(), exit.code().into());
         object.insert("error".into(), shown.into());
         object.entry("counts").or_insert_with(|| counts.into());
-        output::print(&Value::Object(object).to_string());
+        output::print(&visible::visible_json(&Value::Object(object).to_string()));
     }
     exit
 }

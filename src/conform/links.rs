@@ -4,7 +4,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::bench::{Bench, Halfway, cell, ends, goes_on, not_seen, plain, send_plain, told, wrong};
-use super::{Judged, Unproven};
+use super::{Judged, LATE, Unproven};
 use crate::crypto::keys::DhSecret;
 use crate::limits::{
     CLOCK_SKEW_S, DESCRIPTOR_LIFE_S, FRAME_LEN, HANDSHAKE_TIMEOUT, HANDSHAKES_PER_PREFIX_BURST,
@@ -19,8 +19,6 @@ use crate::wire::descriptor::{DESCRIPTOR_LEN, VerifiedDescriptor};
 use crate::wire::hello::Hello;
 use crate::wire::network::{Network, VERSIONS};
 
-/// Whatever ends at a deadline may be so late: by the scheduler of a busy machine.
-const LATE: Duration = Duration::from_secs(10);
 const OTHER: u32 = 6;
 
 pub(super) async fn answered(bench: &mut Bench) -> Judged {

@@ -2,18 +2,18 @@
 
 use tokio::time::Instant;
 
-use super::bench::{Bench, answer, cell, ends, ends_by, next, not_seen, send, told, wrong};
-use super::{Judged, Unproven};
+use super::bench::{Bench, answer, cell, ends, ends_by, goes_on, next, not_seen, send, told, wrong};
+use super::{Judged, LATE, Unproven};
 use crate::crypto::hash::blake3;
 use crate::crypto::keys::NodeKey;
 use crate::crypto::random_bytes;
 use crate::keyspace::{Id, Location};
 use crate::limits::{
     ASKS_PER_CLIENT_LINK_BURST, ASKS_PER_LINK_MAX, BODY_LEN, MEMBERS_MAX, MEMBERS_PAGE_MAX, MESSAGE_CELLS_MAX,
-    MESSAGE_LEN_MAX, PARTIAL_ASK_TIMEOUT, PARTIAL_ASKS_PER_LINK_BYTES_MAX,
+    MESSAGE_LEN_MAX, PARTIAL_ASK_TIMEOUT, PARTIAL_ASKS_BYTES_MAX, PARTIAL_ASKS_PER_LINK_BYTES_MAX,
 };
 use crate::probe::{Heard, PATIENCE, Session, circuit};
-use crate::time::UnixTime;
+use crate::time::{Duration, UnixTime};
 use crate::wire::cell::{CircuitId, Command};
 use crate::wire::descriptor::{Fingerprint, SignedDescriptor};
 use crate::wire::message::{Answer, Ask, cells_of};
@@ -23,6 +23,8 @@ use crate::wire::statement::{Operation, Question, Statement, Verdict};
 
 const OURS: u32 = 5;
 const OTHER: u32 = 6;
+/// How often a node may look for questions that have not come whole (spec/messages.md §1.2).
+const LOOKED_FOR_EVERY: Duration = Duration::from_secs(5);
 
 pub(super) async fn numbers(bench: &mut Bench) -> Judged {
     let ask = Ask::sign_of_life().encode();
@@ -105,19 +107,87 @@ pub(super) async fn too_many_open(bench: &mut Bench) -> Judged {
     ends(&mut session, &format!("{} unfinished questions", most + 1)).await
 }
 
-pub(super) async fn bytes_open(bench: &mut Bench) -> Judged {
-    let mut session = bench.relay().await?;
-    let cells = PARTIAL_ASKS_PER_LINK_BYTES_MAX / BODY_LEN + 1;
+/// Sends so many cells of questions that are never whole.
+async fn leaves_open(session: &mut Session, cells: usize) {
     let (each, mut number) = (MESSAGE_CELLS_MAX - 1, 20_000);
     for at in 0..cells {
         if at % each == 0 {
             number += 1;
         }
         let body = if at % each == 0 { first_of_many() } else { vec![1; BODY_LEN] };
-        send(&mut session, &cell(number, Command::Ask, &body)).await;
+        send(session, &cell(number, Command::Ask, &body)).await;
     }
+}
+
+pub(super) async fn bytes_open(bench: &mut Bench) -> Judged {
+    let mut session = bench.relay().await?;
+    let cells = PARTIAL_ASKS_PER_LINK_BYTES_MAX / BODY_LEN + 1;
+    leaves_open(&mut session, cells).await;
     let what = format!("{cells} cells of unfinished questions");
-    ends_by(&mut session, Instant::now() + PARTIAL_ASK_TIMEOUT / 2, &what).await
+    ends_by(&mut session, Instant::now() + PARTIAL_ASK_TIMEOUT / 2, &what).await?;
+    // Behind the other, whose cells would count as well.
+    bytes_open_in_all(bench).await
+}
+
+/// Links of which each holds less than it may, and all together more.
+async fn bytes_open_in_all(bench: &mut Bench) -> Judged {
+    let (one, all) = (PARTIAL_ASKS_PER_LINK_BYTES_MAX / BODY_LEN, PARTIAL_ASKS_BYTES_MAX / BODY_LEN);
+    let others = all / one + 1;
+    // The first holds a few more than each of the others; the last of all sends the cell that is too much.
+    let each = all / (others + 1) + 1;
+    let mut most = bench.relay().await?;
+    let mut sessions = Vec::new();
+    for _ in 0..others {
+        sessions.push(bench.relay().await?);
+    }
+    let since = Instant::now();
+    leaves_open(&mut most, each + 100).await;
+    for session in &mut sessions {
+        leaves_open(session, each).await;
+    }
+    if Instant::now() > since + PARTIAL_ASK_TIMEOUT * 3 / 4 {
+        return Err(not_seen("this machine cannot send as much before the first of it is too old"));
+    }
+    let what = format!("{} cells of unfinished questions over {} links", each * (others + 1) + 100, others + 1);
+    ends_by(&mut most, since + PARTIAL_ASK_TIMEOUT, &format!("{what}: the one with most")).await?;
+    match sessions.last_mut() {
+        Some(last) => goes_on(last, OURS, &format!("{what}: another")).await,
+        None => Ok(()),
+    }
+}
+
+pub(super) async fn never_whole(bench: &mut Bench) -> Judged {
+    let (mut session, what) = (bench.relay().await?, "a question whose rest does not come");
+    let since = Instant::now();
+    send(&mut session, &cell(OURS, Command::Ask, &first_of_many())).await;
+    ends_by(&mut session, since + PARTIAL_ASK_TIMEOUT + LOOKED_FOR_EVERY + LATE, what).await?;
+    // A second for what passed on the way.
+    if Instant::now() + Duration::from_secs(1) < since + PARTIAL_ASK_TIMEOUT {
+        return wrong(what, "the link ends before the question's time is over");
+    }
+    Ok(())
+}
+
+pub(super) async fn stored_is_found(bench: &mut Bench) -> Judged {
+    let mut session = bench.relay().await?;
+    let (ask, question) = chunk(bench, 200);
+    match answer(&mut session, OURS, &ask).await? {
+        Answer::Stored { statement } if statement.verdict == Verdict::Stored => (),
+        _ => return Err(Unproven::NotOffered("it keeps nothing of what it is handed here".to_owned())),
+    }
+    let Ask::Store { value, .. } = ask else { return Err(not_seen("no chunk")) };
+    // With this nonce it must not be left out.
+    let mut nonce = bench.nonce();
+    if let Some(last) = nonce.0.last_mut() {
+        *last &= 0xfe;
+    }
+    let find = |want_value| Ask::Find { kind: ValueKind::Hashed, location: question.location, nonce, want_value };
+    match answer(&mut session, OTHER, &find(true)).await? {
+        Answer::Found { statement, value: Some(found), .. } if found == value => {
+            holds(bench, &statement, &Question { nonce, operation: Operation::Find, location: question.location })
+        }
+        _ => wrong("a Find of what it has stored", "the answer has not the value"),
+    }
 }
 
 pub(super) async fn unreadable(bench: &mut Bench) -> Judged {

@@ -1,9 +1,11 @@
 //! What a node must do by the rules of the specification, checked from outside: each check says something to it, right or wrong, and judges
-//! what comes back. It must not know how a node is built, nor what a rule is for. Source: spec/cli.md §15.
+//! what comes back. [`listen`] is the mirror of it, for whoever dials. It must not know how a node is built, nor what a rule is for.
+//! Source: spec/cli.md §15.
 
 mod bench;
 mod cells;
 mod links;
+pub mod listen;
 mod messages;
 mod onion;
 
@@ -22,6 +24,10 @@ use crate::crypto::CryptoRng;
 use crate::limits::{CONFORM_AT_ONCE, CONFORM_CHECK_MAX};
 use crate::net::Clock;
 use crate::probe::{Me, NotUp, Session, Target};
+use crate::time::Duration;
+
+/// Whatever ends at a deadline may be so late: by the scheduler of a busy machine.
+const LATE: Duration = Duration::from_secs(10);
 
 type Judging<'a> = Pin<Box<dyn Future<Output = Judged> + 'a>>;
 
@@ -151,7 +157,7 @@ pub static CHECKS: &[Check] = &[
         run: |b| Box::pin(links::hello_unreadable(b)),
     },
     Check {
-        rules: &["LINK-R-021"],
+        rules: &["LINK-R-021", "VER-R-002"],
         what: "without a common version the link ends",
         run: |b| Box::pin(links::versions(b)),
     },
@@ -219,8 +225,13 @@ pub static CHECKS: &[Check] = &[
         run: |b| Box::pin(messages::many_of_client(b)),
     },
     Check {
-        rules: &["MSG-R-013"],
-        what: "unfinished questions above their bytes end the link",
+        rules: &["MSG-R-012"],
+        what: "a question that is not whole in time ends the link",
+        run: |b| Box::pin(messages::never_whole(b)),
+    },
+    Check {
+        rules: &["MSG-R-013", "MSG-R-014"],
+        what: "unfinished questions above their bytes, of a link or of all, end the link with most",
         run: |b| Box::pin(messages::bytes_open(b)),
     },
     Check {
@@ -232,6 +243,11 @@ pub static CHECKS: &[Check] = &[
         rules: &["MSG-R-022"],
         what: "a Find is answered by a statement that holds",
         run: |b| Box::pin(messages::find(b)),
+    },
+    Check {
+        rules: &["MSG-R-023"],
+        what: "a Find brings the value that was stored",
+        run: |b| Box::pin(messages::stored_is_found(b)),
     },
     Check {
         rules: &["MSG-R-026"],
@@ -259,12 +275,22 @@ pub static CHECKS: &[Check] = &[
         run: |b| Box::pin(onion::short_forward(b)),
     },
     Check {
+        rules: &["ONION-R-016"],
+        what: "routing without a meaning ends the circuit",
+        run: |b| Box::pin(onion::routing(b)),
+    },
+    Check {
+        rules: &["ONION-R-019"],
+        what: "a request that reaches over its frame ends the circuit",
+        run: |b| Box::pin(onion::request_too_long(b)),
+    },
+    Check {
         rules: &["ONION-R-022"],
         what: "a Build under a number of the wrong end is refused",
         run: |b| Box::pin(onion::wrong_number(b)),
     },
     Check {
-        rules: &["ONION-R-023"],
+        rules: &["ONION-R-023", "VER-R-005"],
         what: "a Build of another suite or hint is refused",
         run: |b| Box::pin(onion::wrong_suite(b)),
     },

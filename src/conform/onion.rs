@@ -4,12 +4,14 @@ use tokio::time::Instant;
 
 use super::bench::{Bench, cell, destroyed, goes_on, not_seen, send, told, wrong};
 use super::{Judged, Unproven};
-use crate::limits::{ANSWER_LEN, CIRCUIT_DATA_LEN_MAX, CREDIT_MAX, CREDIT_STEP, REPLAY_BUCKET_S, REPLY0_DATA_LEN_MAX};
-use crate::onion::{Built, Reply0};
+use crate::limits::{
+    ANSWER_LEN, CIRCUIT_DATA_LEN_MAX, CREDIT_MAX, CREDIT_STEP, REPLAY_BUCKET_S, REPLY0_DATA_LEN_MAX, ROUTING_LEN,
+};
+use crate::onion::{BUILD_TEXT_LEN, Built, Reply0, build_layer};
 use crate::probe::{Heard, Me, PATIENCE, Session, circuit};
 use crate::time::{Instant as Moment, Now, UnixTime};
 use crate::wire::cell::{Cell, CircuitId, Command};
-use crate::wire::onion::ExitAnswer;
+use crate::wire::onion::{ExitAnswer, Routing};
 use crate::wire::record::ValueKind;
 
 const OURS: u32 = 5;
@@ -109,6 +111,53 @@ pub(super) async fn changed(bench: &mut Bench) -> Judged {
         refused(&mut session, number, &build_cell(circuit(number), &built), &what).await?;
     }
     goes_on(&mut session, OTHER, "after Builds that were changed").await
+}
+
+/// A layer that opens, with this routing and this behind it.
+async fn layer_refused(
+    (bench, session): (&mut Bench, &mut Session),
+    number: u32,
+    routing: [u8; ROUTING_LEN],
+    rest: [u8; 2],
+    what: &str,
+) -> Judged {
+    let mut text = [0; BUILD_TEXT_LEN];
+    text.iter_mut().zip(routing.into_iter().chain(rest)).for_each(|(to, from)| *to = from);
+    let built = build_layer(&bench.target.network, &bench.own, &text, &mut bench.rng);
+    let built = built.map_err(|_| not_seen("no packet could be built"))?;
+    refused(session, number, &build_cell(circuit(number), &built), what).await
+}
+
+pub(super) async fn routing(bench: &mut Bench) -> Judged {
+    let mut session = bench.client().await?;
+    let time = bench.now().rounded(REPLAY_BUCKET_S);
+    let rows = [
+        ("routing of kind 0", 0, 0),
+        ("routing of kind 3", 0, 3),
+        ("an exit's routing with a next relay", 1, 9),
+        ("an exit's routing with a suite", 25, 1),
+        ("an exit's routing with a hint", 26, 1),
+        ("routing with a byte that has no meaning", 31, 1),
+    ];
+    for (number, (what, at, byte)) in (10..).zip(rows) {
+        let mut routing = Routing::Exit { time }.encode();
+        if let Some(to) = routing.get_mut(at) {
+            *to = byte;
+        }
+        layer_refused((&mut *bench, &mut session), number, routing, [0, 0], what).await?;
+    }
+    goes_on(&mut session, OTHER, "after routing without a meaning").await
+}
+
+pub(super) async fn request_too_long(bench: &mut Bench) -> Judged {
+    let mut session = bench.client().await?;
+    let routing = Routing::Exit { time: bench.now().rounded(REPLAY_BUCKET_S) }.encode();
+    let room = u16::try_from(BUILD_TEXT_LEN - ROUTING_LEN - 2).unwrap_or(u16::MAX);
+    for (number, len) in [(10, room + 1), (11, u16::MAX)] {
+        let what = format!("a request of {len} bytes in its frame");
+        layer_refused((&mut *bench, &mut session), number, routing, len.to_be_bytes(), &what).await?;
+    }
+    goes_on(&mut session, OTHER, "after requests beyond their frames").await
 }
 
 pub(super) async fn unknown_next(bench: &mut Bench) -> Judged {

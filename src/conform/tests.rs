@@ -254,7 +254,7 @@ async fn a_relay_that_promises_more_behind_an_empty_page_fails_that_rule_alone()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_that_says_nothing_of_a_packet_of_another_suite_fails_that_rule_alone() {
-    fails_alone(86, Fault::SilentBuilds, &["ONION-R-023"]).await;
+    fails_alone(86, Fault::SilentBuilds, &["ONION-R-023", "VER-R-005"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -320,6 +320,7 @@ fn every_rule_that_is_checked_stands_in_the_specification() {
         ("MEMB", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/spec/membership.md"))),
         ("ONION", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/spec/onion.md"))),
         ("REQ", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/spec/requests.md"))),
+        ("VER", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/spec/versions.md"))),
     ];
     for rule in CHECKS.iter().flat_map(|check| check.rules) {
         let (prefix, _) = rule.split_once('-').unwrap();

@@ -6,7 +6,8 @@
 //! - [`Wire`]: a socket, from any source address. Any bytes, at once or slowly; half a close; whole frames back by a deadline.
 //! - [`Opening`]: the dialling end of the handshake. [`Opening::first`] makes a right first frame; with another [`Target`] it is
 //!   for another network or key, with another payload it says what must not be said, and its bytes can be changed
-//!   ([`with_right_check`] makes the outer check right again). [`Opening::finish`] reads the answer.
+//!   ([`with_right_check`] makes the outer check right again). [`Opening::finish`] reads the answer. [`Answering`] is the other end,
+//!   for who is dialled ([`Wire::accepted`]).
 //! - [`Sealed`]: the transport after it. It seals any 2,048 bytes, so that a cell can be wrong inside a frame that is right, and
 //!   frames can be kept back, sent in another order or sent again.
 //! - [`Session`]: wire and transport together. [`Session::up`] does all of the above as it should be done; then cells, questions
@@ -50,7 +51,7 @@ mod wire;
 use std::net::SocketAddr;
 
 pub use self::me::{AsRelay, Me, NOBODYS_ADDRESS};
-pub use self::opening::{Opening, Sealed, with_right_check};
+pub use self::opening::{Answering, NotFirst, Opening, Sealed, with_right_check};
 pub use self::session::{NotUp, Session, circuit};
 pub use self::wire::{NotWritten, Wire};
 use crate::crypto::keys::DhKey;

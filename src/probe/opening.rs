@@ -1,18 +1,40 @@
-//! The dialling end of a handshake, one step after the other, and the transport behind it. It must not know sockets.
+//! Both ends of a handshake, one step after the other, and the transport behind it. It must not know sockets.
 //!
 //! Source: spec/link.md §2, §4.
 
 use super::{Broken, Me, Target};
-use crate::crypto::keys::DhSecret;
+use crate::crypto::keys::{DhKey, DhSecret, equal_in_constant_time};
 use crate::crypto::noise_ik::{Handshake, Transport};
 use crate::crypto::{CryptoRng, Forged};
 use crate::limits::{CELL_LEN, FRAME_LEN};
 use crate::link::{Frame, MAC1_LEN, PAYLOAD1_LEN, PAYLOAD2_LEN, mac1};
 use crate::wire::cell::Cell;
 use crate::wire::hello::Hello;
+use crate::wire::network::Network;
 
 /// A handshake whose first frame was made.
 pub struct Opening(Handshake);
+
+/// A handshake whose first frame was read, at the end that was dialled.
+pub struct Answering {
+    handshake: Handshake,
+    /// The static key that the dialling end says it has; proven once its third frame opens.
+    pub peer: DhKey,
+}
+
+/// What of a first frame does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotFirst {
+    /// Its outer check.
+    #[error("its mac1 does not hold")]
+    Check,
+    /// What Noise seals: it is for another key or network, or no message 1.
+    #[error("its Noise message does not open")]
+    Noise,
+    /// Its payload.
+    #[error("its payload is not zeros")]
+    Payload,
+}
 
 /// Both directions of a link after its handshake.
 pub struct Sealed(Transport);
@@ -62,6 +84,43 @@ impl Opening {
         let transport = self.0.into_transport().map_err(|Forged| Broken::Forged)?;
         let hello = Hello::decode(&payload).map_err(|_| Broken::Malformed)?;
         Ok((Sealed(transport), hello))
+    }
+}
+
+impl Answering {
+    /// Reads a first frame for the holder of `secret`.
+    ///
+    /// # Errors
+    /// [`NotFirst`].
+    pub fn read(
+        network: &Network,
+        secret: &DhSecret,
+        frame: &Frame,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Self, NotFirst> {
+        let (message, mac) = frame.split_last_chunk::<MAC1_LEN>().ok_or(NotFirst::Check)?;
+        if !equal_in_constant_time(&mac1(network, &secret.public(), message), mac) {
+            return Err(NotFirst::Check);
+        }
+        let forged = |Forged| NotFirst::Noise;
+        let mut handshake = Handshake::respond(&network.link_prologue(), secret, rng).map_err(forged)?;
+        let mut payload = [0; PAYLOAD1_LEN];
+        handshake.read(message, &mut payload).map_err(forged)?;
+        let peer = handshake.peer().ok_or(NotFirst::Noise)?;
+        if payload != [0; PAYLOAD1_LEN] {
+            return Err(NotFirst::Payload);
+        }
+        Ok(Self { handshake, peer })
+    }
+
+    /// The second frame with this payload, which should be a hello and zeros, and the transport behind it.
+    ///
+    /// # Errors
+    /// [`Forged`] when the peer's key is of small order.
+    pub fn answer(mut self, payload: &[u8; PAYLOAD2_LEN]) -> Result<(Sealed, Frame), Forged> {
+        let mut frame = [0; FRAME_LEN];
+        self.handshake.write(payload, &mut frame)?;
+        Ok((Sealed(self.handshake.into_transport()?), frame))
     }
 }
 

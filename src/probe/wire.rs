@@ -12,7 +12,7 @@ use crate::limits::{DIAL_TIMEOUT, FRAME_LEN, LINK_WRITE_STALL_MAX};
 use crate::link::Frame;
 use crate::time::Duration;
 
-/// A connection to the target.
+/// A connection to the target, or from it.
 pub struct Wire {
     stream: TcpStream,
     /// Of the next frame, as far as it has come.
@@ -43,6 +43,15 @@ impl Wire {
         }
         let connected = timeout(DIAL_TIMEOUT, socket.connect(to)).await;
         let stream = connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, frame: Box::new([0; FRAME_LEN]), filled: 0 })
+    }
+
+    /// A connection that was accepted.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn accepted(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         Ok(Self { stream, frame: Box::new([0; FRAME_LEN]), filled: 0 })
     }

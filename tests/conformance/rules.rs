@@ -30,6 +30,12 @@ const SUMMARY_CHARS: usize = 110;
 /// Lines between a marker and the name of its test: further markers, attributes.
 const ATTRIBUTE_LINES_MAX: usize = 32;
 
+/// Rules that `bauta conform` looks at, each with where.
+pub(crate) fn live() -> BTreeSet<(&'static str, &'static str)> {
+    let dialled = bauta::conform::CHECKS.iter().flat_map(|check| check.rules).map(|rule| (*rule, "node"));
+    dialled.chain(bauta::conform::listen::rules().map(|(rule, _)| (rule, "dialler"))).collect()
+}
+
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) id: String,
@@ -97,11 +103,12 @@ impl Conformance {
         self.rules.iter().filter(|rule| !rule.is_withdrawn() && !proven.contains(rule.id.as_str())).collect()
     }
 
-    /// The generated page; `live` are the rules that `bauta conform` looks at.
-    pub(crate) fn page(&self, live: &BTreeSet<&str>) -> String {
+    /// The generated page; `live` are the rules that `bauta conform` looks at, each with where: in a node that is dialled, or in
+    /// whoever dials.
+    pub(crate) fn page(&self, live: &BTreeSet<(&str, &str)>) -> String {
         let mut page = String::from(
             "# Conformance\n\nEvery rule of these pages, with the tests that prove it; **live** are those that `bauta conform` looks at in \
-             a node that runs. Written by `cargo run --example make_conformance`; a test demands that it is current, that each rule has \
+             what runs: in a node (`--addr`), or in a client or relay that dials (`--listen`). Written by `cargo run --example make_conformance`; a test demands that it is current, that each rule has \
              a test, and that no MUST stands outside a rule.\n",
         );
         for (name, prefix) in PAGES {
@@ -112,7 +119,8 @@ impl Conformance {
             let _ =
                 write!(page, "\n## {prefix}: [{name}]({name})\n\n| rule | | live | proven by |\n|---|---|---|---|\n");
             for rule in rules {
-                let live = if live.contains(rule.id.as_str()) { "live" } else { "" };
+                let of_rule = live.iter().filter(|(id, _)| *id == rule.id).map(|(_, place)| *place);
+                let live = of_rule.collect::<Vec<_>>().join(", ");
                 let _ = writeln!(page, "| {} | {} | {live} | {} |", rule.id, summary(&rule.text), self.proofs_of(rule));
             }
         }

@@ -14,8 +14,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rand::SeedableRng;
-use rand::rngs::ChaCha20Rng;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -30,7 +28,7 @@ pub use self::verdict::{Finding, What};
 use crate::limits::{FUZZ_FINDINGS_MAX, FUZZ_FINDINGS_OF_KIND_MAX, FUZZ_HONEST_EVERY, FUZZ_IDLE_MAX, FUZZ_LANES};
 use crate::net::{Clock, Entropy};
 use crate::probe::Target;
-use crate::probe::script::{Fault, Found, Knowledge, Places, Runner, Script, Stopped};
+use crate::probe::script::{Fault, Found, Knowledge, Places, Runner, Salt, Script, Stopped, drawn_from};
 use crate::time::Duration;
 
 /// Between two looks at the target's process.
@@ -47,6 +45,8 @@ pub struct Plan {
     pub places: Places,
     /// What all scripts follow from.
     pub seed: u64,
+    /// What their keys follow from besides, drawn for this run.
+    pub salt: Salt,
     /// For how long, the undisturbed part in front not counted.
     pub time: Duration,
     /// Its process on this machine, if that is known.
@@ -171,7 +171,7 @@ pub async fn run(plan: Plan, stop: &AtomicBool, tell: &mut (dyn FnMut(Progress) 
     let mut rng = Entropy::from_system().map_err(Stopped::Local)?.generator();
     let knowledge = Knowledge::learn(&plan.target, plan.places.honest(), &mut rng).await?;
     let members = knowledge.members.clone();
-    let runner = Runner::new(plan.target, knowledge, plan.places)?;
+    let runner = Runner::new(plan.target, knowledge, plan.places, plan.salt)?;
     let mut honest = Honest::new(plan.target, plan.places.honest(), members, rng);
     let mut process = plan.pid.map(Process::new);
 
@@ -272,7 +272,7 @@ async fn watch(
 async fn lane(shared: Arc<Shared>) -> Result<(), Stopped> {
     while !shared.is_over() {
         let number = shared.next.fetch_add(1, Ordering::Relaxed);
-        let script = draw::script(shared.plan.seed, number);
+        let script = draw::script(shared.plan.seed, number).salted(shared.plan.salt);
         let (connects, builds) = shared.afford(&script).await;
         if shared.is_over() {
             return Ok(());
@@ -339,10 +339,10 @@ async fn rest(shared: &Shared, honest: &mut Honest, process: Option<&mut Process
 /// # Errors
 /// [`Stopped`].
 pub async fn replay(target: Target, places: Places, script: &Script) -> Result<Vec<What>, Stopped> {
-    let mut rng = ChaCha20Rng::seed_from_u64(0);
+    let mut rng = drawn_from(&script.salt(), 0);
     let knowledge = Knowledge::learn(&target, places.honest(), &mut rng).await?;
     let members = knowledge.members.clone();
-    let runner = Runner::new(target, knowledge, places)?;
+    let runner = Runner::new(target, knowledge, places, script.salt())?;
     let mut found: Vec<What> = runner.run(script).await?.into_iter().map(|one| What::Fault(one.fault)).collect();
     found.sort_unstable();
     found.dedup();

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use crate::limits::{FUZZ_SHRINK_RUNS_MAX, FUZZ_SHRINK_TIME_MAX};
-use crate::probe::script::{Fault, Script};
+use crate::probe::script::{Fault, Script, Step};
 
 /// The smallest script that is found in so many runs and so much time, within the budget of all lanes.
 pub(super) async fn smaller(shared: &Shared, script: &Script, fault: Fault) -> Script {
@@ -13,8 +13,10 @@ pub(super) async fn smaller(shared: &Shared, script: &Script, fault: Fault) -> S
     let mut best = script.clone();
     let mut left = FUZZ_SHRINK_RUNS_MAX;
     let mut size = best.0.len() / 2;
+    // Without its salt a script has other keys.
+    let salt = usize::from(matches!(best.0.first(), Some(Step::Salt(_))));
     while size > 0 {
-        let mut at = 0;
+        let mut at = salt;
         let mut is_smaller = false;
         while at < best.0.len() {
             if left == 0 || Instant::now() >= deadline {

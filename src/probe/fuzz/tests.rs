@@ -93,7 +93,7 @@ async fn faulty(runtime: &Arc<Runtime>, net: u8, planted: Planted) -> Alone<Faul
 
 fn plan(target: Target, seed: u64, s: u64) -> Plan {
     let places = Places::against(&target, None);
-    Plan { target, places, seed, time: Duration::from_secs(s), pid: Some(std::process::id()) }
+    Plan { target, places, seed, salt: [5; 16], time: Duration::from_secs(s), pid: Some(std::process::id()) }
 }
 
 /// Runs until something is found; what that was, without what figures of time say, which are the machine's.
@@ -155,6 +155,7 @@ async fn a_cell_of_a_circuit_that_nobody_opened_is_found_written_small_and_found
     assert_eq!(finding.what, What::Fault(Fault::Stranger));
     let drawn = script(2, finding.number.unwrap());
     assert!(finding.script.0.len() < drawn.0.len(), "{}", finding.script);
+    assert_eq!(finding.script.salt(), [5; 16]);
     is_found_again(alone.target, finding).await;
     // It is the fault that shows, not the script.
     let sound = Alone::start(&runtime, 68).await;

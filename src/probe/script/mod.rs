@@ -10,11 +10,16 @@ mod text;
 
 pub use self::judge::Fault;
 pub(super) use self::link::encode as question_bytes;
+pub(super) use self::run::drawn_from;
 pub use self::run::{Found, Knowledge, Places, Runner, Stopped, replay};
 pub use self::text::Unreadable;
+use crate::limits::FUZZ_SCRIPT_STEPS_MAX;
 
 /// The number of a link in a script.
 pub type LinkNo = u8;
+
+/// What nobody else knows of a run: who knows the seed alone cannot make its keys.
+pub type Salt = [u8; 16];
 
 /// A list of steps.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -23,6 +28,8 @@ pub struct Script(pub Vec<Step>);
 /// One step.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Step {
+    /// Stands first: keys and bytes that are drawn follow from this, too. Without it from the seeds alone, which anybody can try.
+    Salt(Salt),
     /// All keys and bytes that are drawn from here on follow from this.
     Seed(u64),
     /// Connects, as a client or a relay, from the prefix of this number.
@@ -180,12 +187,31 @@ pub enum Expected {
     Destroyed(u32),
 }
 
+impl Script {
+    /// The same under this salt.
+    #[must_use]
+    pub fn salted(mut self, salt: Salt) -> Self {
+        self.0.insert(0, Step::Salt(salt));
+        self.0.truncate(FUZZ_SCRIPT_STEPS_MAX);
+        self
+    }
+
+    /// Its salt; zeros without one.
+    #[must_use]
+    pub fn salt(&self) -> Salt {
+        match self.0.first() {
+            Some(Step::Salt(salt)) => *salt,
+            _ => Salt::default(),
+        }
+    }
+}
+
 impl Step {
     /// The link that it is about.
     #[must_use]
     pub const fn link(&self) -> Option<LinkNo> {
         match self {
-            Self::Seed(_) | Self::Wait(_) => None,
+            Self::Salt(_) | Self::Seed(_) | Self::Wait(_) => None,
             Self::Connect(link, ..)
             | Self::First(link, _)
             | Self::Answer(link)

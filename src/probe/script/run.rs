@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::judge::{Fault, Stage};
 use super::link::Link;
-use super::{As, Greeting, LinkNo, Packet, Script, Step};
+use super::{As, Greeting, LinkNo, Packet, Salt, Script, Step};
 use crate::crypto::hash::blake3;
 use crate::crypto::keys::DhSecret;
 use crate::crypto::random_bytes;
@@ -80,6 +80,7 @@ pub struct Runner {
     target: Target,
     knowledge: Knowledge,
     places: Places,
+    salt: Salt,
     relays: Vec<(DhSecret, Hello)>,
 }
 
@@ -144,20 +145,20 @@ impl Knowledge {
 }
 
 impl Runner {
-    /// A runner against a target that was asked who it is.
+    /// A runner against a target that was asked who it is; keys of its scripts follow from this salt and their seeds.
     ///
     /// # Errors
     /// [`Stopped::Unproven`] where the network's puzzle is too dear for the relays that scripts play.
-    pub fn new(target: Target, knowledge: Knowledge, places: Places) -> Result<Self, Stopped> {
+    pub fn new(target: Target, knowledge: Knowledge, places: Places, salt: Salt) -> Result<Self, Stopped> {
         let now = Now { instant: Moment::ZERO, unix: Clock::unix() };
         let relay = |index: u8| {
-            // The same in every run: a node that remembers them remembers so many and no more.
-            let mut rng = ChaCha20Rng::from_seed(blake3(&[b"bauta/1 fuzz relay", &[index]]));
+            // The same in all scripts of a run: a node that remembers them remembers so many and no more.
+            let mut rng = ChaCha20Rng::from_seed(blake3(&[b"bauta/1 fuzz relay", &salt, &[index]]));
             let me = Me::relay(&target.network, NOBODYS_ADDRESS, now, &mut rng)?;
             Some((me.secret, me.hello))
         };
         let relays: Option<Vec<_>> = (0..FUZZ_RELAYS).map(relay).collect();
-        Ok(Self { target, knowledge, places, relays: relays.ok_or(Stopped::Unproven)? })
+        Ok(Self { target, knowledge, places, salt, relays: relays.ok_or(Stopped::Unproven)? })
     }
 
     /// What is known of the target.
@@ -171,7 +172,7 @@ impl Runner {
     /// # Errors
     /// [`Stopped::Local`].
     pub async fn run(&self, script: &Script) -> Result<Vec<Found>, Stopped> {
-        let rng = ChaCha20Rng::seed_from_u64(0);
+        let rng = drawn_from(&self.salt, 0);
         let mut run = Run { of: self, rng, links: BTreeMap::new(), found: Vec::new(), at: 0 };
         for (at, step) in script.0.iter().enumerate() {
             run.at = at;
@@ -188,7 +189,7 @@ impl Runner {
         Ok(run.found)
     }
 
-    fn me(&self, who: As, prefix: u8, rng: &mut ChaCha20Rng) -> Me {
+    pub(super) fn me(&self, who: As, prefix: u8, rng: &mut ChaCha20Rng) -> Me {
         let relay = self.relays.get(usize::from(prefix % FUZZ_RELAYS)).filter(|_| who == As::Relay);
         match relay {
             Some((secret, hello)) => Me { secret: secret.clone(), hello: hello.clone(), relay: None },
@@ -277,7 +278,9 @@ impl Run<'_> {
 
     async fn step(&mut self, step: &Step) -> Stepped {
         match step {
-            Step::Seed(seed) => self.rng = ChaCha20Rng::seed_from_u64(*seed),
+            Step::Seed(seed) => self.rng = drawn_from(&self.of.salt, *seed),
+            // The runner has it.
+            Step::Salt(_) => (),
             Step::Connect(link, who, prefix) => return self.connect(*link, *who, *prefix).await,
             Step::Up(link, who, prefix) => return self.up(*link, *who, *prefix).await,
             Step::Wait(pause) => self.listen(Duration::from_millis(*pause)).await,
@@ -400,7 +403,12 @@ impl Run<'_> {
 /// [`Stopped`].
 pub async fn replay(target: &Target, script: &Script) -> Result<Vec<Found>, Stopped> {
     let places = Places::against(target, None);
-    let mut rng = ChaCha20Rng::seed_from_u64(0);
+    let mut rng = drawn_from(&script.salt(), 0);
     let knowledge = Knowledge::learn(target, places.honest(), &mut rng).await?;
-    Runner::new(*target, knowledge, places)?.run(script).await
+    Runner::new(*target, knowledge, places, script.salt())?.run(script).await
+}
+
+/// What keys and bytes are drawn from.
+pub(in crate::probe) fn drawn_from(salt: &Salt, seed: u64) -> ChaCha20Rng {
+    ChaCha20Rng::from_seed(blake3(&[b"bauta/1 fuzz keys", salt, &seed.to_be_bytes()]))
 }

@@ -86,7 +86,7 @@ async fn nobody_listening_is_told_and_ends_the_script() {
     let (target, places) = (alone.target, Places::against(&alone.target, None));
     let mut rng = rng(1);
     let knowledge = Knowledge::learn(&target, None, &mut rng).await.unwrap();
-    let runner = Runner::new(target, knowledge, places).unwrap();
+    let runner = Runner::new(target, knowledge, places, Salt::default()).unwrap();
     alone.end().await;
     let found = runner.run(&"wait 1\nup 0 client 1\nwait 15000".parse().unwrap()).await.unwrap();
     assert_eq!(found, [Found { step: 1, fault: Fault::Gone }]);
@@ -139,7 +139,29 @@ async fn a_link_that_has_to_end_and_does_not_is_told_once_its_time_is_over() {
     let target = Target { address: listener.local_addr().unwrap(), ..alone.target };
     let mut served = JoinSet::new();
     served.spawn(clinging(listener, params));
-    let runner = Runner::new(target, knowledge, Places::against(&target, None)).unwrap();
+    let runner = Runner::new(target, knowledge, Places::against(&target, None), Salt::default()).unwrap();
     let found = runner.run(&"up 0 client 1\ncell 0 ff".parse().unwrap()).await.unwrap();
     assert_eq!(found, [Found { step: 2, fault: Fault::StaysOpen }]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_a_script_follow_from_its_salt_too() {
+    let runtime = Runtime::start().unwrap();
+    let alone = Alone::start(&runtime, 79).await;
+    let (target, places) = (alone.target, Places::against(&alone.target, None));
+    let knowledge = Knowledge::learn(&target, None, &mut rng(1)).await.unwrap();
+    let keys = |salt: Salt| {
+        let runner = Runner::new(target, knowledge.clone(), places, salt).unwrap();
+        let me = |who| runner.me(who, 0, &mut drawn_from(&salt, 7)).secret.public();
+        (me(As::Relay), me(As::Client))
+    };
+    let (one, same, other) = (keys([1; 16]), keys([1; 16]), keys([2; 16]));
+    assert_eq!(one, same);
+    assert!(one.0 != other.0 && one.1 != other.1);
+    // It is in the text, and so found again by whoever has that.
+    let script: Script = "seed 7\nwait 1".parse().unwrap();
+    let salted = script.salted([1; 16]);
+    let again: Script = salted.to_string().parse().unwrap();
+    assert_eq!((again.salt(), &again), ([1; 16], &salted));
+    assert!("salt 07".parse::<Script>().is_err());
 }

@@ -112,6 +112,10 @@ impl<'a> Line<'a> {
 
     fn step(&mut self) -> Read<Step> {
         let step = match self.word()? {
+            "salt" => {
+                let word = self.word()?;
+                Step::Salt(hex::decode(word).map_err(|_| "a salt has 32 hexadecimal digits".to_owned())?)
+            }
             "seed" => Step::Seed(self.number(u64::MAX)?),
             "connect" => Step::Connect(self.link()?, self.one_of(As::WORDS)?, self.number(FUZZ_PREFIXES - 1)?),
             "first" => Step::First(self.link()?, self.one_of(First::WORDS)?),
@@ -186,6 +190,7 @@ impl fmt::Display for Script {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Salt(salt) => write!(f, "salt {}", hex::encode(salt)),
             Self::Seed(seed) => write!(f, "seed {seed}"),
             Self::Connect(link, who, prefix) => write!(f, "connect {link} {} {prefix}", who.word()),
             Self::First(link, first) => write!(f, "first {link} {}", first.word()),
