@@ -34,16 +34,74 @@ const SCRIPTED: [&str; 19] = [
 const NOISE_LEN: usize = 192;
 
 /// Target, name, input. Each comes to what the planted fault of its oracle spoils, or to what noise seldom comes to.
-const SCRIPTS: [(&str, &str, &[u8]); 29] = [
+const SCRIPTS: [(&str, &str, &[u8]); 50] = [
     ("content", "folder-of-one", &[2, 1, 0, 0, 0, 5, 0, 0]),
     ("descriptor", "another-family", &[1, 0, 1, 2, 3, 0, 9, 5, 1, 0, 1, 0, 1, 0x80, 0, 0x9b, 1]),
     ("descriptor", "unchanged", &[1, 0, 1, 2, 3, 0, 9, 5, 1, 0, 1, 0, 1, 0x80, 0]),
     ("disk_store", "full-disk", &[10, 20, 0, 0, 11, 3, 0, 3, 0, 5, 12, 0, 9, 0, 14]),
     ("disk_store", "power-cut", &[10, 20, 0, 0, 0, 3, 0, 7, 0x7e, 7, 0, 0, 9, 0x2e, 3, 0xaa, 0, 11]),
     ("disk_store", "rot", &[10, 20, 0, 0, 0, 1, 0, 31, 0x8f, 0, 3, 1]),
-    ("fetch", "parity", &[3, 2, 1, 5, 6, 7, 0x16]),
+    ("fetch", "a-range-of-the-second-group", &[2, 0, 1, 0xf0, 0, 0xff, 0xff]),
+    ("fetch", "another-parity", &[0, 0x90, 0, 7, 0, 0, 2, 3, 3, 9, 0, 0, 0]),
+    ("fetch", "changed", &[0, 0x90, 0, 7, 0, 0, 1, 2, 0, 12]),
+    ("fetch", "gone-from-the-second-group", &[2, 0, 0, 0, 0, 0, 7, 0, 0, 1, 0, 68, 40, 0, 0, 7]),
+    ("fetch", "in-each-others-place", &[0, 0x90, 0, 7, 0, 0, 1, 1, 0, 12]),
+    ("fetch", "parity", &[3, 2, 1, 5, 6, 7, 22]),
+    ("fetch", "some-were-there", &[0, 0x90, 0, 7, 0, 0, 0, 0, 3, 0, 0, 3, 0, 0, 0]),
+    ("fetch", "some-in-each-others-place", &[1, 0, 0, 0, 0, 0, 7, 0, 0, 1, 1, 2, 4, 0, 0, 7]),
+    ("fetch", "the-hashes-alone", &[1, 1, 1, 16, 0, 0x80, 0]),
+    ("fetch", "too-many-are-gone", &[0, 0x90, 0, 7, 0, 0, 1, 0, 0, 10]),
     ("fetch", "two-are-wanting", &[0, 0x90, 0, 7, 0, 0, 0x0f]),
+    ("fetch", "two-of-three-are-wanting", &[0, 0x90, 0, 7, 0, 0, 0, 0, 0, 3, 0, 15]),
+    (
+        "guards",
+        "a-doubted-guard",
+        &[1, 63, 0xff, 7, 0, 0xc8, 0, 8, 6, 0, 2, 0, 12, 20, 8, 6, 0, 2, 0, 11, 10, 3, 0, 0, 0],
+    ),
+    (
+        "guards",
+        "both-ways-to-fail",
+        &[2, 63, 0xff, 8, 25, 1, 2, 0, 9, 1, 8, 4, 1, 3, 0, 9, 1, 8, 25, 1, 2, 0, 8, 25, 1, 9, 0],
+    ),
+    ("guards", "crowded", &[3, 0xa0, 0x0c, 0, 0xa0, 0x9c, 0, 0xa0, 0xfc, 10, 3, 0, 0, 1]),
+    (
+        "guards",
+        "crowded-paths",
+        &[5, 0xb8, 0xfc, 10, 3, 0, 0, 0, 10, 4, 0, 0, 1, 10, 5, 0, 0, 2, 10, 4, 0, 0, 3, 10, 5, 0, 0, 4],
+    ),
+    ("guards", "dials", &[1, 63, 0xff, 3, 4, 0, 3, 5, 1, 3, 4, 0, 2, 0xf0, 3, 5, 0, 6, 0, 3, 5, 0, 2, 8, 6, 0, 3]),
+    ("guards", "half-of-a-life", &[1, 63, 0xff, 0x83, 63, 0xff, 0x83, 63, 0xff]),
+    (
+        "guards",
+        "more-than-eight-fail",
+        &[
+            1, 63, 0xff, 8, 6, 0, 2, 0, 8, 6, 0, 2, 0, 8, 6, 0, 2, 0, 8, 6, 0, 2, 0, 0, 63, 0xff, 8, 6, 0, 2, 0, 8, 6,
+            0, 2, 0, 8, 6, 0, 2, 0, 8, 6, 0, 2, 0, 0, 63, 0xff, 8, 6, 0, 2, 0, 10, 3, 0, 0, 0,
+        ],
+    ),
+    (
+        "guards",
+        "onion-keys-that-are-over",
+        &[
+            1, 127, 0xff, 10, 3, 0, 0, 0, 10, 4, 0, 0, 1, 10, 5, 0, 0, 2, 10, 3, 0, 0, 3, 10, 4, 0, 0, 4, 10, 5, 0, 0,
+            5, 10, 3, 0, 0, 6, 10, 4, 0, 0, 7,
+        ],
+    ),
+    (
+        "guards",
+        "many-paths",
+        &[
+            1, 63, 0xff, 10, 3, 0, 42, 0, 10, 4, 21, 42, 1, 10, 5, 42, 42, 2, 10, 3, 63, 42, 3, 10, 4, 20, 42, 4, 10,
+            5, 41, 42, 5, 10, 3, 62, 42, 6, 10, 4, 19, 42, 7,
+        ],
+    ),
     ("guards", "paths", &[1, 0xff, 0xff, 10, 0, 0, 3, 10, 0, 0, 4, 10, 0, 0, 5]),
+    ("guards", "started-again", &[1, 63, 0xff, 5, 1, 7, 0, 30, 3, 8, 2, 0, 2, 0, 11, 3, 5, 0, 11, 10, 4, 0, 0, 1]),
+    (
+        "guards",
+        "whole-lives",
+        &[1, 63, 0xff, 5, 0, 5, 1, 0xf8, 63, 0xff, 0xf8, 63, 0xff, 0xf8, 63, 0xff, 0xf8, 63, 0xff],
+    ),
     ("handshake", "last-byte-changed", &[0, 4, 8, 15, 1]),
     ("handshake", "up-and-cells", &[1, 0, 1, 0, 12, 9, 13, 8, 0, 1, 0, 1, 10, 200, 0, 1, 4, 0, 0, 1]),
     ("network", "same-second", &[0, 5, 0, 1, 0, 2, 0, 2, 5, 0, 0x20]),

@@ -1,5 +1,5 @@
 //! Every kept fuzz input, replayed through its oracle: what a fuzzer once found is found again without one. And every oracle is awake:
-//! with a fault planted between the house and it, at least one kept input fails.
+//! with a fault planted between the house and it, at least one kept input fails. Oracles that name several faults are awake to each.
 #![cfg(feature = "cli")]
 #![expect(
     clippy::expect_used,
@@ -16,7 +16,7 @@ mod dictionaries;
 mod oracles;
 
 use std::collections::BTreeSet;
-use std::panic::catch_unwind;
+use std::panic::{RefUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 fn fuzz() -> PathBuf {
@@ -78,6 +78,29 @@ targets!(
     texts,
     values
 );
+
+/// Of each of these faults, planted alone, some kept input shows that it is there.
+fn each_is_noticed<F: Copy + RefUnwindSafe + core::fmt::Debug>(
+    target: &str,
+    faults: &[F],
+    check: fn(&[u8], Option<F>),
+) {
+    let inputs = kept(target);
+    let fails = |fault: &F, input: &[u8]| catch_unwind(|| check(input, Some(*fault))).is_err();
+    let is_hidden = |fault: &&F| !inputs.iter().any(|(_, input)| fails(fault, input));
+    let hidden: Vec<&F> = faults.iter().filter(is_hidden).collect();
+    assert!(hidden.is_empty(), "{target}: no kept input shows {hidden:?}");
+}
+
+#[test]
+fn each_of_the_faults_of_guards_is_noticed() {
+    each_is_noticed("guards", &oracles::guards::Fault::ALL, oracles::guards::check_with);
+}
+
+#[test]
+fn each_of_the_faults_of_fetches_is_noticed() {
+    each_is_noticed("fetch", &oracles::fetch::Fault::ALL, oracles::fetch::check_with);
+}
 
 #[test]
 fn every_target_of_the_fuzzer_is_replayed() {

@@ -1,6 +1,7 @@
 //! What must hold for every input: one function to a target, called by the fuzzer and, over `corpus/`, by plain `cargo test`.
 //!
-//! Each takes `fault`: whether one is put in between the house and the oracle, which must notice it. No fuzzer says so.
+//! Each takes `fault`: whether one is put in between the house and the oracle, which must notice it. No fuzzer says so. Two
+//! have a list of faults, each of which must be noticed when it is there alone.
 
 pub mod canary;
 pub mod cell_decode;
@@ -8,6 +9,8 @@ pub mod content;
 pub mod descriptor;
 pub mod disk_store;
 pub mod fetch;
+pub mod fetch_model;
+pub mod guard_model;
 pub mod guards;
 pub mod handshake;
 pub mod link;

@@ -98,6 +98,15 @@ pub fn written_guards(kept: &Guards) -> Vec<u8> {
     print(Path::new(KEPT_FILE), kept).map(|content| content.to_vec()).unwrap_or_default()
 }
 
+/// What a whole file of guards says, as a process would read it.
+///
+/// # Errors
+/// [`StateError`], as a process would meet it.
+pub fn read_guards(bytes: &[u8]) -> Result<Guards, StateError> {
+    let path = Path::new(KEPT_FILE);
+    parse(path, content_of(path, KEPT_FILE, bytes)?)
+}
+
 /// The rows of a publication's log that count, each level, batch and digest, in order (spec/state.md §11).
 #[must_use]
 pub fn log_rows(bytes: &[u8]) -> Vec<(u8, u32, [u8; 32])> {

@@ -94,8 +94,8 @@ impl Path {
 /// All pinned second hops are tried, in random order.
 ///
 /// # Errors
-/// [`PathRefused`] names the reason. A path of five hops may be refused where one exists, in a network of hardly more than
-/// five prefixes: middles are drawn one after the other and not taken back.
+/// [`PathRefused`] names the reason. A path of four or five hops may be refused where one exists, in a network of hardly more
+/// relays that are apart: the exit and those in the middle are drawn one after the other and not taken back.
 pub fn choose(
     members: &Members,
     guard: &NodeKey,
