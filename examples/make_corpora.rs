@@ -34,7 +34,7 @@ const SCRIPTED: [&str; 19] = [
 const NOISE_LEN: usize = 192;
 
 /// Target, name, input. Each comes to what the planted fault of its oracle spoils, or to what noise seldom comes to.
-const SCRIPTS: [(&str, &str, &[u8]); 50] = [
+const SCRIPTS: [(&str, &str, &[u8]); 54] = [
     ("content", "folder-of-one", &[2, 1, 0, 0, 0, 5, 0, 0]),
     ("descriptor", "another-family", &[1, 0, 1, 2, 3, 0, 9, 5, 1, 0, 1, 0, 1, 0x80, 0, 0x9b, 1]),
     ("descriptor", "unchanged", &[1, 0, 1, 2, 3, 0, 9, 5, 1, 0, 1, 0, 1, 0x80, 0]),
@@ -93,6 +93,29 @@ const SCRIPTS: [(&str, &str, &[u8]); 50] = [
         &[
             1, 63, 0xff, 10, 3, 0, 42, 0, 10, 4, 21, 42, 1, 10, 5, 42, 42, 2, 10, 3, 63, 42, 3, 10, 4, 20, 42, 4, 10,
             5, 41, 42, 5, 10, 3, 62, 42, 6, 10, 4, 19, 42, 7,
+        ],
+    ),
+    (
+        "guards",
+        "eight-in-two-days",
+        &[
+            1, 63, 0xff, 8, 6, 0, 2, 0, 8, 6, 0, 2, 0, 8, 6, 0, 2, 0, 8, 6, 0, 2, 0, 0, 63, 0xff, 8, 6, 0, 2, 0, 8, 6,
+            0, 2, 0, 8, 6, 0, 2, 0, 8, 6, 0, 2, 0, 14, 63, 0xff, 8, 6, 0, 2, 0, 14, 63, 0xff, 8, 6, 0, 2, 0,
+        ],
+    ),
+    ("guards", "every-exit-is-avoided", &[1, 63, 0xff, 10, 3, 63, 0xff, 0, 10, 4, 63, 0xff, 1]),
+    ("guards", "no-word-of-where", &[1, 63, 0xff, 8, 13, 0, 2, 0, 9, 0, 8, 2, 0, 2, 0, 8, 2, 0, 2, 0, 8, 2, 0, 2, 0]),
+    (
+        "guards",
+        "one-exit-is-left",
+        &[
+            0, 63, 0xff, 10, 3, 31, 0xff, 0, 10, 3, 55, 0xff, 0, 10, 3, 63, 0xdf, 0, 10, 3, 63, 0xfb, 0, 10, 3, 31,
+            0xff, 1, 10, 3, 55, 0xff, 1, 10, 3, 63, 0xdf, 1, 10, 3, 63, 0xfb, 1, 10, 3, 31, 0xff, 2, 10, 3, 55, 0xff,
+            2, 10, 3, 63, 0xdf, 2, 10, 3, 63, 0xfb, 2, 10, 3, 31, 0xff, 3, 10, 3, 55, 0xff, 3, 10, 3, 63, 0xdf, 3, 10,
+            3, 63, 0xfb, 3, 10, 3, 31, 0xff, 4, 10, 3, 55, 0xff, 4, 10, 3, 63, 0xdf, 4, 10, 3, 63, 0xfb, 4, 10, 3, 31,
+            0xff, 5, 10, 3, 55, 0xff, 5, 10, 3, 63, 0xdf, 5, 10, 3, 63, 0xfb, 5, 10, 3, 31, 0xff, 6, 10, 3, 55, 0xff,
+            6, 10, 3, 63, 0xdf, 6, 10, 3, 63, 0xfb, 6, 10, 3, 31, 0xff, 7, 10, 3, 55, 0xff, 7, 10, 3, 63, 0xdf, 7, 10,
+            3, 63, 0xfb, 7,
         ],
     ),
     ("guards", "paths", &[1, 0xff, 0xff, 10, 0, 0, 3, 10, 0, 0, 4, 10, 0, 0, 5]),

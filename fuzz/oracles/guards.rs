@@ -385,10 +385,11 @@ impl Wish {
             PathRefused::ExitsUsedUp => {
                 fitting.any(|second| beyond(second, &self.avoid).is_empty() && !beyond(second, &[]).is_empty())
             }
-            // Between exit and second hop a draw may come to no end where another would.
-            PathRefused::TooFewNetworks => {
-                fitting.any(|second| beyond(second, &[]).is_empty() || (asked > HOPS_CLIENT_MIN))
-            }
+            // Nobody is left for the exit, or for the place of one between, after which nobody goes back.
+            PathRefused::TooFewNetworks => fitting.any(|second| {
+                let is_last = beyond(second, &self.avoid).is_empty();
+                beyond(second, &[]).is_empty() || (!is_last && self.certain().all(|certain| certain != second))
+            }),
         };
         assert!(is_so, "{refused}");
         let is_certain = is_length && self.usable.contains(&self.guard) && self.certain().next().is_some();
