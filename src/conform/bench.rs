@@ -6,7 +6,7 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
 use tokio::time::Instant;
 
-use super::{Judged, Unproven};
+use super::{AT_ONCE, Judged, Unproven};
 use crate::crypto::{CryptoRng, random_bytes};
 use crate::limits::CELL_LEN;
 use crate::net::Clock;
@@ -253,7 +253,7 @@ pub(super) async fn next(session: &mut Session, deadline: Instant) -> Heard<Cell
 
 /// The link must end, without a word.
 pub(super) async fn ends(session: &mut Session, what: &str) -> Judged {
-    ends_by(session, Instant::now() + PATIENCE, what).await
+    ends_by(session, Instant::now() + AT_ONCE, what).await
 }
 
 pub(super) async fn ends_by(session: &mut Session, deadline: Instant, what: &str) -> Judged {

@@ -28,6 +28,8 @@ use crate::time::Duration;
 
 /// Whatever ends at a deadline may be so late: by the scheduler of a busy machine.
 const LATE: Duration = Duration::from_secs(10);
+/// What must end at once has so long: less than a handshake has, whose deadline would end it too.
+const AT_ONCE: Duration = Duration::from_secs(5);
 
 type Judging<'a> = Pin<Box<dyn Future<Output = Judged> + 'a>>;
 

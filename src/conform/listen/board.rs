@@ -34,9 +34,10 @@ struct Playing {
     /// Acts that came to nothing in a row, and the last reason.
     lost: u32,
     why: Option<String>,
-    /// How often the act went wrong and right.
+    /// How often the act went wrong and right, and how it went wrong last.
     failed: u32,
     passed: u32,
+    wrong: Option<String>,
     is_running: bool,
     verdict: Option<Verdict>,
 }
@@ -71,8 +72,17 @@ impl Board {
     pub(super) fn new(rules: &[String]) -> Self {
         let is_chosen = |of: &[&str]| rules.is_empty() || of.iter().any(|rule| rules.iter().any(|one| one == rule));
         let plays = PLAYS.iter().filter(|play| is_chosen(play.rules));
-        let playing =
-            |play| Playing { play, act: 0, lost: 0, why: None, failed: 0, passed: 0, is_running: false, verdict: None };
+        let playing = |play| Playing {
+            play,
+            act: 0,
+            lost: 0,
+            why: None,
+            failed: 0,
+            passed: 0,
+            wrong: None,
+            is_running: false,
+            verdict: None,
+        };
         let plays = plays.map(playing).collect();
         let sights = SIGHTS.iter().filter(|one| is_chosen(one.rules)).map(|one| (one.sight, Seen::default())).collect();
         let inner = RefCell::new(Inner { plays, sights, ..Inner::default() });
@@ -103,13 +113,20 @@ impl Board {
                 (playing.act, playing.lost, playing.failed, playing.passed) = (playing.act + 1, 0, 0, 0);
                 (playing.act == turn.play.acts).then_some(Verdict::Pass)
             }
-            Err(Unproven::Wrong(_)) if playing.failed == 0 => {
-                playing.failed = 1;
+            Err(Unproven::Wrong(why)) if playing.failed == 0 => {
+                (playing.failed, playing.wrong) = (1, Some(why));
                 None
             }
             Err(Unproven::NotSeen(why)) if playing.lost < CONFORM_LOST_MAX => {
                 (playing.lost, playing.why) = (playing.lost + 1, Some(why));
                 None
+            }
+            // It went wrong, and then never right.
+            Err(Unproven::NotSeen(_))
+                if playing.failed > playing.passed
+                    && let Some(why) = playing.wrong.take() =>
+            {
+                Some(Verdict::Fail(why))
             }
             Err(unproven) => Some(unproven.verdict()),
         };
@@ -236,6 +253,7 @@ impl Inner {
             Needs::Link | Needs::LinkOfClient | Needs::LinkOfRelay => "too few links came",
             Needs::Ask | Needs::AskOfClient => "too few questions came",
             Needs::Build => "too few circuits came",
+            Needs::Unanswered => "too few questions of a relay, or circuits of a client, came",
             Needs::Store => "it stored no chunk: have it publish something that is larger than a record",
             Needs::Quiet => "no link was left in peace for long enough",
         };

@@ -1,7 +1,7 @@
 //! A link that the peer has dialled: its handshake, its cells and questions, each held against the rules as it comes. It must not know
 //! what is done wrong to it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use rand::rngs::ChaCha20Rng;
@@ -13,7 +13,10 @@ use super::stage::{Door, Stage};
 use super::{Needs, Sight};
 use crate::conform::bench::{not_seen, plain, told, wrong};
 use crate::conform::{Judged, LATE, Unproven};
-use crate::limits::{ASKS_PER_LINK_MAX, CELL_LEN, CONFORM_CHECK_MAX, HANDSHAKE_TIMEOUT, LINK_PADDING_AFTER};
+use crate::limits::{
+    ASKS_PER_LINK_MAX, BODY_LEN, CELL_LEN, CONFORM_CHECK_MAX, HANDSHAKE_TIMEOUT, LINK_PADDING_AFTER,
+    PARTIAL_ASKS_PER_LINK_BYTES_MAX,
+};
 use crate::link::{Frame, PAYLOAD2_LEN};
 use crate::net::Clock;
 use crate::probe::{Answering, Broken, Heard, NotWritten, PATIENCE, Sealed, Wire};
@@ -25,9 +28,13 @@ use crate::wire::message::{Answer, Ask, Assembler, cells_of};
 
 /// Numbers that the dialler of a link opens have this bit.
 pub(super) const DIALLER_BIT: u32 = 1 << 31;
+/// What a circuit is that ends well.
+pub(super) const ANSWERED: &str = "a circuit that was answered";
 /// How long nothing may come before the second frame is sent, and for how long a link that must go on is looked at.
 const EARLY: Duration = Duration::from_millis(100);
 const STAYS: Duration = Duration::from_secs(1);
+/// A link that ends within this ends by what it was told; later it may be that the peer needs it no more.
+const ENDS: Duration = Duration::from_millis(1_500);
 
 /// A link.
 pub(super) struct Guest {
@@ -41,10 +48,18 @@ pub(super) struct Guest {
     pub(super) circuit: Option<Opened>,
     pub(super) is_relay: bool,
     door: usize,
+    /// The first frame, until it is read.
+    opening: Option<Frame>,
     sealed: Option<Sealed>,
+    /// When the last frame came, and how long after the one before it.
+    heard: Instant,
+    gap: Duration,
     /// Cells that came while a play was about something else.
     aside: VecDeque<Cell>,
-    asking: BTreeMap<u32, Assembler>,
+    /// Questions that are not whole, each with its cells so far.
+    asking: BTreeMap<u32, (Assembler, usize)>,
+    /// Numbers of questions that were not answered.
+    open: BTreeSet<u32>,
 }
 
 /// What a peer does that has to be answered.
@@ -65,14 +80,21 @@ impl Guest {
             circuit: None,
             is_relay: false,
             door,
+            opening: None,
             sealed: None,
+            heard: Instant::now(),
+            gap: Duration::ZERO,
             aside: VecDeque::new(),
             asking: BTreeMap::new(),
+            open: BTreeSet::new(),
         }
     }
 
     /// Plays what is still to be played on the link, or is a relay as it should be.
     pub(super) async fn serve(mut self) {
+        // Who says nothing is not whom anything is played for.
+        let Heard::Came(frame) = self.wire.frame(HANDSHAKE_TIMEOUT).await else { return };
+        self.opening = Some(frame);
         if self.play(Needs::Link).await {
             return;
         }
@@ -80,7 +102,7 @@ impl Guest {
             return;
         }
         loop {
-            let event = match self.event(Instant::now() + LINK_PADDING_AFTER + LATE).await {
+            let event = match self.event().await {
                 Heard::Came(event) => event,
                 Heard::Silent => {
                     return self
@@ -91,7 +113,8 @@ impl Guest {
             match event {
                 Event::Asked(number, ask) => {
                     self.asked = Some(number);
-                    if self.play(Needs::Ask).await || (!self.is_relay && self.play(Needs::AskOfClient).await) {
+                    let own = if self.is_relay { Needs::Unanswered } else { Needs::AskOfClient };
+                    if self.play(Needs::Ask).await || self.play(own).await {
                         return;
                     }
                     if self.answer(number, &ask).await.is_err() {
@@ -100,6 +123,9 @@ impl Guest {
                 }
                 Event::Build(cell) => {
                     self.circuit = Opened::of(&mut self, &cell);
+                    if self.play(Needs::Unanswered).await {
+                        return;
+                    }
                     let stores = self.circuit.as_ref().is_some_and(Opened::stores);
                     let has_played = if stores { self.play(Needs::Store).await } else { self.play(Needs::Build).await };
                     if !has_played {
@@ -134,10 +160,7 @@ impl Guest {
 
     /// The first frame, with nothing behind it.
     pub(super) async fn first(&mut self) -> Result<Answering, Unproven> {
-        let frame = match self.wire.frame(HANDSHAKE_TIMEOUT).await {
-            Heard::Came(frame) => frame,
-            other => return Err(not_seen(&format!("no first frame: {}", told(&other)))),
-        };
+        let frame = self.opening.take().ok_or_else(|| not_seen("no first frame"))?;
         let early = self.wire.frame(EARLY).await;
         if matches!(early, Heard::Came(_)) || self.wire.partial() > 0 {
             self.saw(Sight::ThirdFrame, Err("bytes came behind the first frame, before the second".to_owned()));
@@ -236,6 +259,7 @@ impl Guest {
     }
 
     pub(super) async fn send_answer(&mut self, number: u32, message: &[u8]) -> Result<(), NotWritten> {
+        self.open.remove(&number);
         for cell in cells_of(CircuitId(number), Command::Answer, message).unwrap_or_default() {
             self.send(&cell).await.map_err(|_| NotWritten::Closed)?;
         }
@@ -260,6 +284,8 @@ impl Guest {
             Heard::Came(frame) => frame,
             other => return other.and_then(|_| Err(Broken::Malformed)),
         };
+        self.gap = self.heard.elapsed();
+        self.heard = Instant::now();
         let Some(sealed) = &mut self.sealed else { return Heard::Broken(Broken::Malformed) };
         let opened = sealed.open(&frame);
         self.saw(Sight::Frames, opened.as_ref().map(drop).map_err(|why| format!("a frame: {why}")));
@@ -270,28 +296,49 @@ impl Guest {
     pub(super) async fn cell(&mut self, deadline: Instant) -> Heard<Cell> {
         loop {
             match self.frame(deadline).await {
-                Heard::Came(cell) if cell.command() == Command::Padding => self.saw(Sight::Padding, Ok(())),
+                Heard::Came(cell) if cell.command() == Command::Padding => self.padded(),
                 other => return other,
             }
         }
     }
 
+    /// The next cell that is no Padding, on a link that may be idle: silent is who sends no Padding in its time either.
+    async fn idle_cell(&mut self) -> Heard<Cell> {
+        loop {
+            match self.frame(self.heard + LINK_PADDING_AFTER + LATE).await {
+                Heard::Came(cell) if cell.command() == Command::Padding => self.padded(),
+                other => return other,
+            }
+        }
+    }
+
+    /// A Padding came: not before half of its time, or it is more than what keeps a link alive.
+    fn padded(&self) {
+        let in_time = if self.gap < LINK_PADDING_AFTER / 2 { Err("it came too early".to_owned()) } else { Ok(()) };
+        self.saw(Sight::Padding, in_time);
+    }
+
     /// A question, if this cell makes one whole.
     pub(super) fn question(&mut self, cell: &Cell) -> Option<Ask> {
         let number = cell.circuit().0;
-        if !self.asking.contains_key(&number) {
+        let begun = self.asking.remove(&number);
+        if begun.is_none() {
             self.opened(number);
+            if self.open.len() >= ASKS_PER_LINK_MAX {
+                self.saw(Sight::Questions, Err("more questions are open than may be".to_owned()));
+                return None;
+            }
+            self.open.insert(number);
         }
-        if self.asking.len() >= ASKS_PER_LINK_MAX {
-            self.saw(Sight::Questions, Err("more questions are open than may be".to_owned()));
-            return None;
-        }
-        let joined = match self.asking.entry(number).or_default().push(cell.body()) {
-            Ok(None) => return None,
+        let (mut assembler, cells) = begun.unwrap_or_default();
+        let joined = match assembler.push(cell.body()) {
+            Ok(None) => {
+                self.keep_part(number, (assembler, cells + 1));
+                return None;
+            }
             Ok(Some(message)) => Ask::decode(&message),
             Err(malformed) => Err(malformed),
         };
-        self.asking.remove(&number);
         self.saw(Sight::Questions, joined.as_ref().map(drop).map_err(|why| format!("it cannot be read: {why}")));
         let ask = joined.ok()?;
         if !self.is_relay {
@@ -300,6 +347,17 @@ impl Guest {
             self.saw(Sight::MembersAlone, seen);
         }
         Some(ask)
+    }
+
+    /// A question of which more has to come, so long as all of them take no more than they may.
+    fn keep_part(&mut self, number: u32, part: (Assembler, usize)) {
+        let cells = part.1 + self.asking.values().map(|(_, cells)| cells).sum::<usize>();
+        if cells * BODY_LEN > PARTIAL_ASKS_PER_LINK_BYTES_MAX {
+            self.saw(Sight::Questions, Err("questions that are not whole take more than they may".to_owned()));
+            self.asking.clear();
+        } else {
+            self.asking.insert(number, part);
+        }
     }
 
     /// A number is used for something new.
@@ -314,11 +372,11 @@ impl Guest {
         self.saw(Sight::Numbers, seen.map_err(str::to_owned));
     }
 
-    async fn event(&mut self, deadline: Instant) -> Heard<Event> {
+    async fn event(&mut self) -> Heard<Event> {
         loop {
             let cell = match self.aside.pop_front() {
                 Some(cell) => cell,
-                None => match self.cell(deadline).await {
+                None => match self.idle_cell().await {
                     Heard::Came(cell) => cell,
                     other => return other.and_then(|_| Ok(Event::Other)),
                 },
@@ -357,10 +415,11 @@ impl Guest {
 
     /// The link must end, and its peer not ask whether this end is still there.
     pub(super) async fn ends(&mut self, what: &str) -> Judged {
-        let deadline = Instant::now() + PATIENCE;
+        let told = Instant::now();
         loop {
-            match self.cell(deadline).await {
-                Heard::Closed { .. } => return Ok(()),
+            match self.cell(told + PATIENCE).await {
+                Heard::Closed { .. } if told.elapsed() <= ENDS => return Ok(()),
+                Heard::Closed { .. } => return Err(not_seen("the link ended later than by what it was told")),
                 Heard::Silent => return wrong(what, "the link goes on"),
                 Heard::Broken(broken) => return wrong(what, &broken.to_string()),
                 Heard::Came(cell) if cell.command() == Command::Ask => {
@@ -394,8 +453,9 @@ impl Guest {
             Heard::Came(cell) if cell.command() == Command::Destroy => Ok(()),
             Heard::Came(cell) => wrong(what, &format!("{:?} came", cell.command())),
             Heard::Silent => wrong(what, "it does not end the circuit"),
-            // As when the peer ends.
-            Heard::Closed { .. } => Err(not_seen("the link ended meanwhile")),
+            // As when a peer that has what it wanted ends.
+            Heard::Closed { .. } if what == ANSWERED => Err(not_seen("the link ended meanwhile")),
+            Heard::Closed { .. } => wrong(what, "the link ends, not the circuit"),
             other => wrong(what, &told(&other)),
         }
     }

@@ -4,12 +4,12 @@ use tokio::time::Instant;
 
 use super::guest::Guest;
 use crate::conform::bench::{cell_under, not_seen, plain, told, wrong};
-use crate::conform::{Judged, LATE};
+use crate::conform::{AT_ONCE, Judged, LATE};
 use crate::crypto::random_bytes;
 use crate::limits::{CELL_LEN, HANDSHAKE_TIMEOUT, LINK_ANSWER_MAX, MESSAGE_LEN_MAX};
 use crate::link::PAYLOAD2_LEN;
 use crate::net::Clock;
-use crate::probe::{Heard, Me, PATIENCE};
+use crate::probe::{Heard, Me, NOBODYS_ADDRESS};
 use crate::time::{Instant as Moment, Now};
 use crate::wire::cell::{Cell, CircuitId, Command};
 use crate::wire::hello::Hello;
@@ -38,14 +38,14 @@ pub(super) async fn second_changed(guest: &mut Guest, act: usize) -> Judged {
         *byte ^= 1;
     }
     guest.write(&frame).await?;
-    hangs_up(guest, Instant::now() + PATIENCE, what).await
+    hangs_up(guest, Instant::now() + AT_ONCE, what).await
 }
 
 /// A second frame with this payload must end the handshake, without a third.
 async fn refused(guest: &mut Guest, payload: &[u8; PAYLOAD2_LEN], what: &str) -> Judged {
     let (_, frame) = guest.greet(payload).await?;
     guest.write(&frame).await?;
-    hangs_up(guest, Instant::now() + PATIENCE, what).await
+    hangs_up(guest, Instant::now() + AT_ONCE, what).await
 }
 
 pub(super) async fn hello_unreadable(guest: &mut Guest, act: usize) -> Judged {
@@ -83,7 +83,7 @@ pub(super) async fn other_key(guest: &mut Guest, act: usize) -> Judged {
 /// What a relay says of itself that is nowhere.
 fn stranger(guest: &mut Guest) -> Result<Hello, crate::conform::Unproven> {
     let now = Now { instant: Moment::ZERO, unix: Clock::unix() };
-    let relay = Me::relay(&guest.stage.network(), ([192, 0, 2, 1], 9).into(), now, &mut guest.rng);
+    let relay = Me::relay(&guest.stage.network(), NOBODYS_ADDRESS, now, &mut guest.rng);
     relay.map(|me| me.hello).ok_or_else(|| not_seen("no relay"))
 }
 
@@ -109,7 +109,7 @@ async fn unused(guest: &mut Guest, payload: &[u8; PAYLOAD2_LEN], what: &str) -> 
     let (greeted, frame) = guest.greet(payload).await?;
     guest.write(&frame).await?;
     guest.expect(greeted);
-    let (deadline, mut is_greeted) = (Instant::now() + PATIENCE, false);
+    let (deadline, mut is_greeted) = (Instant::now() + AT_ONCE, false);
     loop {
         match guest.cell(deadline).await {
             Heard::Closed { .. } => return Ok(()),
@@ -239,10 +239,11 @@ pub(super) async fn unreadable(guest: &mut Guest, act: usize) -> Judged {
 }
 
 pub(super) async fn silent(guest: &mut Guest, _: usize) -> Judged {
-    let what = "a question that nothing answers";
-    if guest.asked.take().is_none() {
-        return Err(not_seen("nothing was asked"));
-    }
+    let what = match (guest.asked.take(), guest.circuit.take()) {
+        (_, Some(_)) => "a Build that nothing answers",
+        (Some(_), None) => "a question that nothing answers",
+        (None, None) => return Err(not_seen("nothing was asked")),
+    };
     let deadline = Instant::now() + LINK_ANSWER_MAX + LATE;
     loop {
         match guest.cell(deadline).await {

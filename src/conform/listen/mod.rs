@@ -34,6 +34,8 @@ enum Needs {
     LinkOfRelay,
     Ask,
     AskOfClient,
+    /// A question of a relay, a circuit of a client: bootstraps may take longer to answer those.
+    Unanswered,
     Build,
     Store,
     /// To be left in peace on a link.
@@ -225,7 +227,7 @@ pub static PLAYS: &[Play] = &[
     Play {
         rules: &["LINK-W-032"],
         what: "a silent link is asked for a sign of life, then ended",
-        needs: Needs::Ask,
+        needs: Needs::Unanswered,
         acts: 1,
         run: |g, act| Box::pin(links::silent(g, act)),
     },

@@ -13,7 +13,8 @@ use crate::content::{ContentLink, FileName};
 use crate::crypto::keys::IdentitySecret;
 use crate::dht::store::{StoreOp, StoreResult};
 use crate::limits::{
-    CONFORM_LOST_MAX, CONFORM_SEEN_MAX, CREDIT_MAX, HOPS_CLIENT_MIN, LINK_ANSWER_MAX, OPERATION_TIMEOUT, STAGGER_MAX,
+    CONFORM_LOST_MAX, CONFORM_SEEN_MAX, CREDIT_MAX, HANDSHAKE_TIMEOUT, HOPS_CLIENT_MIN, LINK_ANSWER_MAX,
+    OPERATION_TIMEOUT, STAGGER_MAX,
 };
 use crate::membership::members::Members;
 use crate::membership::prefix_rule::PrefixRule;
@@ -452,6 +453,32 @@ fn what_comes_to_nothing_is_tried_again_so_often_and_of_what_fails_two_of_three_
     board.played(board.take(Needs::Link).unwrap(), Err(Unproven::Wrong("it stays".to_owned())));
     (0..2).for_each(|_| board.played(board.take(Needs::Link).unwrap(), Ok(())));
     assert!(matches!(&board.news()[..], [Finding { verdict: Verdict::Pass, .. }]));
+
+    let board = Board::new(&["LINK-R-028".to_owned()]);
+    board.played(board.take(Needs::Link).unwrap(), Err(Unproven::Wrong("it stays".to_owned())));
+    for _ in 0..=CONFORM_LOST_MAX {
+        board.played(board.take(Needs::Link).unwrap(), Err(Unproven::NotSeen("it left".to_owned())));
+    }
+    assert!(matches!(&board.news()[..], [Finding { verdict: Verdict::Fail(_), .. }]), "it never went right");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_handshake_ends_by_its_deadline_alone_has_not_refused_anything() {
+    let stage = stage(4_512).await;
+    let to = target(stage.network(), &stage.entrances()[0]);
+    let user = async move {
+        let mut rng = rng(1);
+        loop {
+            let (_, frame) = Opening::first(&to, &Me::client(&mut rng), &mut rng).unwrap();
+            let mut wire = Wire::connect(to.address, None).await.unwrap();
+            wire.write(&frame).await.unwrap();
+            assert!(matches!(wire.frame(PATIENCE).await, Heard::Came(_)));
+            // Until it is told that the time is over.
+            let _ = wire.frame(HANDSHAKE_TIMEOUT).await;
+        }
+    };
+    let found = judged(stage, &["LINK-R-011"], user).await;
+    assert_eq!(failed(&found), ["LINK-R-011"]);
 }
 
 #[test]

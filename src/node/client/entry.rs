@@ -251,8 +251,8 @@ impl ClientNode {
             }
             _ => None,
         };
-        let has_room = source.told.descriptors.len() < MEMBERS_MAX;
-        let Some((descriptors, (more, settled), last)) = page.filter(|_| has_room) else {
+        let has_room = |page: &[_]| source.told.descriptors.len() + page.len() <= MEMBERS_MAX;
+        let Some((descriptors, (more, settled), last)) = page.filter(|(page, ..)| has_room(page)) else {
             return self.source_ended(now, &from.link_key, SourceState::Failed);
         };
         source.told.descriptors.extend(descriptors);
@@ -276,8 +276,9 @@ impl ClientNode {
         }
         let whole = self.entry.sources.values().filter(|source| source.state == SourceState::Whole).count();
         if state == SourceState::Whole && whole == self.needed() {
-            // As slow as these were the others may be, and not much slower.
-            let rest = self.entry.begun.until(now.instant).clamp(ASK_TIMEOUT, JOIN_TIMEOUT);
+            // As slow as these were the others may be, and not much slower; but who chooses guards for months waits for a third word.
+            let least = if self.guards.ordered().is_empty() { JOIN_TIMEOUT } else { ASK_TIMEOUT };
+            let rest = self.entry.begun.until(now.instant).clamp(least, JOIN_TIMEOUT);
             self.entry.deadline = self.entry.deadline.min(now.instant + rest);
         }
         self.agree_if_ended(now);
