@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use binary::{Devnet, User};
-use capture::{Seen, keys_of, seen_in};
+use capture::{Seen, cut_anew, keys_of, seen_in};
 use serde_json::Value;
 
 /// All links of a client in a devnet of twelve relays: it asked three bootstraps for the membership, and got a file through its guard. With
@@ -45,26 +45,45 @@ fn a_capture_opens_with_its_key_log_and_shows_each_cell() {
     assert!(sealed.iter().filter(|seen| seen.number > 0).all(|seen| seen.kind == "cell, sealed"));
 }
 
-#[test]
-fn tshark_with_the_dissector_shows_what_this_program_reads() {
+/// What tshark shows of a capture, with the dissector; none where it is not installed.
+fn dissected(capture: &Path) -> Option<Vec<String>> {
     let fields = ["tcp.stream", "bauta.from", "bauta.frame", "bauta.kind"];
     let mut command = Command::new("tshark");
-    command
-        .arg("-r")
-        .arg(here(CAPTURE))
-        .arg("-X")
-        .arg(format!("lua_script:{}", here("contrib/wireshark/bauta.lua").display()));
+    command.arg("-r").arg(capture);
+    command.arg("-X").arg(format!("lua_script:{}", here("contrib/wireshark/bauta.lua").display()));
     command.arg("-o").arg(format!("bauta.keylog:{}", here(KEYS).display()));
     command.args(["-Y", "bauta", "-T", "fields", "-E", "aggregator=;"]);
     command.args(fields.iter().flat_map(|field| ["-e", field]));
     let Ok(output) = command.output() else {
-        return println!("skipped: tshark is not installed");
+        println!("skipped: tshark is not installed");
+        return None;
     };
     let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr).into_owned());
     assert!(output.status.success() && !err.contains("Lua"), "{err}");
     let mut lines: Vec<Seen> = out.lines().flat_map(Seen::of_tshark).collect();
     lines.sort();
-    assert_eq!(lines.iter().map(Seen::line).collect::<Vec<_>>(), expected(), "{err}");
+    Some(lines.iter().map(Seen::line).collect())
+}
+
+#[test]
+fn tshark_with_the_dissector_shows_what_this_program_reads() {
+    if let Some(lines) = dissected(&here(CAPTURE)) {
+        assert_eq!(lines, expected());
+    }
+}
+
+#[test]
+fn however_frames_are_cut_into_segments_each_has_its_number() {
+    let (capture, keys) = (std::fs::read(here(CAPTURE)).unwrap(), std::fs::read_to_string(here(KEYS)).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let (path, cut) = (folder.path().join("cut.pcap"), cut_anew(&capture));
+    assert_ne!(cut.len(), capture.len(), "some packets more");
+    let lines: Vec<String> = seen_in(&cut, &keys_of(&keys)).iter().map(Seen::line).collect();
+    assert_eq!(lines, expected());
+    std::fs::write(&path, cut).unwrap();
+    if let Some(lines) = dissected(&path) {
+        assert_eq!(lines, expected());
+    }
 }
 
 #[test]

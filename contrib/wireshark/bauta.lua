@@ -177,7 +177,8 @@ local function side_of(link, pinfo)
   return link.dialler == endpoint(pinfo.src, pinfo.src_port) and "i" or "r"
 end
 
--- Wireshark dissects a packet again and again: a frame keeps the number that it was given at first.
+-- Wireshark dissects a packet again and again, and calls for it once more when it begins with the rest of a frame: a frame, known by its
+-- tag, keeps the number that it was given at first.
 local function number_of(link, side, pinfo, at)
   local known = link.packets[pinfo.number] or {}
   link.packets[pinfo.number] = known
@@ -302,8 +303,9 @@ local function sealed_frame(tvb, tree, link, side, number, pinfo, at)
   return cell(plain, tree:add(plain(), "Cell"), link, side, pinfo, at)
 end
 
-local function frame(tvb, pinfo, root, link, at)
+local function frame(tvb, pinfo, root, link)
   local side = side_of(link, pinfo)
+  local at = tostring(tvb(FRAME_LEN - TAG_LEN, TAG_LEN):bytes())
   local number = number_of(link, side, pinfo, at)
   local tree = root:add(bauta, tvb(0, FRAME_LEN))
   tree:add(f.from, side == "i" and "initiator" or "responder"):set_generated()
@@ -339,10 +341,15 @@ function bauta.dissector(tvb, pinfo, root)
   pinfo.cols.protocol = "BAUTA"
   local names, offset = {}, 0
   while tvb:len() - offset >= FRAME_LEN do
-    names[#names + 1] = frame(tvb(offset, FRAME_LEN):tvb(), pinfo, root, link, #names)
+    names[#names + 1] = frame(tvb(offset, FRAME_LEN):tvb(), pinfo, root, link)
     offset = offset + FRAME_LEN
   end
-  if #names > 0 then pinfo.cols.info = table.concat(names, ", ") end
+  if #names > 0 then
+    -- What an earlier call said of this packet stays, behind the fence.
+    pinfo.cols.info:set((link.told == pinfo.number and ", " or "") .. table.concat(names, ", "))
+    pinfo.cols.info:fence()
+    link.told = pinfo.number
+  end
   if offset < tvb:len() then
     -- The rest of the frame is in the next segments.
     pinfo.desegment_offset = offset

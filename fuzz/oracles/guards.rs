@@ -103,6 +103,8 @@ struct Rig {
     sample: Sample,
     pinned: Hops,
     present: Present,
+    /// When those were met.
+    met: u64,
     /// When a guard was drawn.
     drawn: Vec<u64>,
     instant: Instant,
@@ -120,6 +122,7 @@ impl Rig {
             sample: Sample::default(),
             pinned: Hops::default(),
             present: Present(0),
+            met: 0,
             drawn: Vec::new(),
             instant: Instant::ZERO,
             unix: ISSUED,
@@ -142,7 +145,7 @@ impl Rig {
 
     /// Those of the relays that are in the network now, with descriptors of today.
     fn meet(&mut self, present: Present) {
-        (self.present, self.members) = (present, Members::default());
+        (self.present, self.members, self.met) = (present, Members::default(), self.unix.0);
         for number in (0..RELAYS).filter(|number| present.has(*number)) {
             let mut own = described(number, [10, net(number), 0, number.to_be_bytes()[3]]);
             (own.family, own.issued) = (family(number), self.unix.to_wire());
@@ -325,7 +328,10 @@ impl Rig {
             told = Err(PathRefused::TooFewNetworks);
         }
         let seconds: Vec<u32> = self.pinned.hops.iter().map(|hop| hop.number).collect();
-        let wish = Wish { guard, length, usable: self.present.usable(), avoid, seconds };
+        // Whoever has met nobody for longer knows no key that still opens.
+        let are_over = self.unix.0 - self.met >= ONION_KEY_LIFE_S + ONION_KEY_OVERLAP_S;
+        let usable = if are_over { Vec::new() } else { self.present.usable() };
+        let wish = Wish { guard, length, usable, avoid, seconds };
         match told {
             Ok(path) => {
                 wish.is_granted(&path);

@@ -120,7 +120,7 @@ fn answer(script: &mut Script<'_>, attempt: &Attempt) -> Vec<u8> {
                 let value = world.chunks.get(at).filter(|_| script.byte() & 3 != 3).cloned();
                 ExitAnswer { value, ..ExitAnswer::default() }.encode(SLOT_LEN).expect("it fits")
             };
-            Some((0..chunks.len()).flat_map(|at| slot(script, at)).collect())
+            Some((0..chunks.len()).map(|at| slot(script, at)).collect::<Vec<_>>().concat())
         }
         ExitRequest::PutChunks { nonce, chunks, .. } => slots(
             script,

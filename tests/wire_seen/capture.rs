@@ -92,6 +92,55 @@ fn streams(capture: &[u8]) -> Vec<[Vec<u8>; 2]> {
     order.iter().map(|way| [taken(way), taken(&(way.1, way.0))]).collect()
 }
 
+/// The same capture with what went each way cut into other segments: some end within a frame, and the next has its rest and whole ones.
+pub(crate) fn cut_anew(capture: &[u8]) -> Vec<u8> {
+    let (header, mut rest) = capture.split_at(24);
+    let (mut out, mut held) = (header.to_vec(), BTreeMap::<Way, (Vec<u8>, u32, Vec<u8>)>::new());
+    let flush = |out: &mut Vec<u8>, (front, seq, bytes): (Vec<u8>, u32, Vec<u8>)| {
+        let (mut seq, mut left, mut sizes) = (seq, &bytes[..], [1_000, 6_000].into_iter().cycle());
+        while !left.is_empty() {
+            let (piece, behind) = left.split_at(left.len().min(sizes.next().unwrap()));
+            let mut packet = front.clone();
+            let len = u32::try_from(packet.len() - 16 + piece.len()).unwrap();
+            packet[8..12].copy_from_slice(&len.to_le_bytes());
+            packet[12..16].copy_from_slice(&len.to_le_bytes());
+            packet[32..34].copy_from_slice(&u16::try_from(len - 14).unwrap().to_be_bytes());
+            packet[54..58].copy_from_slice(&seq.to_be_bytes());
+            out.extend([&packet[..], piece].concat());
+            seq = seq.wrapping_add(u32::try_from(piece.len()).unwrap());
+            left = behind;
+        }
+    };
+    while !rest.is_empty() {
+        let len = 16 + usize::try_from(u32::from_le_bytes(rest[8..12].try_into().unwrap())).unwrap();
+        let (packet, behind) = rest.split_at(len);
+        rest = behind;
+        assert_eq!(packet[30] & 15, 5, "IPv4 without options: TCP begins at 50");
+        let text = 50 + usize::from(packet[62] >> 4) * 4;
+        let end = |ip: usize, port: usize| <[u8; 6]>::try_from([&packet[ip..ip + 4], &packet[port..port + 2]].concat());
+        let (from, to) = (end(42, 50).unwrap(), end(46, 52).unwrap());
+        let seq = u32::from_be_bytes(packet[54..58].try_into().unwrap());
+        let is_data = packet.len() > text;
+        // What was held back of the other side, or of this one before its end, goes first.
+        for way in [(to, from), (from, to)] {
+            if (way.0 != from || !is_data)
+                && let Some(held) = held.remove(&way)
+            {
+                flush(&mut out, held);
+            }
+        }
+        if is_data {
+            let entry = held.entry((from, to)).or_insert_with(|| (packet[..text].to_vec(), seq, Vec::new()));
+            assert_eq!(entry.1.wrapping_add(u32::try_from(entry.2.len()).unwrap()), seq, "nothing is sent twice");
+            entry.2.extend_from_slice(&packet[text..]);
+        } else {
+            out.extend_from_slice(packet);
+        }
+    }
+    held.into_values().for_each(|held| flush(&mut out, held));
+    out
+}
+
 /// All frames of a capture, by stream, side and number.
 pub(crate) fn seen_in(capture: &[u8], keys: &Keys) -> Vec<Seen> {
     let mut all = Vec::new();
