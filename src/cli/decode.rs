@@ -85,7 +85,13 @@ fn read(input: &str) -> anyhow::Result<Input> {
     if input == "-" {
         std::io::stdin().take(cap).read_to_end(&mut bytes).map_err(failed)?;
     } else {
-        let found = std::fs::metadata(input).map_err(failed)?;
+        let found = std::fs::metadata(input).map_err(|why| match why.kind() {
+            std::io::ErrorKind::NotFound => {
+                let what = "neither pairs of hexadecimal digits, nor a link, nor a file that is there";
+                anyhow::Error::from(Usage(format!("{}: {what}", input.escape_debug())))
+            }
+            _ => failed(why).into(),
+        })?;
         if !found.is_file() {
             return Err(FileError::NoFile(input.to_owned(), "is no regular file").into());
         }

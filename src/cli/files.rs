@@ -37,6 +37,9 @@ pub(super) enum FileError {
     /// It is there already.
     #[error("{0}: is there already; --force replaces it, -o names another")]
     Exists(String),
+    /// It is there already, and is never replaced.
+    #[error("{0}: is there already, and is not replaced; name another")]
+    Stays(String),
     /// What has come cannot be kept.
     #[error("{0}: cannot be written: {1}; what has come so far stays there")]
     Part(String, io::Error),
@@ -126,9 +129,14 @@ pub(super) fn write(path: &Path, content: &[u8], force: bool) -> Result<(), File
     })
 }
 
+/// Whether nothing is there, of a place whose file no option replaces.
+pub(super) fn check_new(path: &Path) -> Result<(), FileError> {
+    check_free(path, false).map_err(|_| FileError::Stays(path.display().to_string()))
+}
+
 /// A new file that its owner alone can read.
 pub(super) fn write_secret(path: &Path, content: &[u8]) -> Result<(), FileError> {
-    check_free(path, false)?;
+    check_new(path)?;
     let shown = path.display().to_string();
     let mut open = std::fs::OpenOptions::new();
     let file = open.write(true).create_new(true).mode(0o600).open(path);

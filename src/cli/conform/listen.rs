@@ -18,7 +18,7 @@ pub(super) async fn run(told: &Told, given: &str, arguments: &ConformArguments) 
     let address = address("--listen", given, arguments.i_own_this_host, why)?;
     let time = minutes(&arguments.minutes, CONFORM_MINUTES_MAX)?;
     if let Some(path) = &arguments.settings {
-        files::check_free(path, false)?;
+        files::check_new(path)?;
     }
     let mut rng = Entropy::from_system()?.generator();
     let stage = Stage::open(address, &mut rng).await.map_err(|why| {
@@ -37,6 +37,7 @@ pub(super) async fn run(told: &Told, given: &str, arguments: &ConformArguments) 
     say(
         "have it get and publish something again and again; what it is told is wrong on purpose, so it will not succeed",
     );
+    say("LINK-W-030 shows on a link that rests for half a minute: of a client that runs on, not of commands that end");
     let rules = &arguments.only;
     let of = |of: &[&str]| rules.is_empty() || of.iter().any(|rule| rules.iter().any(|one| one == rule));
     let plays = PLAYS.iter().filter(|one| of(one.rules)).count();

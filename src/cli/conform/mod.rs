@@ -53,13 +53,18 @@ pub(super) struct ConformArguments {
 
 /// Runs it.
 pub(super) async fn conform(told: &Told, arguments: ConformArguments) -> anyhow::Result<Said> {
-    let known: Vec<&str> = match (&arguments.listen, arguments.list) {
-        (Some(_), false) => listening::rules().map(|(rule, _)| rule).collect(),
-        (None, false) => of_a_node().map(|(rule, _)| rule).collect(),
-        (_, true) => return Ok(list()),
+    if arguments.list {
+        return Ok(list());
+    }
+    let (of_dialler, of_dialled): (Vec<&str>, Vec<&str>) =
+        (listening::rules().map(|(rule, _)| rule).collect(), of_a_node().map(|(rule, _)| rule).collect());
+    let (known, others, other_way) = match &arguments.listen {
+        Some(_) => (of_dialler, of_dialled, "it is about who is dialled: --addr checks it"),
+        None => (of_dialled, of_dialler, "it is about who dials: --listen checks it"),
     };
     if let Some(rule) = arguments.only.iter().find(|rule| !known.contains(&rule.as_str())) {
-        let why = "is no rule that can be checked from outside (`bauta conform --list` has those)";
+        let no_rule = "is no rule that can be checked from outside (`bauta conform --list` has those)";
+        let why = if others.contains(&rule.as_str()) { other_way } else { no_rule };
         return Err(Usage(format!("--only {}: {why}", rule.escape_debug())).into());
     }
     if let Some(given) = &arguments.listen {
