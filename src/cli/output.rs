@@ -22,8 +22,11 @@ pub(super) fn start(quiet: bool) {
     QUIET.store(quiet, Ordering::Relaxed);
     let filter = tracing_subscriber::EnvFilter::try_from_env("BAUTA_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    // In colours only where somebody looks, and has not asked for none (https://no-color.org).
+    let is_seen = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_seen).with_writer(std::io::stderr);
     // Only the first call of a process counts.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = log.try_init();
 }
 
 /// One line of result, on standard output.
