@@ -78,19 +78,17 @@ pub(super) async fn fuzz(told: &Told, arguments: FuzzArguments) -> anyhow::Resul
     if arguments.out.exists() && !arguments.out.is_dir() {
         return Err(Usage(format!("--out {}: is no folder", arguments.out.display())).into());
     }
-    let is_new = !arguments.out.exists();
-    make(&arguments.out)?;
+    if !arguments.out.exists() {
+        // Nothing is left of the trial, however the run ends.
+        make(&arguments.out)?;
+        let _ = std::fs::remove_dir(&arguments.out);
+    }
     let mut rng = Entropy::from_system()?.generator();
     let seed = arguments.seed.unwrap_or_else(|| u64::from_be_bytes(random_bytes(&mut rng)));
     let salt = random_bytes(&mut rng);
     say(&format!("seed {seed}: first the honest client alone, then scripts beside it"));
     let plan = Plan { target, places, seed, salt, time, pid: arguments.pid };
-    let report = run(plan).await;
-    if is_new && report.as_ref().is_ok_and(|report| report.findings.is_empty()) {
-        // Only where nothing came to be in it.
-        let _ = std::fs::remove_dir(&arguments.out);
-    }
-    let report = report?;
+    let report = run(plan).await?;
     let written = write(&arguments.out, seed, &report.findings)?;
     judge(told, &arguments, (seed, time), &report, &written)
 }
@@ -193,6 +191,7 @@ fn write(folder: &Path, seed: u64, findings: &[Finding]) -> anyhow::Result<Vec<P
     if findings.is_empty() {
         return Ok(Vec::new());
     }
+    make(folder)?;
     let mut written = Vec::new();
     for (number, finding) in (1..).zip(findings) {
         let path = folder.join(format!("{seed}-{number}-{}.script", finding.what.name()));

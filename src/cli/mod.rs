@@ -128,7 +128,7 @@ enum Command {
     Settings,
     /// Run a scenario of the simulator: whole networks in virtual time, or how keys spread over nodes. Nothing is sent.
     Sim(sim::SimArguments),
-    /// Check one live node against the rules of the specification: it is told right things and wrong ones, and judged by its answers.
+    /// Check one live node, or whoever dials, against the rules of the specification: by what it does when told right and wrong things.
     Conform(conform::ConformArguments),
     /// Take a message of the protocol apart: each byte, which field it belongs to, and what it says. Nothing is sent.
     Decode(decode::DecodeArguments),

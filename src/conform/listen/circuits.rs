@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::circuit::Opened;
-use super::guest::{ANSWERED, Guest};
+use super::guest::Guest;
 use crate::conform::bench::{not_seen, told, wrong};
 use crate::conform::{Judged, LATE, Unproven};
 use crate::crypto::random_bytes;
@@ -38,7 +38,7 @@ pub(super) async fn ended(guest: &mut Guest, _: usize) -> Judged {
         return Err(not_seen("a circuit that fetches"));
     }
     circuit.answer_all(guest).await?;
-    guest.destroys(circuit.number, ENDS, ANSWERED).await?;
+    guest.lets_go(circuit.number, ENDS).await?;
     guest.says_no_more(circuit.number, "a circuit that it has ended").await
 }
 
@@ -134,7 +134,7 @@ pub(super) async fn stored(guest: &mut Guest, _: usize) -> Judged {
         let answer = circuit.backward(&[0; CIRCUIT_DATA_LEN_MAX])?;
         guest.send(&answer).await?;
     }
-    guest.destroys(number, ENDS, ANSWERED).await
+    guest.lets_go(number, ENDS).await
 }
 
 /// One more Forward, as long as it must be.

@@ -28,8 +28,6 @@ use crate::wire::message::{Answer, Ask, Assembler, cells_of};
 
 /// Numbers that the dialler of a link opens have this bit.
 pub(super) const DIALLER_BIT: u32 = 1 << 31;
-/// What a circuit is that ends well.
-pub(super) const ANSWERED: &str = "a circuit that was answered";
 /// How long nothing may come before the second frame is sent, and for how long a link that must go on is looked at.
 const EARLY: Duration = Duration::from_millis(100);
 const STAYS: Duration = Duration::from_secs(1);
@@ -294,26 +292,25 @@ impl Guest {
 
     /// The next cell that is no Padding.
     pub(super) async fn cell(&mut self, deadline: Instant) -> Heard<Cell> {
+        self.cell_by(|_| deadline).await
+    }
+
+    async fn cell_by(&mut self, deadline: impl Fn(&Self) -> Instant) -> Heard<Cell> {
         loop {
-            match self.frame(deadline).await {
-                Heard::Came(cell) if cell.command() == Command::Padding => self.padded(),
+            match self.frame(deadline(self)).await {
+                Heard::Came(cell) if cell.command() == Command::Padding => self.padding_came(),
                 other => return other,
             }
         }
     }
 
-    /// The next cell that is no Padding, on a link that may be idle: silent is who sends no Padding in its time either.
+    /// The same on a link that may be at rest: silent is who sends no Padding in its time either.
     async fn idle_cell(&mut self) -> Heard<Cell> {
-        loop {
-            match self.frame(self.heard + LINK_PADDING_AFTER + LATE).await {
-                Heard::Came(cell) if cell.command() == Command::Padding => self.padded(),
-                other => return other,
-            }
-        }
+        self.cell_by(|guest| guest.heard + LINK_PADDING_AFTER + LATE).await
     }
 
     /// A Padding came: not before half of its time, or it is more than what keeps a link alive.
-    fn padded(&self) {
+    fn padding_came(&self) {
         let in_time = if self.gap < LINK_PADDING_AFTER / 2 { Err("it came too early".to_owned()) } else { Ok(()) };
         self.saw(Sight::Padding, in_time);
     }
@@ -449,13 +446,26 @@ impl Guest {
 
     /// The peer must end this circuit, and the link go on.
     pub(super) async fn destroys(&mut self, number: u32, within: Duration, what: &str) -> Judged {
+        if self.circuit_ended(number, within, what).await? {
+            Ok(())
+        } else {
+            wrong(what, "the link ends, not the circuit")
+        }
+    }
+
+    /// The same of a circuit that brought what was wanted: a peer that has it may end its link, too.
+    pub(super) async fn lets_go(&mut self, number: u32, within: Duration) -> Judged {
+        let is_told = self.circuit_ended(number, within, "a circuit that was answered").await?;
+        if is_told { Ok(()) } else { Err(not_seen("the link ended meanwhile")) }
+    }
+
+    /// Whether it was the circuit that ended, not the link.
+    async fn circuit_ended(&mut self, number: u32, within: Duration, what: &str) -> Result<bool, Unproven> {
         match self.cell_of(number, Instant::now() + within).await {
-            Heard::Came(cell) if cell.command() == Command::Destroy => Ok(()),
+            Heard::Came(cell) if cell.command() == Command::Destroy => Ok(true),
+            Heard::Closed { .. } => Ok(false),
             Heard::Came(cell) => wrong(what, &format!("{:?} came", cell.command())),
             Heard::Silent => wrong(what, "it does not end the circuit"),
-            // As when a peer that has what it wanted ends.
-            Heard::Closed { .. } if what == ANSWERED => Err(not_seen("the link ended meanwhile")),
-            Heard::Closed { .. } => wrong(what, "the link ends, not the circuit"),
             other => wrong(what, &told(&other)),
         }
     }
