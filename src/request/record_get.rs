@@ -196,10 +196,12 @@ impl RecordGet {
         // A location that gave up is replaced by one that was not asked yet.
         let busy = (0..LOCATIONS).filter(|at| self.attempts.is_open(|(open, _)| open == at)).count();
         let spare = self.places.iter().position(|search| search.state == State::Open && !search.asked);
-        match spare {
-            Some(at) if answered + busy < self.needed => self.ask(at, now.instant, context.stagger, context),
-            _ if self.attempts.none_open() => self.settle(None),
-            _ => (),
+        if let Some(at) = spare.filter(|_| answered + busy < self.needed) {
+            self.ask(at, now.instant, context.stagger, context);
+        }
+        // Those that failed may have been all that the operation has, so that none was left for the spare.
+        if self.attempts.none_open() {
+            self.settle(None);
         }
     }
 

@@ -303,9 +303,13 @@ fn consistency_says_how_many_locations_must_answer() {
 // [REQ-W-014] [REQ-R-029]
 #[test]
 fn when_every_circuit_fails_the_operation_ends_at_its_cap() {
-    let outcome = get_through(Some(7), &mut |number, _, _| failed(number, Failure::TimedOut));
-    assert_eq!(outcome.result, Err(Refused::Unreachable));
-    assert_eq!(outcome.counts.asked, OPERATION_CIRCUITS_MAX);
+    for consistency in [Consistency::One, Consistency::Quorum, Consistency::All, Consistency::Audit] {
+        let mut world = World::new();
+        let request = world.get(consistency, 0);
+        let outcome = world.play(request, |_, number, _| failed(number, Failure::TimedOut));
+        assert_eq!(outcome.result, Err(Refused::Unreachable));
+        assert_eq!(outcome.counts.asked, OPERATION_CIRCUITS_MAX);
+    }
 }
 
 /// Ends a circuit of a get, and gives the circuits that it asks for then.
