@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bauta::dht::store::{MemoryStore, StoreOp};
+use bauta::limits::{ASK_TIMEOUT, GONE_RETRY, MEMBERS_PULL_EVERY};
 use bauta::node::io::{DownReason, Input, LinkId, Output, Peer};
 use bauta::node::{Effect, Relay, RelayCommand, RelayEvent, Sight, work};
 use bauta::time::{Duration, Instant, Now, UnixTime};
@@ -16,8 +17,15 @@ use super::script::Script;
 use super::values::pool;
 
 const STEPS_MAX: usize = 24;
-/// After it all know each other, whatever was before.
-const CALM: Duration = Duration::from_secs(75);
+/// Of whom the others hear of each other.
+const BOOTSTRAPS: usize = 2;
+/// After it all know each other, whatever was before. A bootstrap that has forgotten everybody hears of who comes to it: each of the
+/// others with every second pull to the next bootstrap, and not for a while where it seemed to be gone. Two pulls later they have
+/// heard it from there.
+fn calm() -> Duration {
+    let pulls = u32::try_from(2 * BOOTSTRAPS + 2).expect("few");
+    GONE_RETRY + MEMBERS_PULL_EVERY * 3 / 2 * pulls + ASK_TIMEOUT * pulls
+}
 /// Inputs of a whole run.
 const INPUTS_MAX: usize = 100_000;
 
@@ -204,7 +212,7 @@ pub fn check(data: &[u8], fault: bool) {
             world.start(at);
         }
     }
-    world.run_for(CALM);
+    world.run_for(calm());
     let known: Vec<usize> = world.relays.iter().flatten().map(|one| one.members().len()).collect();
     assert!(known.iter().all(|known| *known == count), "{known:?} of {count}");
 }
