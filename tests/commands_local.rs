@@ -162,6 +162,8 @@ fn every_shell_has_completions_that_know_the_commands() {
             assert!(script.contains(word), "{shell}: no {word}");
         }
     }
+    let told = user.run(&["completions", "fish", "--json"]).json();
+    assert!(told["shell"] == "fish" && told["script"].as_str().unwrap().contains("publish"), "{told}");
     user.run(&["completions", "tcsh"]).with(2);
 }
 

@@ -27,6 +27,7 @@ fn demo_json(arguments: &[&str]) -> Value {
     assert!(checks.len() >= 6, "{checks:?}");
     assert!(checks.iter().all(|check| check["held"] == true), "{arguments:?}: {checks:?}");
     assert!(report["link"].as_str().unwrap().starts_with("bauta1"));
+    assert!(report["outcome"] == "done" && report["exit_code"] == 0, "{report}");
     report
 }
 

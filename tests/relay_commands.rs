@@ -57,7 +57,7 @@ fn a_relay_ends_in_order_and_is_the_same_after_a_restart() {
     let second = user.run(&["relay", "run", "--set", NETWORK, "--set", "listen=127.241.0.1:0", "--json"]);
     assert!(second.object(1, "failed")["error"].as_str().unwrap().contains("another process runs as this already"));
     let taken = user.run(&["relay", "run", "--set", NETWORK, "--set", &listen, "--state", "third", "--json"]);
-    assert!(taken.object(1, "failed")["error"].as_str().unwrap().contains("cannot be used"));
+    assert!(taken.object(1, "failed")["error"].as_str().unwrap().contains("end the program that listens there"));
     again.terminate();
     assert_eq!(again.ended_within(RELAY_STOP_TIMEOUT).code(), Some(0));
 
@@ -243,6 +243,12 @@ fn two_relays_find_each_other_and_say_so() {
 #[test]
 fn relay_run_takes_the_file_that_relay_init_wrote() {
     let user = User::nobody();
+    // Without a file, and as a program asks for it.
+    for arguments in [&["relay", "init", "-"][..], &["relay", "init"]] {
+        let told = user.run(&[arguments, &["--json"]].concat()).json();
+        assert_eq!(told["file"].as_str().unwrap().trim_end(), user.run(arguments).fine().out.trim_end());
+    }
+    assert!(!user.path("-").exists());
     user.run(&["relay", "init", "relay.toml", "--set", NETWORK, "--set", "listen=127.244.0.1:0"]).fine();
     let mut running = Running::start(&mut user.command(&["relay", "run", "--config", "relay.toml", "--quiet"]));
     assert!(running.line().unwrap().starts_with("contact 127.244.0.1:"));

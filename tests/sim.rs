@@ -137,14 +137,16 @@ fn what_does_not_do_is_refused_before_anything_is_run() {
         let object = user.run(&[arguments, &["--json"]].concat()).object(2, "usage");
         assert!(object["error"].as_str().unwrap().contains(part), "{arguments:?}: no {part:?} in {object}");
     }
-    for arguments in [
-        &["sim"][..],
-        &["sim", "all", "--jbos", "2"],
-        &["sim", "partitioning", "--seed", "-1"],
-        &["sim", "partitioning", "more"],
+    for (arguments, part) in [
+        (&["sim"][..], "<SCENARIO|--list>"),
+        (&["sim", "all", "--jbos", "2"], "--jobs"),
+        (&["sim", "partitioning", "--seed", "-1"], "unexpected argument"),
+        (&["sim", "partitioning", "more"], "unexpected argument"),
     ] {
         let told = user.run(arguments).with(2);
-        assert!(told.out.is_empty() && !told.err.is_empty(), "{told:?}");
+        assert!(told.out.is_empty() && told.err.contains(part), "{told:?}");
+        let object = user.run(&[arguments, &["--json"]].concat()).object(2, "usage");
+        assert!(object["error"].as_str().unwrap().contains(part), "{arguments:?}: no {part:?} in {object}");
     }
 }
 

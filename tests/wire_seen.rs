@@ -11,7 +11,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use binary::{Devnet, User};
+use binary::{Devnet, Running, User, until};
 use capture::{Seen, cut_anew, keys_of, seen_in};
 use serde_json::Value;
 
@@ -212,7 +212,7 @@ fn a_relay_of_a_network_is_checked_and_whom_nobody_named_is_not() {
     let wrong = user.run(&["conform", "--addr", address, "--key", &key, "--only", "MSG-R-028", "--json"]);
     assert!(wrong.object(4, "unreachable")["error"].as_str().unwrap().contains("check --addr, key, network"));
     for (arguments, part) in [
-        (&["conform"][..], "--addr"),
+        (&["conform"][..], "<--addr <IP:PORT>|--listen <IP:PORT>|--list>"),
         (&["conform", "--addr", "localhost:1"], "names are not looked up"),
         (&["conform", "--addr", "192.0.2.1:4433"], "--i-own-this-host"),
         (&["conform", "--addr", "127.0.0.1:1"], "give --key LINK-KEY"),
@@ -224,6 +224,16 @@ fn a_relay_of_a_network_is_checked_and_whom_nobody_named_is_not() {
         assert!(told.out.is_empty() && told.err.contains(part), "{arguments:?}: no {part:?} in {told:?}");
     }
     assert!(user.run(&["conform", "--list"]).fine().out.contains("MSG-R-028"));
+    // Interrupted, it tells what it has seen.
+    let log = std::fs::File::create(user.path("log")).unwrap();
+    let mut checking = Running::start(user.command(&["conform", "--addr", address, "--json"]).stderr(log));
+    until(|| user.content("log").starts_with(b"1 of "));
+    checking.signal(rustix::process::Signal::INT);
+    let told: Value = serde_json::from_str(&checking.line().unwrap()).unwrap();
+    assert!(told["partial"] == true && told["exit_code"] == 1, "{told}");
+    let seen = told["rules"].as_array().unwrap();
+    assert!(!seen.is_empty() && seen.iter().all(|rule| rule["verdict"] == "pass"), "{told}");
+    assert_eq!(checking.ended().code(), Some(1));
 }
 
 #[test]

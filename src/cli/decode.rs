@@ -4,10 +4,9 @@ use std::io::Read;
 
 use serde_json::{Map, Value, json};
 
-use super::exit::{Exit, Told as Judged};
+use super::exit::{Exit, fails};
 use super::files::FileError;
-use super::output::print;
-use super::settings::nearest;
+use super::settings::did_you_mean;
 use super::visible::visible;
 use super::{Said, Usage};
 use crate::inspect::{self, Field, Inspected, KINDS, Kind, Refused};
@@ -48,22 +47,19 @@ pub(super) fn run(arguments: &DecodeArguments, json: bool) -> anyhow::Result<Sai
         (Input::Bytes(bytes), Some(kind)) => Decoded { kind, fitting: vec![kind], found: kind.inspect(&bytes) },
         (Input::Bytes(bytes), None) => of_bytes(&bytes)?,
     };
-    let lines = told.lines();
-    let object = told.object();
-    let Some((offset, refused)) = told.found.refused else {
-        return Ok(Said { lines, object });
-    };
-    if !json {
-        lines.iter().for_each(|line| print(line));
-    }
+    let said = Said { lines: told.lines(), object: told.object() };
+    let Some((offset, refused)) = told.found.refused else { return Ok(said) };
     let Refused { error_id, why } = refused;
     let message = format!("no {}: {why}, at offset {offset} ({error_id})", told.kind.name);
-    Err(Judged::with(Exit::Damaged, &message, object).into())
+    Err(fails(json, Exit::Damaged, &message, said))
 }
 
 fn kind_named(name: &str) -> Result<&'static Kind, Usage> {
-    let near = || nearest(name, KINDS.iter().map(|kind| kind.name));
-    Kind::named(name).ok_or_else(|| Usage(format!("--as: there is no kind {name:?}; did you mean {:?}?", near())))
+    let names = || KINDS.iter().map(|kind| kind.name);
+    Kind::named(name).ok_or_else(|| {
+        let near = did_you_mean(name, names());
+        Usage(format!("--as: there is no kind {name:?}{near} (there are {})", names().collect::<Vec<_>>().join(", ")))
+    })
 }
 
 enum Input {

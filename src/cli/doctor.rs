@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::exit::{Exit, Told as Judged};
-use super::output::{print, say};
+use super::exit::{Exit, fails};
+use super::output::say;
 use super::status::rough;
 use super::way::{Way, folder, node_status, own_client};
 use super::{Said, Told, explain};
@@ -242,10 +242,6 @@ fn report(told: &Told, findings: &Findings, explained: Option<explain::Story>) -
     let said = explain::attach(said, explained).with("findings", list);
     match findings.exit() {
         Exit::Done => Ok(said),
-        exit if told.json => Err(Judged::with(exit, "something is wrong", said.object).into()),
-        exit => {
-            said.lines.iter().for_each(|line| print(line));
-            Err(Judged::new(exit, "something is wrong: see above").into())
-        }
+        exit => Err(fails(told.json, exit, "something is wrong: see what it found", said)),
     }
 }

@@ -3,8 +3,9 @@
 use serde_json::{Map, Value};
 
 use super::files::FileError;
+use super::output::print;
 use super::settings::SettingsError;
-use super::{Usage, demo};
+use super::{Said, Usage, demo};
 use crate::client::{ClientError, Ending};
 use crate::content::{KeyRefused, NameRefused, TargetRefused};
 use crate::disk::KeyringError;
@@ -122,6 +123,14 @@ impl Told {
     pub(super) fn with(exit: Exit, message: &str, object: Map<String, Value>) -> Self {
         Self { exit, message: message.to_owned(), object }
     }
+}
+
+/// The end of a command that has something to say all the same: its lines are printed for people, its object goes with the error.
+pub(super) fn fails(json: bool, exit: Exit, message: &str, said: Said) -> anyhow::Error {
+    if !json {
+        said.lines.iter().for_each(|line| print(line));
+    }
+    Told::with(exit, message, said.object).into()
 }
 
 /// The numbers of an operation that failed, if the error has them.

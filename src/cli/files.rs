@@ -14,6 +14,9 @@ pub(super) enum FileError {
     /// It cannot be read.
     #[error("{0}: cannot be read: {1}")]
     Read(String, io::Error),
+    /// There is no such folder to write into.
+    #[error("{0}: there is no such folder; make it first, or name another place")]
+    NoFolder(String),
     /// A folder, a device, a pipe.
     #[error("{0}: {1}")]
     NoFile(String, &'static str),
@@ -79,7 +82,7 @@ impl Place {
     /// Refuses at once what would be refused in the end.
     pub(super) fn check(&self, force: bool) -> Result<(), FileError> {
         match self {
-            Self::File(path) => check_free(path, force),
+            Self::File(path) => folder_of(path).and_then(|_| check_free(path, force)),
             Self::Stdout | Self::Folder(_) => Ok(()),
         }
     }
@@ -103,6 +106,12 @@ pub(super) fn is_device(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
+/// Where a file will stand.
+fn folder_of(path: &Path) -> Result<&Path, FileError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if folder.is_dir() { Ok(folder) } else { Err(FileError::NoFolder(folder.display().to_string())) }
+}
+
 pub(super) fn check_free(path: &Path, force: bool) -> Result<(), FileError> {
     let is_there = path.symlink_metadata().is_ok() && !is_device(path);
     if is_there && !force { Err(FileError::Exists(path.display().to_string())) } else { Ok(()) }
@@ -117,10 +126,11 @@ pub(super) fn write(path: &Path, content: &[u8], force: bool) -> Result<(), File
         return opened.and_then(|mut device| device.write_all(content)).map_err(failed);
     }
     check_free(path, force)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path)?;
     let mut beside = tempfile::Builder::new();
     beside.prefix(".bauta-").permissions(Permissions::from_mode(0o666));
-    let mut file = beside.tempfile_in(folder).map_err(failed)?;
+    // Its error would name a file that nobody asked for.
+    let mut file = beside.tempfile_in(folder).map_err(|why| failed(why.kind().into()))?;
     file.write_all(content).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
     let moved = if force { file.persist(path) } else { file.persist_noclobber(path) };
     moved.map(drop).map_err(|refused| match refused.error.kind() {
@@ -129,8 +139,9 @@ pub(super) fn write(path: &Path, content: &[u8], force: bool) -> Result<(), File
     })
 }
 
-/// Whether nothing is there, of a place whose file no option replaces.
+/// Whether nothing is there, and a folder for it is, of a place whose file no option replaces.
 pub(super) fn check_new(path: &Path) -> Result<(), FileError> {
+    folder_of(path)?;
     check_free(path, false).map_err(|_| FileError::Stays(path.display().to_string()))
 }
 
@@ -161,7 +172,12 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"one");
         write(&path, b"two", true).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
-        assert!(matches!(write(&folder.path().join("none/a"), b"", false), Err(FileError::Write(..))));
+        for place in ["none/a", "a/b"] {
+            let path = folder.path().join(place);
+            assert!(matches!(write(&path, b"", false), Err(FileError::NoFolder(_))), "{place}");
+            assert!(matches!(Place::File(path.clone()).check(true), Err(FileError::NoFolder(_))), "{place}");
+            assert!(matches!(check_new(&path), Err(FileError::NoFolder(_))), "{place}");
+        }
         write(Path::new("/dev/null"), b"x", false).unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
     }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::ProgressBar;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::exit::{Exit, Told as Judged};
-use super::output::{print, say, share_bar};
+use super::exit::{Exit, Told as Judged, fails};
+use super::output::{say, share_bar};
 use super::settings::Settings;
 use super::{Said, Told, Usage, files};
 use crate::crypto::keys::DhKey;
@@ -71,7 +71,7 @@ pub(super) async fn fuzz(told: &Told, arguments: FuzzArguments) -> anyhow::Resul
         return Err(Usage(format!("--pid {pid}: there is no such process")).into());
     }
     if let Some(file) = &arguments.replay {
-        return replay(target, places, file).await;
+        return replay(told.json, target, places, file).await;
     }
     let time = minutes(&arguments.minutes, FUZZ_MINUTES_MAX)?;
     // A run of hours must not end with findings that have no place.
@@ -258,17 +258,9 @@ fn judge(
     let kinds: Vec<&str> = report.findings.iter().map(|finding| finding.what.name()).collect();
     match (kinds.is_empty(), report.is_partial) {
         (true, false) => Ok(said.line("nothing was found")),
-        (true, true) => fails(told.json, said, "interrupted: the report is partial"),
-        (false, _) => fails(told.json, said, &format!("found: {}", kinds.join(", "))),
+        (true, true) => Err(fails(told.json, Exit::Failed, "interrupted: the report is partial", said)),
+        (false, _) => Err(fails(told.json, Exit::Failed, &format!("found: {}", kinds.join(", ")), said)),
     }
-}
-
-/// The lines of people are printed, the object of programs goes with the error.
-fn fails(json: bool, said: Said, message: &str) -> anyhow::Result<Said> {
-    if !json {
-        said.lines.iter().for_each(|line| print(line));
-    }
-    Err(Judged::with(Exit::Failed, message, said.object).into())
 }
 
 fn ms(tally: &Tally, percent: usize) -> Option<f64> {
@@ -285,7 +277,7 @@ fn tally_json(of: &Tally) -> Value {
 }
 
 /// Runs one script again.
-async fn replay(target: Target, places: Places, file: &Path) -> anyhow::Result<Said> {
+async fn replay(json: bool, target: Target, places: Places, file: &Path) -> anyhow::Result<Said> {
     let shown = file.display();
     let len = std::fs::metadata(file).map_err(|why| Usage(format!("{shown}: cannot be read: {why}")))?.len();
     if usize::try_from(len).map_or(true, |len| len > FUZZ_SCRIPT_LEN_MAX) {
@@ -298,12 +290,11 @@ async fn replay(target: Target, places: Places, file: &Path) -> anyhow::Result<S
     }
     let found: Vec<What> = fuzz::replay(target, places, &script).await.map_err(stopped)?;
     let list: Vec<Value> = found.iter().map(|what| json!({ "kind": what.name(), "what": what.to_string() })).collect();
-    let object: Map<String, Value> = Said::default().with("replayed", shown.to_string()).with("findings", list).object;
-    match found.is_empty() {
-        true => Ok(Said { lines: vec!["nothing was found".to_owned()], object }),
-        false => {
-            let told: Vec<String> = found.iter().map(|what| format!("{}: {what}", what.name())).collect();
-            Err(Judged::with(Exit::Failed, &format!("found: {}", told.join("; ")), object).into())
-        }
+    let said = Said::default().with("replayed", shown.to_string()).with("findings", list);
+    if found.is_empty() {
+        return Ok(said.line("nothing was found"));
     }
+    let said = found.iter().fold(said, |said, what| said.line(format!("FINDING   {}: {what}", what.name())));
+    let kinds: Vec<&str> = found.iter().map(What::name).collect();
+    Err(fails(json, Exit::Failed, &format!("found: {}", kinds.join(", ")), said))
 }

@@ -14,23 +14,29 @@ use crate::client::stored_difficulty;
 use crate::disk::StateDir;
 use crate::net::{KeyLog, Tap};
 
-/// The key log of a command in the network of its settings.
-pub(super) fn of(settings: &Settings, path: Option<&Path>) -> anyhow::Result<Option<Arc<dyn Tap>>> {
+/// The key log of a command in the network of its settings. `is_told`: whoever started it has warned of the same file.
+pub(super) fn of(settings: &Settings, path: Option<&Path>, is_told: bool) -> anyhow::Result<Option<Arc<dyn Tap>>> {
     if path.is_some() {
         check(settings)?;
     }
-    of_own_network(path)
+    open(path, is_told)
 }
 
 /// That of a network which this process makes itself, on loopback.
 pub(super) fn of_own_network(path: Option<&Path>) -> anyhow::Result<Option<Arc<dyn Tap>>> {
+    open(path, false)
+}
+
+fn open(path: Option<&Path>, is_told: bool) -> anyhow::Result<Option<Arc<dyn Tap>>> {
     let Some(path) = path else { return Ok(None) };
     let shown = path.display();
     let log = KeyLog::open(path).with_context(|| format!("--keylog {shown}"))?;
-    warn(&format!(
-        "bauta: WARNING: the keys of all links are appended to {shown}. Whoever reads that file reads what was sent over them: nobody in this \
-         test network is anonymous towards them"
-    ));
+    if !is_told {
+        warn(&format!(
+            "bauta: WARNING: the keys of all links are appended to {shown}. Whoever reads that file reads what was sent over them: nobody in this \
+             test network is anonymous towards them"
+        ));
+    }
     Ok(Some(Arc::new(log)))
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::output::{print_bytes, say};
+use super::output::say;
 use super::{Arguments, Said, files};
 
 /// What `completions` takes.
@@ -26,8 +26,8 @@ pub(super) struct ManArguments {
 pub(super) fn completions(arguments: &CompletionsArguments) -> anyhow::Result<Said> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Arguments::command(), "bauta", &mut script);
-    print_bytes(&script);
-    Ok(Said::default())
+    let (shell, script) = (arguments.shell.to_string(), String::from_utf8(script)?);
+    Ok(Said::default().line(script.trim_end()).with("shell", shell).with("script", script))
 }
 
 /// Writes a page for each command.

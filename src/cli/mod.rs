@@ -55,7 +55,7 @@ use crate::request::Counts;
     version,
     about = "Publish and retrieve content without revealing who asked",
     after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 not found (attested), 4 unreachable, 5 damaged, 6 conflict, \
-                  7 partly stored, 8 privacy floor not met, 89 not offered by the node that was checked.",
+                  7 partly stored, 8 privacy floor not met, 89 not offered by the node that was checked, 130 interrupted.",
     max_term_width = 100
 )]
 struct Arguments {
@@ -152,6 +152,16 @@ impl Command {
             Self::Completions(_) | Self::Man(_) => false,
         }
     }
+
+    /// Whether it is a relay of `devnet --processes`.
+    const fn is_of_devnet(&self) -> bool {
+        matches!(self, Self::Relay(relay) if matches!(relay.command, relay::RelayCommands::Run { until_stdin_closes: true }))
+    }
+
+    /// Whether it says itself what to do where a node cannot be reached.
+    const fn has_own_hints(&self) -> bool {
+        matches!(self, Self::Doctor | Self::Conform(_) | Self::Fuzz(_))
+    }
 }
 
 /// The command was used wrongly.
@@ -195,20 +205,16 @@ fn counts_json(counts: &Counts) -> Value {
 /// Parses, runs, prints; gives the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = match parse(std::env::args_os().collect()) {
+    let words: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    let arguments = match parse(&words) {
         Ok(arguments) => arguments,
-        Err(error) => {
-            // Help and version are asked for; they are no error.
-            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
-            let _ = error.print();
-            return ExitCode::from(exit.code());
-        }
+        Err(error) => return print_misread(&error, &words),
     };
     output::start(arguments.common.quiet);
-    let json = arguments.common.json;
+    let (json, has_own_hints) = (arguments.common.json, arguments.command.has_own_hints());
     let exit = match run(arguments) {
         Ok(said) => print_said(said, json),
-        Err(error) => print_error(&error, json),
+        Err(error) => print_error(&error, json, has_own_hints),
     };
     if exit == Exit::Done && !output::is_complete() {
         output::warn("bauta: standard output could not be written");
@@ -218,8 +224,8 @@ pub fn main() -> ExitCode {
 }
 
 /// `--set` may stand on both sides of the command: clap keeps one side alone, so they are gathered before.
-fn parse(words: Vec<std::ffi::OsString>) -> Result<Arguments, clap::Error> {
-    let mut arguments = Arguments::try_parse_from(&words)?;
+fn parse(words: &[std::ffi::OsString]) -> Result<Arguments, clap::Error> {
+    let mut arguments = Arguments::try_parse_from(words)?;
     // Accepted as they stand, so `--set` is always the option: no other takes a value that begins with a dash.
     let mut words = words.iter().take_while(|word| *word != "--").filter_map(|word| word.to_str());
     arguments.common.sets.clear();
@@ -255,7 +261,7 @@ fn run(Arguments { common, command }: Arguments) -> anyhow::Result<Said> {
     // A devnet is one of its own, whatever the settings say of another.
     let tap = match &command {
         Command::Devnet(_) => keylog::of_own_network(keylog)?,
-        _ => keylog::of(&settings, keylog)?,
+        command => keylog::of(&settings, keylog, command.is_of_devnet())?,
     };
     let told = Told { settings, tap, json: common.json, explain: common.explain };
     let tokio = runtime()?;
@@ -299,21 +305,36 @@ fn print_said(said: Said, json: bool) -> Exit {
     Exit::Done
 }
 
+/// Words that are no command, or that ask for help.
+fn print_misread(error: &clap::Error, words: &[std::ffi::OsString]) -> ExitCode {
+    let _ = error.print();
+    // Help and version are asked for; they are no error.
+    let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+    if exit == Exit::Usage && words.iter().any(|word| word == "--json") {
+        print_object(exit, &error.to_string(), Map::new(), None);
+    }
+    ExitCode::from(exit.code())
+}
+
+/// What programs are told of an error.
+fn print_object(exit: Exit, error: &str, mut object: Map<String, Value>, counts: Option<Counts>) {
+    object.insert("outcome".into(), exit.name().into());
+    object.insert("exit_code".into(), exit.code().into());
+    object.insert("error".into(), error.into());
+    object.entry("counts").or_insert_with(|| counts.as_ref().map(counts_json).into());
+    output::print(&visible::visible_json(&Value::Object(object).to_string()));
+}
+
 /// One line for people; for programs the same in the object, which then stands alone on standard output all the same.
-fn print_error(error: &anyhow::Error, json: bool) -> Exit {
+fn print_error(error: &anyhow::Error, json: bool, has_own_hints: bool) -> Exit {
     let exit = Exit::of(error);
     // What a file or a peer has put into a name must not drive the terminal.
     let shown = visible::visible(&format!("{error:#}"));
-    let hint = if exit == Exit::Unreachable { "; `bauta doctor` says more" } else { "" };
+    let hint = if exit == Exit::Unreachable && !has_own_hints { "; `bauta doctor` says more" } else { "" };
     output::warn(&format!("bauta: {shown}{hint}"));
-    if json && !error.is::<demo::DidNotHold>() {
-        let counts = counts_of(error).as_ref().map(counts_json);
-        let mut object = error.downcast_ref::<exit::Told>().map(|told| told.object.clone()).unwrap_or_default();
-        object.insert("outcome".into(), exit.name().into());
-        object.insert("exit_code".into(), exit.code().into());
-        object.insert("error".into(), shown.into());
-        object.entry("counts").or_insert_with(|| counts.into());
-        output::print(&visible::visible_json(&Value::Object(object).to_string()));
+    if json {
+        let object = error.downcast_ref::<exit::Told>().map(|told| told.object.clone()).unwrap_or_default();
+        print_object(exit, &shown, object, counts_of(error));
     }
     exit
 }
@@ -326,8 +347,8 @@ mod tests {
     use super::*;
 
     fn parsed(words: &[&str]) -> Arguments {
-        let words = std::iter::once("bauta").chain(words.iter().copied()).map(Into::into).collect();
-        parse(words).unwrap_or_else(|error| unreachable!("{error}"))
+        let words: Vec<_> = std::iter::once("bauta").chain(words.iter().copied()).map(Into::into).collect();
+        parse(&words).unwrap_or_else(|error| unreachable!("{error}"))
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub(super) async fn run(told: &Told, given: &str, arguments: &ConformArguments) 
         let why = "nobody came: point a client or relay at these settings, and run it meanwhile";
         Judged::new(Exit::Unreachable, why)
     })?;
-    table::judge(told, !rules.is_empty(), &found)
+    table::judge(told, !rules.is_empty(), false, &found)
 }
 
 /// The lines of a settings file.

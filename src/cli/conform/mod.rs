@@ -21,12 +21,13 @@ use crate::wire::hex;
 
 /// What `conform` takes.
 #[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("way").required(true).args(["addr", "listen", "list"])))]
 pub(super) struct ConformArguments {
     /// The node: where it listens.
-    #[arg(long, value_name = "IP:PORT", required_unless_present_any = ["listen", "list"])]
+    #[arg(long, value_name = "IP:PORT")]
     addr: Option<String>,
     /// The other way round: listens here, as relays of a network of its own, and checks the client or relay that dials.
-    #[arg(long, value_name = "IP:PORT", conflicts_with_all = ["addr", "key", "network"])]
+    #[arg(long, value_name = "IP:PORT", conflicts_with_all = ["key", "network"])]
     listen: Option<String>,
     /// How long `--listen` waits for what is to be seen; up to 1440, and parts of a minute.
     #[arg(long, value_name = "M", default_value = "5", conflicts_with = "addr")]
@@ -77,13 +78,21 @@ pub(super) async fn conform(told: &Told, arguments: ConformArguments) -> anyhow:
     let target = target(&settings, &arguments)?;
     let checks: Vec<&'static Check> = Check::of(&arguments.only).collect();
     let mut rng = Entropy::from_system()?.generator();
-    let mut progress = Progress::of(checks.len());
-    let mut tell = |finding: &Finding| progress.say(finding);
-    let findings = check(target, settings.bind, checks, &mut rng, &mut tell).await.map_err(|why| {
+    let (mut progress, mut seen) = (Progress::of(checks.len()), Vec::new());
+    let mut tell = |finding: &Finding| {
+        progress.say(finding);
+        seen.push(finding.clone());
+    };
+    let checked = tokio::select! {
+        checked = check(target, settings.bind, checks, &mut rng, &mut tell) => Some(checked),
+        _ = tokio::signal::ctrl_c() => None,
+    };
+    let found = checked.transpose().map_err(|why| {
         let why = format!("{why}: check --addr, key, network and difficulty, and that the node runs");
         anyhow::Error::from(Judged::new(Exit::Unreachable, &why))
     })?;
-    table::judge(told, !arguments.only.is_empty(), &findings)
+    let is_partial = found.is_none();
+    table::judge(told, !arguments.only.is_empty(), is_partial, &found.unwrap_or(seen))
 }
 
 fn of_a_node() -> impl Iterator<Item = (&'static str, &'static str)> {

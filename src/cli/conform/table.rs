@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::cli::exit::{Exit, Told as Judged};
-use crate::cli::output::{print, say};
+use crate::cli::exit::{Exit, fails};
+use crate::cli::output::say;
 use crate::cli::{Said, Told};
 use crate::conform::{Finding, Verdict};
 
@@ -59,7 +59,7 @@ fn seen(verdict: &Verdict) -> Option<&str> {
 }
 
 /// The table, and how the command ends by it.
-pub(super) fn judge(told: &Told, is_named: bool, findings: &[Finding]) -> anyhow::Result<Said> {
+pub(super) fn judge(told: &Told, is_named: bool, is_partial: bool, findings: &[Finding]) -> anyhow::Result<Said> {
     let rows = &rows(findings)[..];
     let count = |wanted: &str| rows.iter().filter(|row| word(&row.verdict) == wanted).count();
     let (passed, failed, not_offered, not_seen) =
@@ -71,12 +71,12 @@ pub(super) fn judge(told: &Told, is_named: bool, findings: &[Finding]) -> anyhow
     }
     lines.push(String::new());
     lines.push(format!("{passed} pass, {failed} fail, {not_offered} not offered, {not_seen} not seen"));
-    let said = Said { lines, object: object(rows) };
-    let Some((exit, message)) = ending(rows, is_named) else { return Ok(said) };
-    if !told.json {
-        said.lines.iter().for_each(|line| print(line));
+    let said = Said { lines, object: object(rows) }.with("partial", is_partial);
+    let interrupted = || is_partial.then(|| (Exit::Failed, "interrupted: the report is partial".to_owned()));
+    match ending(rows, is_named && !is_partial).or_else(interrupted) {
+        None => Ok(said),
+        Some((exit, message)) => Err(fails(told.json, exit, &message, said)),
     }
-    Err(Judged::with(exit, &message, said.object).into())
 }
 
 /// How it ends, unless all is well.

@@ -13,6 +13,7 @@ use rand::{Rng, SeedableRng};
 use tokio::io::AsyncReadExt;
 
 use self::exposure::{Did, Exposure};
+use super::exit::{Exit, fails};
 use super::local::{LOCAL_RELAYS_MAX, LocalNetwork, LocalOptions};
 use super::output::{progress, say, show, stopwatch};
 use super::{Said, input};
@@ -60,11 +61,6 @@ pub(super) enum Usage {
     File,
 }
 
-/// A check of the run failed; the report has been printed.
-#[derive(Debug, thiserror::Error)]
-#[error("the run did not hold: {0}")]
-pub(super) struct DidNotHold(String);
-
 /// What the demo did, for both reports.
 struct Story {
     name: FileName,
@@ -107,13 +103,12 @@ pub(super) fn run(arguments: DemoArguments, json: bool, tap: Told) -> anyhow::Re
             _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
         }
     })?;
-    if json {
-        report::print_json(&story)?
-    } else {
-        report::print(&story)
-    }
+    let said = Said { lines: report::lines(&story), object: report::object(&story) };
     let failed: Vec<&str> = story.checks.iter().filter(|check| !check.held).map(|check| check.what).collect();
-    if failed.is_empty() { Ok(Said::default()) } else { Err(DidNotHold(failed.join("; ")).into()) }
+    if failed.is_empty() {
+        return Ok(said);
+    }
+    Err(fails(json, Exit::Failed, &format!("the run did not hold: {}", failed.join("; ")), said))
 }
 
 /// A file that fits in memory: the demo compares what comes back.

@@ -1,15 +1,16 @@
 //! What the demo prints: the story, the table of who saw what, the checks; or all of it as JSON.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::exposure::Saw;
 use super::{RELAYS_MIN, Story};
-use crate::cli::output::print as out;
 use crate::limits::CHUNK_HOLDERS;
 use crate::membership::prefix_rule::PrefixRule;
 
 /// Everything, for people.
-pub(super) fn print(story: &Story) {
+pub(super) fn lines(story: &Story) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut out = |line: &str| lines.push(line.to_owned());
     out(&format!("file       {} ({} bytes)", story.name.as_str(), story.len));
     out(&format!("link       {}", story.published.link));
     out(&format!("network    {} relays, ready in {:.1} s", story.exposure.relays.len(), story.ready.as_secs_f64()));
@@ -25,7 +26,7 @@ pub(super) fn print(story: &Story) {
     let fresh = if story.attested { "freshness attested" } else { "freshness not attested" };
     out(&format!("got        by the second client ({got:.1} s), {fresh}"));
     out("");
-    print_table(story);
+    table(story).iter().for_each(|line| out(line));
     out("");
     for check in &story.checks {
         out(&format!("  {}  {}", if check.held { "ok    " } else { "FAILED" }, check.what));
@@ -35,19 +36,23 @@ pub(super) fn print(story: &Story) {
         out("note: this system has one loopback address; the /16 rule was relaxed by name (RelaxedForOneHost)");
     }
     out(&format!("seed {} · {:.1} s in all", story.seed, story.total.as_secs_f64()));
+    lines
 }
 
-fn print_table(story: &Story) {
-    out("who saw what");
-    out("  relay         client's   circuits   requests   finds and   locations   encrypted   who with");
-    out("                address    passed     opened     stores      seen        values      what");
-    for (index, saw) in story.exposure.relays.iter().enumerate() {
-        out(&row(index, saw));
-    }
-    out("  client's address: guards and bootstraps see it, and cells of one size besides");
-    out("  requests opened: an exit sees a location (a blinded key's hash), never who asks");
-    out("  who with what: whether a request came straight from a client, so that both could be joined; must be no");
+fn table(story: &Story) -> Vec<String> {
     debug_assert!(story.exposure.relays.len() >= RELAYS_MIN);
+    let head = [
+        "who saw what",
+        "  relay         client's   circuits   requests   finds and   locations   encrypted   who with",
+        "                address    passed     opened     stores      seen        values      what",
+    ];
+    let foot = [
+        "  client's address: guards and bootstraps see it, and cells of one size besides",
+        "  requests opened: an exit sees a location (a blinded key's hash), never who asks",
+        "  who with what: whether a request came straight from a client, so that both could be joined; must be no",
+    ];
+    let rows = story.exposure.relays.iter().enumerate().map(|(index, saw)| row(index, saw));
+    head.map(str::to_owned).into_iter().chain(rows).chain(foot.map(str::to_owned)).collect()
 }
 
 fn row(index: usize, saw: &Saw) -> String {
@@ -65,7 +70,7 @@ fn row(index: usize, saw: &Saw) -> String {
 }
 
 /// Everything, for programs. Schema: spec/cli.md §3.
-pub(super) fn print_json(story: &Story) -> anyhow::Result<()> {
+pub(super) fn object(story: &Story) -> Map<String, Value> {
     let relays: Vec<_> = story.exposure.relays.iter().map(relay_json).collect();
     let clients: Vec<_> = story
         .exposure
@@ -74,7 +79,7 @@ pub(super) fn print_json(story: &Story) -> anyhow::Result<()> {
         .map(|did| json!({"circuits": did.paths.len(), "peers": did.peers.len(), "guards_used": did.guards.len()}))
         .collect();
     let checks: Vec<_> = story.checks.iter().map(|check| json!({"check": check.what, "held": check.held})).collect();
-    let object = json!({
+    let told = json!({
         "file": story.name.as_str(),
         "bytes": story.len,
         "link": story.published.link.to_string(),
@@ -95,8 +100,10 @@ pub(super) fn print_json(story: &Story) -> anyhow::Result<()> {
         "clients": clients,
         "checks": checks,
     });
-    out(&serde_json::to_string_pretty(&object)?);
-    Ok(())
+    match told {
+        Value::Object(object) => object,
+        _ => Map::new(),
+    }
 }
 
 fn relay_json(saw: &Saw) -> serde_json::Value {

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::local::{LOCAL_RELAYS_MAX, LocalNetwork, LocalOptions};
 use super::output::{print, say};
 use super::{Said, Told, Usage, files};
-use crate::disk::StateDir;
+use crate::disk::{StateDir, StateError};
 use crate::limits::DEVNET_READY_TIMEOUT;
 use crate::membership::prefix_rule::PrefixRule;
 use crate::net::{Entropy, Runtime};
@@ -45,7 +45,13 @@ pub(super) async fn run(told: &Told, arguments: DevnetArguments, keylog: Option<
     let dir = &arguments.dir;
     // What is in it is believed by the commands that take it: it is this user's alone. A second network would take the first
     // one's place.
-    let _held = StateDir::open(dir)?.hold("devnet")?;
+    let _held = StateDir::open(dir)?.hold("devnet").map_err(|why| match why {
+        StateError::Held(_) => {
+            let shown = dir.display();
+            anyhow::anyhow!("{shown}: another devnet runs in this folder; end it first, or name another with --dir")
+        }
+        why => why.into(),
+    })?;
     let number = Entropy::from_system()?.generator().next_u64();
     let network = Network::named(&format!("bauta devnet {number}"), 0);
     let mut terminate = signal(SignalKind::terminate())?;

@@ -4,7 +4,9 @@ mod commands;
 mod denylist;
 mod store;
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -53,7 +55,7 @@ pub(super) enum RelayCommands {
     Store,
     /// Print a commented file of settings for a relay, or write it.
     Init {
-        /// Where to; never over a file that is there.
+        /// Where to, never over a file that is there; `-` for standard output, as without it.
         file: Option<PathBuf>,
     },
 }
@@ -83,8 +85,8 @@ pub(super) fn init(settings: &Settings, file: Option<PathBuf>) -> anyhow::Result
         };
         text.push_str(&format!("\n# {}\n{mark}{name} = {value}\n", key.what));
     }
-    match file {
-        None => Ok(Said::default().line(text.trim_end())),
+    match file.filter(|path| path != Path::new("-")) {
+        None => Ok(Said::default().line(text.trim_end()).with("file", text)),
         Some(path) => {
             if path.symlink_metadata().is_ok() {
                 return Err(Usage(format!("{}: is there already; remove it, or name another", path.display())).into());
@@ -111,7 +113,7 @@ pub(super) async fn run(told: &Told, until_stdin_closes: bool) -> anyhow::Result
     let runtime = Runtime::start()?;
     let identity = Identity::open(&state, &network, &mut runtime.entropy().generator())?;
     identity.check_clock(runtime.clock().now().unix)?;
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("listen = {listen}: cannot be used"))?;
+    let listener = bind(listen).await?;
     let bound = listener.local_addr()?;
     let address = Address(settings.advertise.unwrap_or(bound));
     let contact = Contact { id: identity.id(), link_key: identity.link_key(), address };
@@ -129,6 +131,20 @@ pub(super) async fn run(told: &Told, until_stdin_closes: bool) -> anyhow::Result
     ended?;
     say("ended");
     Ok(Said::default())
+}
+
+async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(listen).await.map_err(|why| {
+        let todo = match why.kind() {
+            ErrorKind::AddrInUse => "; end the program that listens there, or set another port",
+            ErrorKind::AddrNotAvailable => {
+                "; this machine has no such address: behind a router listen on 0.0.0.0, and set advertise"
+            }
+            ErrorKind::PermissionDenied => "; set a port above 1023",
+            _ => "",
+        };
+        anyhow::anyhow!("listen = {listen}: {why}{todo}")
+    })
 }
 
 fn start(

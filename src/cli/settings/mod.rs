@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 pub(super) use self::file::{quoted, text as file_text};
 pub(super) use self::keys::KEYS;
 use self::units::Bad;
-pub(super) use self::units::{duration, nearest, show_duration};
+pub(super) use self::units::{did_you_mean, duration, show_duration};
 use crate::dht::store::Quota;
 use crate::limits::{
     BOOTSTRAPS_AGREE_MIN, EXPIRY_STEP_S, HOPS_CLIENT_MIN, OPERATION_TIMEOUT, STAGGER_MAX, STORE_BYTES, STORE_VALUES,
@@ -74,8 +74,8 @@ pub(super) enum SettingsError {
     #[error("{0}: {1}")]
     File(String, String),
     /// A key that there is not.
-    #[error("{origin}: there is no setting {key:?}; did you mean {nearest:?}? (`bauta settings` lists all)")]
-    Unknown { origin: Origin, key: String, nearest: &'static str },
+    #[error("{origin}: there is no setting {key:?}{near} (`bauta settings` lists all)")]
+    Unknown { origin: Origin, key: String, near: String },
     /// A value that its key does not take.
     #[error("{origin}: {key} = {value:?}: {bad}")]
     Value { origin: Origin, key: &'static str, value: String, bad: Bad },
@@ -214,8 +214,8 @@ impl Settings {
 
     fn set(&mut self, name: &str, value: &str, origin: Origin) -> Result<(), SettingsError> {
         let Some(key) = KEYS.iter().find(|key| key.name == name) else {
-            let nearest = nearest(name, KEYS.iter().map(|key| key.name));
-            return Err(SettingsError::Unknown { origin, key: name.escape_debug().to_string(), nearest });
+            let near = did_you_mean(name, KEYS.iter().map(|key| key.name));
+            return Err(SettingsError::Unknown { origin, key: name.escape_debug().to_string(), near });
         };
         // A path in a file is seen from that file.
         let folder = match &origin {

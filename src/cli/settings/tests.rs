@@ -119,6 +119,8 @@ fn what_is_wrong_is_named_with_its_line_and_the_nearest_good_value() {
         said.starts_with("environment BAUTA_STAET: there is no setting \"staet\"; did you mean \"state\"?"),
         "{said}"
     );
+    let said = Sources::new().set("colour=red").refused();
+    assert_eq!(said, "command line: there is no setting \"colour\" (`bauta settings` lists all)", "none is like it");
     assert_eq!(Sources::new().set("hops").refused(), "--set takes KEY=VALUE, not \"hops\"");
 }
 

@@ -98,11 +98,20 @@ pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Bad> {
         return Ok(*found);
     }
     let names: Vec<&str> = words.iter().map(|(name, _)| *name).collect();
-    bad(format!("is none of {}", names.join(", ")), Some(nearest(text, names.iter().copied()).to_owned()))
+    bad(format!("is none of {}", names.join(", ")), nearest(text, names.iter().copied()).map(str::to_owned))
 }
 
-/// The known name that is most like a given one; empty when none is known.
-pub(in crate::cli) fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> &'a str {
-    let likeness = |name: &str| (1e6 * strsim::jaro_winkler(name, given)).round();
-    known.max_by(|a, b| likeness(a).total_cmp(&likeness(b))).unwrap_or_default()
+/// Below it nobody who wrote the one name meant the other.
+const LIKENESS_MIN: f64 = 0.7;
+
+/// The known name that is most like a given one, if any is like it.
+fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let likeness = |name: &str| strsim::jaro_winkler(name, given);
+    let like = known.filter(|name| likeness(name) >= LIKENESS_MIN);
+    like.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+}
+
+/// What to add to a refusal of a name that is not known.
+pub(in crate::cli) fn did_you_mean<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> String {
+    nearest(given, known).map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"))
 }

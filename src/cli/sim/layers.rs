@@ -6,7 +6,7 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use crate::cli::Usage;
-use crate::cli::settings::{file_text, nearest};
+use crate::cli::settings::{did_you_mean, file_text};
 use crate::sim::scenario;
 use crate::sim::settings::{Scenario, Settings};
 
@@ -73,8 +73,8 @@ pub(super) fn first_line(file: &str) -> &str {
 pub(super) fn named(name: &str) -> Result<Scenario, Usage> {
     let names = || scenario::offered().map(Scenario::name).chain([ALL]);
     scenario::offered().find(|one| one.name() == name).ok_or_else(|| {
-        let (near, name) = (nearest(name, names()), name.escape_debug());
-        Usage(format!("there is no scenario \"{name}\"; did you mean {near:?}? (`bauta sim --list` lists all)"))
+        let (near, name) = (did_you_mean(name, names()), name.escape_debug());
+        Usage(format!("there is no scenario \"{name}\"{near} (`bauta sim --list` lists all)"))
     })
 }
 
@@ -162,9 +162,10 @@ fn read(text: &str, like: Option<&Value>) -> Value {
 fn lay(scenario: Scenario, merged: &mut Table, Layer { origin, table }: Layer) -> Result<(), Usage> {
     for (key, value) in &table {
         if !scenario.keys().contains(&key.as_str()) {
-            let near = nearest(key, scenario.keys().iter().copied());
+            let near = did_you_mean(key, scenario.keys().iter().copied());
             let (name, key) = (scenario.name(), key.escape_debug());
-            return Err(Usage(format!("{origin}: {name} has no setting \"{key}\"; did you mean {near:?}?")));
+            let list = format!("(`bauta sim {name} --list` lists all)");
+            return Err(Usage(format!("{origin}: {name} has no setting \"{key}\"{near} {list}")));
         }
         // Alone, so that the error has a name.
         let alone: Result<Settings, _> = Table::from_iter([(key.clone(), value.clone())]).try_into();

@@ -13,8 +13,8 @@ use serde_json::{Map, Value};
 
 use self::layers::Asked;
 use self::queue::{Queue, Run};
-use super::exit::{Exit, Told};
-use super::output::{print, say};
+use super::exit::{Exit, fails};
+use super::output::say;
 use super::{Said, Usage, files};
 use crate::sim::report::Report;
 use crate::sim::scenario::{self, Refused};
@@ -22,9 +22,9 @@ use crate::sim::settings::Scenario;
 
 /// What `sim` takes.
 #[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).multiple(true).args(["scenario", "list"])))]
 pub(super) struct SimArguments {
     /// What to run; `all` for the whole set, each scenario at its full sizes.
-    #[arg(required_unless_present = "list")]
     scenario: Option<String>,
     /// Sizes of the network; one run for each.
     #[arg(long, value_name = "N[,N..]")]
@@ -161,13 +161,11 @@ fn judge(report: &Report, json: bool) -> anyhow::Result<Said> {
         _ => Map::new(),
     };
     let failed = report.failed();
+    let said = Said { lines: report.lines(), object };
     let message = match (report.partial, failed.is_empty()) {
-        (false, true) => return Ok(Said { lines: report.lines(), object }),
+        (false, true) => return Ok(said),
         (true, true) => "interrupted: the report is partial".to_owned(),
         (_, false) => format!("the run did not hold: {}", failed.join("; ")),
     };
-    if !json {
-        report.lines().iter().for_each(|line| print(line));
-    }
-    Err(Told::with(Exit::Failed, &message, object).into())
+    Err(fails(json, Exit::Failed, &message, said))
 }

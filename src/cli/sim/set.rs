@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::layers::{self, ALL, Asked, SET, first_line};
 use super::queue::{Queue, Run, Whole};
 use super::{SimArguments, folder_for, until_stopped, write};
-use crate::cli::exit::{Exit, Told};
+use crate::cli::exit::{Exit, fails};
 use crate::cli::output::print;
 use crate::cli::{Said, Usage, files};
 use crate::sim::report::{Cell, Table};
@@ -175,16 +175,13 @@ impl Summary {
         let named = |line: &Line| line.failed.iter().map(|check| format!("{}: {check}", line.name)).collect::<Vec<_>>();
         let failed: Vec<String> = self.lines.values().flat_map(named).collect();
         let reports = self.reports.into_values().collect();
-        let object = Map::from_iter([("reports".to_owned(), Value::Array(reports))]);
+        let said = Said { lines, ..Said::default() }.with("reports", Value::Array(reports));
         let message = match (is_partial, failed.is_empty()) {
-            (false, true) => return Ok(Said { lines, object }),
+            (false, true) => return Ok(said),
             (true, true) => "interrupted: not all reports are whole".to_owned(),
             (_, false) => format!("not all runs held: {}", failed.join("; ")),
         };
-        if !json {
-            lines.iter().for_each(|line| print(line));
-        }
-        Err(Told::with(Exit::Failed, &message, object).into())
+        Err(fails(json, Exit::Failed, &message, said))
     }
 }
 
