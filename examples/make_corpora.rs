@@ -5,12 +5,13 @@
 use std::path::Path;
 
 use bauta::cli::kept_files::KeptFile;
+use bauta::inspect::KINDS;
 use rand::rngs::ChaCha20Rng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
 /// Targets of which an input is a script: noise means something to them.
-const SCRIPTED: [&str; 19] = [
+const SCRIPTED: [&str; 20] = [
     "content",
     "handshake",
     "link",
@@ -30,6 +31,7 @@ const SCRIPTED: [&str; 19] = [
     "stream",
     "fetch",
     "guards",
+    "audit",
 ];
 const NOISE_LEN: usize = 192;
 
@@ -155,6 +157,11 @@ fn bytes_of(told: &Value) -> Vec<u8> {
     (0..text.len()).step_by(2).map(pair).chain(std::iter::repeat_n(0, zeros)).collect()
 }
 
+/// Where the oracle fills up with zeros itself.
+fn without_last_zeros(bytes: &[u8]) -> &[u8] {
+    &bytes[..bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)]
+}
+
 fn main() -> std::io::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let write = |target: &str, name: &str, bytes: &[u8]| {
@@ -187,10 +194,7 @@ fn main() -> std::io::Result<()> {
         std::io::Result::Ok(())
     };
     for (number, case) in cases("cells").iter().enumerate() {
-        // The oracle fills up with zeros itself.
-        let cell = bytes(case);
-        let len = cell.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        write("cell_decode", &format!("cells-{number}"), &cell[..len])?;
+        write("cell_decode", &format!("cells-{number}"), without_last_zeros(&bytes(case)))?;
     }
     prefixed("message_decode", "messages", &|case| vec![u8::from(case["ask"].is_null())])?;
     prefixed("message_decode", "exit_requests", &|_| vec![2])?;
@@ -222,6 +226,32 @@ fn main() -> std::io::Result<()> {
         // The index stands behind its length.
         let len = u16::try_from(case["length"].as_u64().unwrap()).unwrap().to_be_bytes();
         write("content", &format!("folders-{number}"), &[&[1], &len[..], &bytes(case)[4..]].concat())?;
+    }
+    let kind_of = |name: &str| u8::try_from(KINDS.iter().position(|kind| kind.name == name).unwrap()).unwrap();
+    for (file, kind) in [
+        ("descriptors", "descriptor"),
+        ("statements", "statement"),
+        ("exit_requests", "request"),
+        ("hellos", "hello"),
+        ("records", "record"),
+        ("roots", "root"),
+        ("folders", "folder"),
+    ] {
+        prefixed("inspect", file, &|_| vec![kind_of(kind), 0])?;
+    }
+    prefixed("inspect", "messages", &|case| {
+        vec![kind_of(if case["ask"].is_null() { "answer" } else { "question" }), 0]
+    })?;
+    for (number, case) in cases("cells").iter().enumerate() {
+        write(
+            "inspect",
+            &format!("cells-{number}"),
+            &[&[kind_of("cell"), 1], without_last_zeros(&bytes(case))].concat(),
+        )?;
+    }
+    for (number, case) in cases("links").iter().enumerate() {
+        let (kind, link) = (u8::try_from(KINDS.len()).unwrap(), case["link"].as_str().unwrap());
+        write("inspect", &format!("links-{number}"), &[&[kind, 0], link.as_bytes()].concat())?;
     }
     for (number, case) in cases("links").iter().enumerate() {
         write("texts", &format!("links-{number}"), &[&[0], case["link"].as_str().unwrap().as_bytes()].concat())?;

@@ -52,6 +52,7 @@ macro_rules! targets {
 }
 
 targets!(
+    audit,
     cell_decode,
     content,
     descriptor,
@@ -59,6 +60,7 @@ targets!(
     fetch,
     guards,
     handshake,
+    inspect,
     link,
     lookup,
     members,

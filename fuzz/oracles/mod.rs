@@ -3,6 +3,7 @@
 //! Each takes `fault`: whether one is put in between the house and the oracle, which must notice it. No fuzzer says so. Two
 //! have a list of faults, each of which must be noticed when it is there alone.
 
+pub mod audit;
 pub mod canary;
 pub mod cell_decode;
 pub mod content;
@@ -13,6 +14,7 @@ pub mod fetch_model;
 pub mod guard_model;
 pub mod guards;
 pub mod handshake;
+pub mod inspect;
 pub mod link;
 pub mod lookup;
 pub mod members;
