@@ -4,7 +4,7 @@
 use bauta::content::{AuthorKey, ContentLink, Root};
 use bauta::inspect::{Inspected, KINDS, fitting, inspect_text, nearest};
 use bauta::limits::CELL_LEN;
-use bauta::wire::cell::Cell;
+use bauta::wire::cell::{Cell, Command};
 use bauta::wire::codec::{Malformed, Reader};
 use bauta::wire::contact::Contact;
 use bauta::wire::descriptor::SignedDescriptor;
@@ -26,7 +26,12 @@ fn whole<T>(bytes: &[u8], read: impl FnOnce(&mut Reader<'_>) -> Result<T, Malfor
 /// Whether the decoder of this kind takes it; of some kinds nothing is sealed that could be refused, or what is read is not all there is.
 fn is_taken(kind: &str, bytes: &[u8]) -> Option<bool> {
     Some(match kind {
-        "cell" => whole(bytes, Cell::read).then(|| Cell::decode(bytes.try_into().expect("its length"))).is_some(),
+        // Of a credit its number is read, too.
+        "cell" => bytes
+            .try_into()
+            .ok()
+            .and_then(|bytes| Cell::decode(bytes).ok())
+            .is_some_and(|cell| cell.command() != Command::Credit || cell.credit_count().is_ok()),
         "descriptor" => whole(bytes, SignedDescriptor::decode),
         "question" => Ask::decode(bytes).is_ok(),
         "answer" => Answer::decode(bytes).is_ok(),

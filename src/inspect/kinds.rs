@@ -4,7 +4,7 @@ use super::{Kind, Refused};
 use crate::content::{AuthorKey, ContentLink, FolderIndex, FolderRefused, INDEX_HEAD_LEN, Root};
 use crate::limits::{
     BODY_LEN, CELL_HEADER_LEN, CELL_LEN, CHUNK_LEN, CHUNK_TWEAK_LEN, FRAME_LEN, KEY_LEN, MESSAGE_CELLS_MAX,
-    SEALED_CHUNK_LEN, TAG_LEN,
+    ROUTING_LEN, SEALED_CHUNK_LEN, TAG_LEN,
 };
 use crate::wire::cell::{Cell, Command};
 use crate::wire::codec::{Malformed, Reader};
@@ -245,7 +245,10 @@ fn value(bytes: &[u8], notes: &Notes) -> Result<(), Refused> {
 }
 
 fn routing(bytes: &[u8], notes: &Notes) -> Result<(), Refused> {
-    Ok(Routing::read(Reader::noting(bytes, 0, notes)).map(drop)?)
+    // Its zeros reach to its own end, and no further.
+    let mut reader = Reader::noting(bytes, 0, notes);
+    Routing::read(reader.part(ROUTING_LEN)?)?;
+    Ok(reader.finish()?)
 }
 
 fn payment(bytes: &[u8], notes: &Notes) -> Result<(), Refused> {
