@@ -69,7 +69,7 @@ pub fn check(data: &[u8], fault: bool) {
         // All, or about one in so many.
         let part = script.byte() % 4;
         for index in 0..level.chunks() {
-            if part == 0 || script.byte() % part == 0 {
+            if part == 0 || script.byte().is_multiple_of(part) {
                 all.push((number, level.group_of_index(index), index, sighting(&mut script)));
             }
         }
