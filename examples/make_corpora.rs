@@ -162,16 +162,67 @@ fn without_last_zeros(bytes: &[u8]) -> &[u8] {
     &bytes[..bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)]
 }
 
-fn main() -> std::io::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let write = |target: &str, name: &str, bytes: &[u8]| {
-        let folder = root.join("fuzz/corpus").join(target);
-        std::fs::create_dir_all(&folder)?;
-        std::fs::write(folder.join(name), bytes)
-    };
-    for (target, name, bytes) in SCRIPTS {
-        write(target, name, bytes)?;
+type Done = std::io::Result<()>;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn write(target: &str, name: &str, bytes: &[u8]) -> Done {
+    let folder = root().join("fuzz/corpus").join(target);
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join(name), bytes)
+}
+
+fn cases(file: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(root().join("spec/vectors").join(file).with_extension("json")).unwrap();
+    serde_json::from_str::<Value>(&text).unwrap()["cases"].as_array().unwrap().clone()
+}
+
+fn bytes(case: &Value) -> Vec<u8> {
+    bytes_of(&case["bytes"])
+}
+
+/// The bytes of each vector of a file, behind what the oracle reads first.
+fn prefixed(target: &str, file: &str, prefix: &dyn Fn(&Value) -> Vec<u8>) -> Done {
+    for (number, case) in cases(file).iter().enumerate() {
+        write(target, &format!("{file}-{number}"), &[prefix(case), bytes(case)].concat())?;
     }
+    Ok(())
+}
+
+/// Any vector, as its kind.
+fn inspected() -> Done {
+    let kind_of = |name: &str| u8::try_from(KINDS.iter().position(|kind| kind.name == name).unwrap()).unwrap();
+    for (file, kind) in [
+        ("descriptors", "descriptor"),
+        ("statements", "statement"),
+        ("exit_requests", "request"),
+        ("hellos", "hello"),
+        ("records", "record"),
+        ("roots", "root"),
+        ("folders", "folder"),
+    ] {
+        prefixed("inspect", file, &|_| vec![kind_of(kind), 0])?;
+    }
+    prefixed("inspect", "messages", &|case| {
+        vec![kind_of(if case["ask"].is_null() { "answer" } else { "question" }), 0]
+    })?;
+    for (number, case) in cases("cells").iter().enumerate() {
+        write(
+            "inspect",
+            &format!("cells-{number}"),
+            &[&[kind_of("cell"), 1], without_last_zeros(&bytes(case))].concat(),
+        )?;
+    }
+    for (number, case) in cases("links").iter().enumerate() {
+        let (kind, link) = (u8::try_from(KINDS.len()).unwrap(), case["link"].as_str().unwrap());
+        write("inspect", &format!("links-{number}"), &[&[kind, 0], link.as_bytes()].concat())?;
+    }
+    Ok(())
+}
+
+fn noise() -> Done {
     for (number, target) in (0..).zip(SCRIPTED) {
         let mut rng = ChaCha20Rng::seed_from_u64(number);
         for turn in 1..=3 {
@@ -182,17 +233,15 @@ fn main() -> std::io::Result<()> {
             write(target, &format!("noise-{turn}"), &noise)?;
         }
     }
-    let cases = |file: &str| -> Vec<Value> {
-        let text = std::fs::read_to_string(root.join("spec/vectors").join(file).with_extension("json")).unwrap();
-        serde_json::from_str::<Value>(&text).unwrap()["cases"].as_array().unwrap().clone()
-    };
-    let bytes = |case: &Value| bytes_of(&case["bytes"]);
-    let prefixed = |target: &str, file: &str, prefix: &dyn Fn(&Value) -> Vec<u8>| {
-        for (number, case) in cases(file).iter().enumerate() {
-            write(target, &format!("{file}-{number}"), &[prefix(case), bytes(case)].concat())?;
-        }
-        std::io::Result::Ok(())
-    };
+    Ok(())
+}
+
+fn main() -> Done {
+    for (target, name, bytes) in SCRIPTS {
+        write(target, name, bytes)?;
+    }
+    noise()?;
+    inspected()?;
     for (number, case) in cases("cells").iter().enumerate() {
         write("cell_decode", &format!("cells-{number}"), without_last_zeros(&bytes(case)))?;
     }
@@ -226,32 +275,6 @@ fn main() -> std::io::Result<()> {
         // The index stands behind its length.
         let len = u16::try_from(case["length"].as_u64().unwrap()).unwrap().to_be_bytes();
         write("content", &format!("folders-{number}"), &[&[1], &len[..], &bytes(case)[4..]].concat())?;
-    }
-    let kind_of = |name: &str| u8::try_from(KINDS.iter().position(|kind| kind.name == name).unwrap()).unwrap();
-    for (file, kind) in [
-        ("descriptors", "descriptor"),
-        ("statements", "statement"),
-        ("exit_requests", "request"),
-        ("hellos", "hello"),
-        ("records", "record"),
-        ("roots", "root"),
-        ("folders", "folder"),
-    ] {
-        prefixed("inspect", file, &|_| vec![kind_of(kind), 0])?;
-    }
-    prefixed("inspect", "messages", &|case| {
-        vec![kind_of(if case["ask"].is_null() { "answer" } else { "question" }), 0]
-    })?;
-    for (number, case) in cases("cells").iter().enumerate() {
-        write(
-            "inspect",
-            &format!("cells-{number}"),
-            &[&[kind_of("cell"), 1], without_last_zeros(&bytes(case))].concat(),
-        )?;
-    }
-    for (number, case) in cases("links").iter().enumerate() {
-        let (kind, link) = (u8::try_from(KINDS.len()).unwrap(), case["link"].as_str().unwrap());
-        write("inspect", &format!("links-{number}"), &[&[kind, 0], link.as_bytes()].concat())?;
     }
     for (number, case) in cases("links").iter().enumerate() {
         write("texts", &format!("links-{number}"), &[&[0], case["link"].as_str().unwrap().as_bytes()].concat())?;
