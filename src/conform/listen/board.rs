@@ -99,6 +99,11 @@ impl Board {
         Some(Turn { play: next.play, act: next.act, at })
     }
 
+    /// Whether something is still to be played that needs this, here or on another link.
+    pub(super) fn is_wanted(&self, needs: Needs) -> bool {
+        self.inner.borrow().plays.iter().any(|one| one.verdict.is_none() && one.play.needs == needs)
+    }
+
     /// What came of an act. Where it went wrong, two of three decide: a peer that ends by itself ends its links and circuits, too.
     pub(super) fn played(&self, turn: Turn, judged: Judged) {
         let mut inner = self.inner.borrow_mut();

@@ -267,6 +267,8 @@ impl Guest {
     /// Whom it knows, to whoever asks; to all else that it does not serve.
     async fn answer(&mut self, number: u32, ask: &Ask) -> Result<(), NotWritten> {
         let answer = match ask {
+            // Who is told the members does not ask again for minutes: first all is played that needs a question.
+            Ask::Members { after: None } if self.board.is_wanted(Needs::Ask) => Answer::Refused,
             Ask::Members { after: None } => self.stage.page(),
             Ask::Members { .. } | Ask::Differences { .. } => {
                 Answer::Members { descriptors: Vec::new(), more: false, settled: true }
